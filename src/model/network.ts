@@ -1,0 +1,139 @@
+// What a network is, and the contracts between the engine and the three kinds of drivers that make one work:
+// NetworkDriver (links), FirewallDriver (rules and ports), IpamAllocator (addresses). They know nothing of each other;
+// an Endpoint ties them together. Everything here is plain data that goes to disk as JSON as it is.
+
+import type { Undo } from '../lib/rollback.ts'
+
+/** A subnet of a network. All addresses in canonical text form. */
+export interface Pool {
+  /** CIDR with host bits zero, e.g. `192.168.0.0/24`. */
+  readonly subnet: string
+  /** An address inside the subnet; the host's end of the bridge. */
+  readonly gateway: string
+  /** The part that addresses are taken from, as CIDR; the whole subnet when absent. */
+  readonly ipRange?: string
+}
+
+/** What a user asks for with `network create`. */
+export interface NetworkSpec {
+  readonly name: string
+  /** Default `bridge`. */
+  readonly driver?: string
+  readonly pools: readonly { readonly subnet?: string; readonly gateway?: string; readonly ipRange?: string }[]
+  /** No way out and no way in: containers of the network reach only each other and the gateway. */
+  readonly internal?: boolean
+  readonly labels?: Readonly<Record<string, string>>
+  /** Driver options (`-o key=value`); each driver validates its own. */
+  readonly options?: Readonly<Record<string, string>>
+}
+
+/** A network as it stands on disk. */
+export interface Network {
+  /** 64 hex digits. */
+  readonly id: string
+  readonly name: string
+  readonly driver: string
+  readonly pools: readonly Pool[]
+  readonly internal: boolean
+  readonly labels: Readonly<Record<string, string>>
+  readonly options: Readonly<Record<string, string>>
+  /** The host interface that stands for the network (a bridge), or undefined where the driver has none. */
+  readonly hostInterface?: string
+  /** RFC 3339. */
+  readonly createdAt: string
+}
+
+export type Protocol = 'tcp' | 'udp' | 'sctp'
+
+/** One published port; a range of host ports is several of these unless it is kept as an interval. */
+export interface PortMapping {
+  readonly protocol: Protocol
+  /** `0.0.0.0`, `::` or one address of the host. */
+  readonly hostIp: string
+  readonly hostPort: number
+  readonly containerPort: number
+}
+
+/** What joins one container to one network. */
+export interface Endpoint {
+  /** 64 hex digits; owner of the addresses and of the firewall elements. */
+  readonly id: string
+  readonly networkId: string
+  readonly containerId: string
+  /** Name of the container, for messages and interface aliases. */
+  readonly containerName: string
+  /** At most 15 bytes; undefined where the driver makes no host side. */
+  readonly hostInterface?: string
+  readonly containerInterface: string
+  /** `02:42:..`, lower case. */
+  readonly mac: string
+  /** With prefix length, e.g. `192.168.0.2/24`. */
+  readonly addresses: readonly string[]
+  /** Default routes to install, at most one per address family. */
+  readonly gateways: readonly string[]
+  readonly ports: readonly PortMapping[]
+}
+
+/** A network namespace while it is being set up: an open descriptor of it, owned by the caller. */
+export interface Sandbox {
+  readonly netnsFd: number
+}
+
+/** Makes and removes the links of one kind of network. */
+export interface NetworkDriver {
+  readonly name: string
+  /** Whether containers of such networks have a namespace and addresses of their own (`host` has not). */
+  readonly hasEndpoints: boolean
+  /** Checks options and fills in defaults. Changes nothing. @throws TsrunError invalid, conflict */
+  validate(network: Network): Network
+  /** Makes sure the network's links stand in the kernel; makes what is missing. Idempotent. */
+  create(network: Network, undo: Undo): Promise<void>
+  /** Joins `sandbox` to the network. @throws TsrunError or SyscallError */
+  connect(network: Network, endpoint: Endpoint, sandbox: Sandbox, undo: Undo): Promise<void>
+  /** Idempotent; works when the sandbox is gone. */
+  disconnect(network: Network, endpoint: Endpoint): Promise<void>
+  /** Idempotent. */
+  remove(network: Network): Promise<void>
+  /** What stands in the kernel now, for `network inspect`. */
+  inspect(network: Network): Promise<Readonly<Record<string, unknown>>>
+}
+
+/** Keeps the packet filter in step. One transaction per call. */
+export interface FirewallDriver {
+  /** Makes sure that base chains and the network's rules stand. Idempotent. */
+  addNetwork(network: Network, undo: Undo): Promise<void>
+  /** Idempotent. Takes everything of ours out with the last network. */
+  removeNetwork(network: Network, others: readonly Network[]): Promise<void>
+  /**
+   * Publishes the endpoint's ports and admits its traffic.
+   * @throws TsrunError conflict when a port is published already
+   */
+  addEndpoint(network: Network, endpoint: Endpoint, undo: Undo): Promise<void>
+  /** Idempotent. */
+  removeEndpoint(network: Network, endpoint: Endpoint): Promise<void>
+}
+
+/** Gives out subnets and addresses. */
+export interface IpamAllocator {
+  /**
+   * Reserves a pool: the wanted subnet, or the first free default one.
+   * @param busy subnets that must not be overlapped: routes of the host, as CIDR, with a name for the message
+   * @throws TsrunError invalid (not a subnet, gateway outside), conflict (overlaps), unavailable (no free one)
+   */
+  requestPool(
+    wanted: NetworkSpec['pools'][number],
+    busy: readonly { readonly subnet: string; readonly name: string }[],
+  ): Promise<Pool>
+  /** Idempotent. */
+  releasePool(pool: Pool): Promise<void>
+  /**
+   * Reserves an address for `owner`: the wanted one, or the next free one after the last given.
+   * @returns the address with prefix length
+   * @throws TsrunError unavailable (pool is full), conflict (address is taken; names its owner), invalid
+   */
+  requestAddress(pool: Pool, owner: string, wanted?: string): Promise<string>
+  /** Gives back one address if `owner` holds it. Idempotent. */
+  releaseAddress(pool: Pool, address: string, owner: string): Promise<void>
+  /** All addresses given out of a pool, and to whom. */
+  listAddresses(pool: Pool): Promise<readonly { readonly address: string; readonly owner: string }[]>
+}
