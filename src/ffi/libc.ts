@@ -72,6 +72,11 @@ export function bind(fd: number, address: Uint8Array, detail?: string): void {
   call('bind', 'int bind(int, const void *, unsigned int)', [fd, address, address.length], detail)
 }
 
+/** connect(2); `address` is a sockaddr as bytes. */
+export function connect(fd: number, address: Uint8Array, detail?: string): void {
+  call('connect', 'int connect(int, const void *, unsigned int)', [fd, address, address.length], detail)
+}
+
 /** send(2); returns the number of bytes sent. SIGPIPE is never raised. */
 export function send(fd: number, bytes: Uint8Array): number {
   return call('send', 'long send(int, const void *, size_t, int)', [fd, bytes, bytes.length, 0x4000])

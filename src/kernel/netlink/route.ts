@@ -1,0 +1,182 @@
+// `ip route`: the main routing table. Numbers are from linux/rtnetlink.h.
+
+import { hasCode } from '../../ffi/errno.ts'
+import { ByteReader } from '../../lib/bytes.ts'
+import { addressBytes, addressFromBytes, formatAddress, formatPrefix, parseAddress, parsePrefix } from '../../lib/ip.ts'
+import { getLink, listLinks } from './link.ts'
+import {
+  attributeU32,
+  type NetlinkChange,
+  type NetlinkMessage,
+  NLM_F_CREATE,
+  NLM_F_EXCL,
+  PayloadWriter,
+  parseAttributes,
+} from './message.ts'
+import type { NetlinkSocket } from './socket.ts'
+
+const RTM_NEWROUTE = 24
+const RTM_DELROUTE = 25
+const RTM_GETROUTE = 26
+const RTA_DST = 1
+const RTA_OIF = 4
+const RTA_GATEWAY = 5
+const RTA_PRIORITY = 6
+const RTA_MULTIPATH = 9
+const RTA_TABLE = 15
+const RT_TABLE_MAIN = 254
+const RTPROT_BOOT = 3
+const RTN_UNICAST = 1
+const RT_SCOPE_LINK = 253
+const AF_INET = 2
+const AF_INET6 = 10
+const headerLength = 12
+
+/** A route of the main table. */
+export interface RouteSpec {
+  /** CIDR, or `default` where the family is the gateway's. */
+  readonly destination: string
+  /** Absent for a destination that is on the link. */
+  readonly gateway?: string
+  readonly index: number
+  /** Name of the interface, for the printed command. */
+  readonly interfaceName: string
+  readonly metric?: number
+}
+
+/** A unicast route of the main table as the kernel describes it. */
+export interface Route {
+  readonly family: 4 | 6
+  /** CIDR; undefined for the default route. */
+  readonly destination: string | undefined
+  readonly gateway: string | undefined
+  /** Interface, of a multipath route the first; undefined where the route names none. */
+  readonly index: number | undefined
+  readonly metric: number
+  /** Who made it, e.g. 2 the kernel, 9 a router advertisement (RTPROT_*). */
+  readonly protocol: number
+}
+
+/**
+ * Equivalent to: `ip route add $destination via $gateway dev $name`.
+ * Applying it fails with ENETUNREACH while the gateway is not on a link that is up, EEXIST when there is one.
+ */
+export function routeAdd(spec: RouteSpec): NetlinkChange {
+  return routeChange(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, 'add', spec)
+}
+
+/** Equivalent to: `ip route delete ...`. Applying it fails with ESRCH where there is none. */
+export function routeRemove(spec: RouteSpec): NetlinkChange {
+  return routeChange(RTM_DELROUTE, 0, 'delete', spec)
+}
+
+/** Equivalent to: `ip route show table main` and `ip -6 route show table main`. */
+export function listRoutes(socket: NetlinkSocket, family: 4 | 6): Route[] {
+  try {
+    const payload = writeHeader({ family, table: RT_TABLE_MAIN })
+    return socket.dump(RTM_GETROUTE, payload.finish(), parseRoute)
+  } catch (error) {
+    // ENOENT: a namespace that never had an address has no main table. EOPNOTSUPP: a kernel without IPv6.
+    if (hasCode(error, 'ENOENT', 'EOPNOTSUPP')) return []
+    throw error
+  }
+}
+
+/** The default route in use: IPv4 before IPv6, then the lowest metric. */
+export function findDefaultRoute(socket: NetlinkSocket): Route | undefined {
+  for (const family of [4, 6] as const) {
+    const defaults = listRoutes(socket, family).filter(route => route.destination === undefined)
+    const [best] = defaults.sort((a, b) => a.metric - b.metric)
+    if (best !== undefined) return best
+  }
+  return undefined
+}
+
+/** The MTU of the interface that the default route leads to; undefined without one. */
+export function defaultRouteMtu(socket: NetlinkSocket): number | undefined {
+  const index = findDefaultRoute(socket)?.index
+  return index === undefined ? undefined : getLink(socket, index)?.mtu
+}
+
+/**
+ * The subnets that the host reaches by routes other than the default one, for the overlap check of new pools.
+ * Names read `route 172.16.0.0/12 dev tun0`.
+ */
+export function hostRoutes(socket: NetlinkSocket): { readonly subnet: string; readonly name: string }[] {
+  const routes = [...listRoutes(socket, 4), ...listRoutes(socket, 6)]
+  if (routes.length === 0) return []
+  const names = new Map(listLinks(socket).map(link => [link.index, link.name]))
+  const found = new Map<string, { subnet: string; name: string }>()
+  for (const { destination, index } of routes) {
+    // Every interface has the link-local range.
+    if (destination === undefined || destination === 'fe80::/64') continue
+    const device = index === undefined ? undefined : names.get(index)
+    const name = `route ${destination}${device === undefined ? '' : ` dev ${device}`}`
+    if (!found.has(name)) found.set(name, { subnet: destination, name })
+  }
+  return [...found.values()]
+}
+
+/** Reads an RTM_NEWROUTE message. @returns undefined unless it is a unicast route of the main table @throws FormatError */
+export function parseRoute(message: Pick<NetlinkMessage, 'payload'>): Route | undefined {
+  const reader = new ByteReader(message.payload)
+  const attributes = parseAttributes(message.payload, headerLength)
+  const family = reader.u8(0)
+  if (family !== AF_INET && family !== AF_INET6) return undefined
+  if ((attributeU32(attributes, RTA_TABLE) ?? reader.u8(4)) !== RT_TABLE_MAIN) return undefined
+  if (reader.u8(7) !== RTN_UNICAST) return undefined
+  const destination = addressFromBytes(attributes.get(RTA_DST) ?? Buffer.alloc(0))
+  const gateway = addressFromBytes(attributes.get(RTA_GATEWAY) ?? Buffer.alloc(0))
+  const multipath = attributes.get(RTA_MULTIPATH)
+  return {
+    family: family === AF_INET ? 4 : 6,
+    destination: destination === undefined ? undefined : formatPrefix({ ...destination, length: reader.u8(1) }),
+    gateway: gateway === undefined ? undefined : formatAddress(gateway),
+    // struct rtnexthop: length, flags, hops, then the interface.
+    index: attributeU32(attributes, RTA_OIF) ?? (multipath && new ByteReader(multipath).u32(4)),
+    metric: attributeU32(attributes, RTA_PRIORITY) ?? 0,
+    protocol: reader.u8(5),
+  }
+}
+
+function routeChange(type: number, flags: number, verb: string, spec: RouteSpec): NetlinkChange {
+  const { destination, gateway, index, interfaceName, metric } = spec
+  const to = destination === 'default' ? undefined : parsePrefix(destination)
+  const via = gateway === undefined ? undefined : parseAddress(gateway)
+  const family = via?.family ?? to?.family ?? 4
+  const scope = via === undefined && family === 4 ? RT_SCOPE_LINK : 0
+  const payload = writeHeader({ family, length: to?.length ?? 0, table: RT_TABLE_MAIN, unicast: true, scope })
+  if (to !== undefined) payload.attribute(RTA_DST, addressBytes(to))
+  if (via !== undefined) payload.attribute(RTA_GATEWAY, addressBytes(via))
+  payload.attributeU32(RTA_OIF, index)
+  if (metric !== undefined) payload.attributeU32(RTA_PRIORITY, metric)
+  const words = [
+    `route ${verb} ${destination}${gateway === undefined ? '' : ` via ${gateway}`} dev ${interfaceName}`,
+    ...(metric === undefined ? [] : [`metric ${metric}`]),
+  ]
+  return {
+    type,
+    flags,
+    payload: payload.finish(),
+    name: `${verb} route ${words[0]?.slice(`route ${verb} `.length)}`,
+    command: () => words.join(' '),
+  }
+}
+
+/** struct rtmsg. */
+function writeHeader(header: {
+  family: 4 | 6
+  table: number
+  length?: number
+  scope?: number
+  unicast?: boolean
+}): PayloadWriter {
+  const writer = new PayloadWriter(64)
+  writer.u8(header.family === 4 ? AF_INET : AF_INET6)
+  writer.u8(header.length ?? 0)
+  writer.u8(0).u8(0).u8(header.table)
+  writer.u8(header.unicast ? RTPROT_BOOT : 0)
+  writer.u8(header.scope ?? 0)
+  writer.u8(header.unicast ? RTN_UNICAST : 0)
+  return writer.u32(0)
+}
