@@ -1,0 +1,66 @@
+// Takes cgroups away again: idempotent, and patient while the last process is still dying.
+
+import { readdirSync, rmdirSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { hasCode } from '../../ffi/errno.ts'
+import { CleanupError } from '../../lib/rollback.ts'
+import { type CgroupHandle, cgroupDirs } from './handle.ts'
+import { cgroupLayout } from './layout.ts'
+
+/**
+ * Removes the cgroup and what the container made below it. Nothing is killed: see `killCgroup`. A directory that stays
+ * busy for `timeoutMs` (default 2000) is an error; the others are removed all the same.
+ * @throws CleanupError
+ */
+export async function removeCgroup(handle: CgroupHandle, options: { timeoutMs?: number } = {}): Promise<void> {
+  const deadline = Date.now() + (options.timeoutMs ?? 2000)
+  const failures: { step: string; error: unknown }[] = []
+  for (const dir of cgroupDirs(handle)) {
+    try {
+      await removeDir(dir, deadline)
+    } catch (error) {
+      failures.push({ step: `remove cgroup ${dir}`, error })
+    }
+  }
+  if (failures.length > 0) throw new CleanupError(failures)
+}
+
+/** Removes an empty `/tsrun` (or other parent) in every hierarchy; one with containers in it stays. */
+export function removeCgroupParent(parent = '/tsrun'): void {
+  const { v2Root, v1Roots } = cgroupLayout()
+  for (const root of new Set([...(v2Root === undefined ? [] : [v2Root]), ...v1Roots.values()])) {
+    try {
+      rmdirSync(root + parent)
+    } catch (error) {
+      if (!hasCode(error, 'ENOENT', 'EBUSY', 'ENOTEMPTY')) throw error
+    }
+  }
+}
+
+async function removeDir(dir: string, deadline: number): Promise<void> {
+  for (let waitMs = 1; ; waitMs = Math.min(waitMs * 2, 50)) {
+    try {
+      rmdirSync(dir)
+      return
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return
+      if (!hasCode(error, 'EBUSY', 'ENOTEMPTY')) throw error
+      // Busy with a child cgroup that the container made, or with a process that is not quite dead.
+      for (const child of childCgroups(dir)) await removeDir(child, deadline)
+      if (Date.now() >= deadline) throw error
+      await sleep(waitMs)
+    }
+  }
+}
+
+/** The directories directly below `dir`. */
+export function childCgroups(dir: string): string[] {
+  try {
+    return readdirSync(dir, { withFileTypes: true })
+      .filter(entry => entry.isDirectory())
+      .map(entry => `${dir}/${entry.name}`)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'ENODEV')) return []
+    throw error
+  }
+}
