@@ -205,6 +205,16 @@ export class NetlinkSocket {
   }
 }
 
+/** Runs `task` with a socket in the calling thread's namespace, and closes it. */
+export function withNetlinkSocket<T>(task: (socket: NetlinkSocket) => T): T {
+  const socket = new NetlinkSocket()
+  try {
+    return task(socket)
+  } finally {
+    socket.close()
+  }
+}
+
 function throwIfFailed(type: number, { errno, text }: { errno: number; text: string | undefined }): void {
   if (errno !== 0) throw new NetlinkError(type, errno, text, undefined)
 }

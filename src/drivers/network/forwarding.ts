@@ -1,0 +1,85 @@
+// The settings of the host as a whole that routed networks need. What they were before is remembered in HostState,
+// on disk and before the change, so that they can be put back with the last network, even by a later process.
+
+import { getLink } from '../../kernel/netlink/link.ts'
+import { listRoutes } from '../../kernel/netlink/route.ts'
+import type { NetlinkSocket } from '../../kernel/netlink/socket.ts'
+import { formatSysctlName, readSysctl, type SysctlName, writeSysctl } from '../../kernel/sysctl.ts'
+import type { Undo } from '../../lib/rollback.ts'
+
+/** A few facts about the host that outlive the process; the engine keeps them on disk. Values are short strings. */
+export interface HostState {
+  get(key: string): string | undefined
+  /** undefined forgets the key. */
+  set(key: string, value: string | undefined): void
+}
+
+/** The one key the network drivers use: JSON of [sysctl name, value before, value we set], oldest first. */
+export const hostSettingsKey = 'network-host-settings'
+
+type Saved = readonly [name: SysctlName, before: string, ours: string]
+
+const ipv4Forwarding: SysctlName = ['net', 'ipv4', 'ip_forward']
+const ipv6Forwarding: SysctlName = ['net', 'ipv6', 'conf', 'all', 'forwarding']
+const RTPROT_RA = 9
+
+/** Whether the kernel has IPv6 (it can be turned off at boot). */
+export function hostHasIpv6(): boolean {
+  return readSysctl(ipv6Forwarding) !== undefined
+}
+
+/** Whether the host forwards packets of these families. */
+export function isForwarding(families: { readonly ipv6: boolean }): boolean {
+  return readSysctl(ipv4Forwarding) === '1' && (!families.ipv6 || readSysctl(ipv6Forwarding) === '1')
+}
+
+/** Turns forwarding on. Idempotent. @throws SyscallError */
+export function enableForwarding(
+  socket: NetlinkSocket,
+  families: { readonly ipv6: boolean },
+  state: HostState,
+  undo: Undo,
+): void {
+  change(ipv4Forwarding, '1', state, undo)
+  if (!families.ipv6 || readSysctl(ipv6Forwarding) === '1') return
+  // A host that forwards ignores router advertisements and would lose its own default route. 2 means "even so".
+  const learnt = listRoutes(socket, 6).filter(route => route.protocol === RTPROT_RA && route.index !== undefined)
+  for (const index of new Set(learnt.map(route => route.index ?? 0))) {
+    const name = getLink(socket, index)?.name
+    if (name === undefined) continue
+    const acceptRa: SysctlName = ['net', 'ipv6', 'conf', name, 'accept_ra']
+    if (readSysctl(acceptRa) === '1') change(acceptRa, '2', state, undo)
+  }
+  change(ipv6Forwarding, '1', state, undo)
+}
+
+/** Puts back what enableForwarding() changed, unless somebody has changed it since. Idempotent. @throws SyscallError */
+export function restoreHostSettings(state: HostState): void {
+  const saved = load(state)
+  for (const entry of saved.toReversed()) putBack(entry)
+  if (saved.length > 0) state.set(hostSettingsKey, undefined)
+}
+
+function change(name: SysctlName, value: string, state: HostState, undo: Undo): void {
+  const before = readSysctl(name)
+  if (before === value || before === undefined) return
+  const entry: Saved = [name, before, value]
+  const text = formatSysctlName(name)
+  const others = load(state).filter(([other]) => formatSysctlName(other) !== text)
+  state.set(hostSettingsKey, JSON.stringify([...others, entry]))
+  writeSysctl(name, value)
+  undo.add(`set ${text}`, () => {
+    putBack(entry)
+    const rest = load(state).filter(([other]) => formatSysctlName(other) !== text)
+    state.set(hostSettingsKey, rest.length === 0 ? undefined : JSON.stringify(rest))
+  })
+}
+
+function putBack([name, before, ours]: Saved): void {
+  if (readSysctl(name) === ours) writeSysctl(name, before)
+}
+
+function load(state: HostState): Saved[] {
+  const text = state.get(hostSettingsKey)
+  return text === undefined || text === '' ? [] : (JSON.parse(text) as Saved[])
+}
