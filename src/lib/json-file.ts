@@ -1,0 +1,52 @@
+// JSON files that are written whole: a reader sees the old content or the new, never half of either.
+
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+
+let counter = 0
+
+/** Reads a JSON file; undefined where there is none. @throws SyntaxError when it is not JSON */
+export function readJsonFile(path: string): unknown {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'))
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+export interface WriteJsonOptions {
+  /** Must survive a power loss: the file is synced before it gets its name, and its folder after. Default false. */
+  readonly durable?: boolean
+  /** Default 0o644. */
+  readonly mode?: number
+}
+
+/** Writes `value` as JSON by temporary file and rename, so that the name always shows a whole file. */
+export function writeJsonFile(path: string, value: unknown, options: WriteJsonOptions = {}): void {
+  const temporary = `${path}.${process.pid}.${counter++}.tmp`
+  const fd = openSync(temporary, 'wx', options.mode ?? 0o644)
+  try {
+    try {
+      writeFileSync(fd, `${JSON.stringify(value, null, 2)}\n`)
+      if (options.durable) fsyncSync(fd)
+    } finally {
+      closeSync(fd)
+    }
+    renameSync(temporary, path)
+  } catch (error) {
+    unlinkSync(temporary)
+    throw error
+  }
+  if (options.durable) syncFolder(dirname(path))
+}
+
+/** Makes the names in a folder survive a power loss. */
+export function syncFolder(path: string): void {
+  const fd = openSync(path, 'r')
+  try {
+    fsyncSync(fd)
+  } finally {
+    closeSync(fd)
+  }
+}
