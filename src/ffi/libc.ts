@@ -155,3 +155,8 @@ export function syscall(
 ): number {
   return call(name, `long syscall(long, ${types})`, [number, ...args], detail)
 }
+
+/** memfd_create(2); the caller owns the descriptor. */
+export function memfdCreate(name: string): number {
+  return call('memfd_create', 'int memfd_create(const char *, unsigned int)', [name, 1])
+}

@@ -1,6 +1,6 @@
 // What the engine uses of this folder.
 
 export { createCgroup } from './create-cgroup.ts'
-export { type CgroupHandle, cgroupPath, openCgroup } from './handle.ts'
+export { type CgroupHandle, type CgroupReference, cgroupPath, openCgroup } from './handle.ts'
 export { type CgroupLayout, cgroupLayout } from './layout.ts'
 export { removeCgroup, removeCgroupParent } from './remove-cgroup.ts'

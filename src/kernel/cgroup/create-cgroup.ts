@@ -21,18 +21,13 @@ const alwaysHybrid: readonly V1Controller[] = ['memory', 'pids', 'blkio']
 const alwaysV1: readonly V1Controller[] = ['memory', 'pids', 'blkio', 'freezer', 'cpuacct']
 
 /**
- * Makes the cgroup `name` below `cgroupParent` (default `/tsrun`) with the limits of `resources`; nothing is in it yet.
- * Its parent stays behind when it goes.
- * @throws TsrunError conflict when a cgroup of that name has processes; invalid or unsupported naming the option
+ * Makes the cgroup `path`, e.g. `tsrun/<id>`, with the limits of `resources`; nothing is in it yet.
+ * The parent is made when it is missing and stays behind.
+ * @throws TsrunError conflict when that cgroup has processes already; invalid or unsupported naming the option
  */
-export function createCgroup(
-  name: string,
-  resources: Resources,
-  undo: Undo,
-  options: { cgroupParent?: string } = {},
-): CgroupHandle {
+export function createCgroup(pathText: string, resources: Resources, undo: Undo): CgroupHandle {
   const layout = cgroupLayout()
-  const path = cgroupPath(name, options.cgroupParent)
+  const path = cgroupPath(pathText)
   const settings = planSettings(layout, resources)
   const handle = makeDirs(layout, path, settings)
   undo.add('cgroup', () => removeCgroup(handle))

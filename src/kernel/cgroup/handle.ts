@@ -21,7 +21,8 @@ export interface CgroupHandle {
 }
 
 /** The cgroup at `path` as it stands on this host now; hierarchies where it does not exist are left out. */
-export function openCgroup(path: string): CgroupHandle {
+export function openCgroup(text: string): CgroupHandle {
+  const path = cgroupPath(text)
   const { v2Root, v1Roots } = cgroupLayout()
   const v1Dirs = new Map<V1Controller, string>()
   for (const [controller, root] of v1Roots) if (existsSync(root + path)) v1Dirs.set(controller, root + path)
@@ -57,18 +58,24 @@ export function mainDir(handle: CgroupHandle): string | undefined {
   return handle.v2Dir ?? handle.v1Dirs.get('freezer') ?? cgroupDirs(handle)[0]
 }
 
-/** `/tsrun/<name>`, or below `parent`. @throws TsrunError invalid for a path that could lead elsewhere */
-export function cgroupPath(name: string, parent = '/tsrun'): string {
-  const segments = `${parent}/${name}`.split('/').filter(segment => segment !== '')
-  const bad = segments.find(
-    segment => segment === '.' || segment === '..' || /[\n\0]/.test(segment) || segment.length > 255,
+/** Commands that only know a container's record pass the path that stands in it. */
+export type CgroupReference = CgroupHandle | string
+
+export function toHandle(cgroup: CgroupReference): CgroupHandle {
+  return typeof cgroup === 'string' ? openCgroup(cgroup) : cgroup
+}
+
+/** `tsrun/<id>` -> `/tsrun/<id>`. @throws TsrunError invalid for a path that could lead elsewhere */
+export function cgroupPath(text: string): string {
+  const segments = text.split('/').filter(segment => segment !== '')
+  const isBad = (segment: string) => /^\.\.?$|[\n\0]/.test(segment) || segment.length > 255
+  if (segments.length >= 2 && !segments.some(isBad)) return `/${segments.join('/')}`
+  throw new TsrunError(
+    'invalid',
+    'bad-cgroup-path',
+    `invalid cgroup path "${text}": it must be plain names, e.g. /tsrun/web`,
+    {
+      hint: 'check --cgroup-parent',
+    },
   )
-  if (bad !== undefined || segments.length < 2 || name === '') {
-    throw new TsrunError(
-      'invalid',
-      'bad-cgroup-parent',
-      `invalid value "${parent}" for --cgroup-parent: it must be a path of plain names, e.g. /tsrun`,
-    )
-  }
-  return `/${segments.join('/')}`
 }

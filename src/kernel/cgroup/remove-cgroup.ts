@@ -4,7 +4,7 @@ import { readdirSync, rmdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { hasCode } from '../../ffi/errno.ts'
 import { CleanupError } from '../../lib/rollback.ts'
-import { type CgroupHandle, cgroupDirs } from './handle.ts'
+import { type CgroupReference, cgroupDirs, toHandle } from './handle.ts'
 import { cgroupLayout } from './layout.ts'
 
 /**
@@ -12,10 +12,10 @@ import { cgroupLayout } from './layout.ts'
  * busy for `timeoutMs` (default 2000) is an error; the others are removed all the same.
  * @throws CleanupError
  */
-export async function removeCgroup(handle: CgroupHandle, options: { timeoutMs?: number } = {}): Promise<void> {
+export async function removeCgroup(cgroup: CgroupReference, options: { timeoutMs?: number } = {}): Promise<void> {
   const deadline = Date.now() + (options.timeoutMs ?? 2000)
   const failures: { step: string; error: unknown }[] = []
-  for (const dir of cgroupDirs(handle)) {
+  for (const dir of cgroupDirs(toHandle(cgroup))) {
     try {
       await removeDir(dir, deadline)
     } catch (error) {
