@@ -89,7 +89,7 @@ function addVeth({ host, engineId, endpoint, sandbox, bridge, mtu, ipv6 }: Plug,
   const peer = { name: endpoint.containerInterface, mac: endpoint.mac, mtu, netnsFd: sandbox.netnsFd }
   try {
     host.apply([
-      linkAddVeth({ name, mtu, master: bridge, peer: { ...peer, netnsLabel: endpoint.containerName } }),
+      linkAddVeth({ name, mtu, queues: 1, master: bridge, peer: { ...peer, netnsLabel: endpoint.containerName } }),
       linkSet(name, {
         alias: endpointAlias(engineId, endpoint),
         // A container may reach its own published port: with br_netfilter the packet is redirected inside the

@@ -1,9 +1,9 @@
 // A netlink socket: synchronous requests, bound for life to the network namespace it was opened in.
-// The kernel handles rtnetlink in the sender's own context, so an answer is there when send() returns, and waiting
-// for it does not hold up the event loop for longer than the change itself takes.
+// The kernel handles rtnetlink in the sender's own context: the answer is there when send() returns, and nothing is
+// gained by waiting for it asynchronously.
 
 import { closeSync } from 'node:fs'
-import { SyscallError } from '../../ffi/errno.ts'
+import { hasCode, SyscallError } from '../../ffi/errno.ts'
 import { AF_NETLINK, connect, recv, SOCK_RAW, send, setSocketTimeout, setsockopt, socket } from '../../ffi/libc.ts'
 import { ByteWriter, FormatError } from '../../lib/bytes.ts'
 import { record, shellQuote } from '../explain.ts'
@@ -26,12 +26,13 @@ import {
 export const NETLINK_ROUTE = 0
 export const NETLINK_NETFILTER = 12
 const SOL_NETLINK = 270
-const NETLINK_CAP_ACK = 10
 const NETLINK_EXT_ACK = 11
 const NETLINK_GET_STRICT_CHK = 12
 const MSG_TRUNC = 0x20
+const MSG_DONTWAIT = 0x40
 const EINTR = 4
 
+const answerTimeoutMs = 10_000
 const maximumDumpAttempts = 10
 const maximumDatagrams = 100_000
 // The kernel fills at most 32 KiB of a dump datagram. One buffer serves all sockets: requests never interleave.
@@ -64,10 +65,10 @@ export class NetlinkSocket {
 
   /**
    * Opens a socket in the calling thread's network namespace.
-   * @param options protocol default NETLINK_ROUTE; timeoutMs default 10 s, a safety net
+   * @param options protocol default NETLINK_ROUTE
    * @throws SyscallError
    */
-  constructor(options: { protocol?: number; label?: string | undefined; timeoutMs?: number } = {}) {
+  constructor(options: { protocol?: number; label?: string | undefined } = {}) {
     this.label = options.label
     this.#fd = socket(AF_NETLINK, SOCK_RAW, options.protocol ?? NETLINK_ROUTE)
     try {
@@ -75,8 +76,6 @@ export class NetlinkSocket {
       // CAP_NET_ADMIN in its own namespace could otherwise forge answers to the engine's socket there.
       connect(this.#fd, new ByteWriter(16).u16(AF_NETLINK).u16(0).u32(0).u32(0).finish())
       setsockopt(this.#fd, SOL_NETLINK, NETLINK_EXT_ACK, 1)
-      setsockopt(this.#fd, SOL_NETLINK, NETLINK_CAP_ACK, 1)
-      setSocketTimeout(this.#fd, options.timeoutMs ?? 10_000)
     } catch (error) {
       closeSync(this.#fd)
       throw error
@@ -189,7 +188,7 @@ export class NetlinkSocket {
   #receive(visit: (message: NetlinkMessage) => boolean): void {
     receiveBuffer ??= Buffer.alloc(64 * 1024)
     for (let datagrams = 0; datagrams < maximumDatagrams; datagrams++) {
-      const length = recv(this.#fd, receiveBuffer, MSG_TRUNC)
+      const length = this.#receiveDatagram(receiveBuffer)
       if (length > receiveBuffer.length) throw new FormatError(`netlink datagram of ${length} bytes`)
       if (length === 0) throw new FormatError('empty netlink datagram')
       let done = false
@@ -197,6 +196,17 @@ export class NetlinkSocket {
       if (done) return
     }
     throw new FormatError('netlink answer without an end')
+  }
+
+  #receiveDatagram(into: Buffer): number {
+    try {
+      return recv(this.#fd, into, MSG_TRUNC | MSG_DONTWAIT)
+    } catch (error) {
+      if (!hasCode(error, 'EAGAIN')) throw error
+    }
+    // Not seen so far: an answer that is not there yet. Waiting for it is bounded.
+    setSocketTimeout(this.#fd, answerTimeoutMs)
+    return recv(this.#fd, into, MSG_TRUNC)
   }
 
   #command(change: NetlinkChange): string {

@@ -1,0 +1,92 @@
+// Advisory file locks, flock(2) (design decision D3). A lock belongs to an open file: the kernel drops it when the
+// holder closes it or dies, and descriptors are close-on-exec, so no child inherits it.
+
+import { closeSync, openSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { hasCode } from '../ffi/errno.ts'
+import { flock, LOCK_EX, LOCK_NB, LOCK_SH } from '../ffi/libc.ts'
+import { TsrunError } from '../model/errors.ts'
+
+/** A lock that is held. */
+export interface FileLock {
+  readonly path: string
+  /** Gives the lock back. Idempotent. */
+  release(): void
+  [Symbol.dispose](): void
+}
+
+export interface LockOptions {
+  /** Together with other shared holders, instead of alone. Default false. */
+  readonly shared?: boolean
+  /** How long to wait for other holders. Default 30 s; 0 tries once. */
+  readonly timeoutMs?: number
+  readonly signal?: AbortSignal
+}
+
+const longestPauseMs = 20
+
+/**
+ * Locks the file `path`, which is made where it is missing (mode 0600; its folder must exist) and stays.
+ * Not reentrant: a second call in the same process waits for the first.
+ * Waiting is polling with pauses from 1 to 20 ms: a blocking flock on a pool thread would hold that thread, and
+ * the four of them together, and could not be given up.
+ * @throws TsrunError unavailable after `timeoutMs`; the signal's reason when aborted; SyscallError
+ */
+export async function lockFile(path: string, options: LockOptions = {}): Promise<FileLock> {
+  const { shared = false, timeoutMs = 30_000, signal } = options
+  signal?.throwIfAborted()
+  const fd = openSync(path, 'a', 0o600)
+  try {
+    const deadline = performance.now() + timeoutMs
+    for (let pauseMs = 1; !tryLock(fd, shared); pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
+      const leftMs = deadline - performance.now()
+      if (leftMs <= 0) throw lockedTooLong(path, timeoutMs)
+      await sleep(Math.min(pauseMs, leftMs), undefined, signal === undefined ? {} : { signal })
+    }
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
+  return heldLock(path, fd)
+}
+
+/** Runs `task` while holding the lock on `path`. @throws like lockFile(), and whatever `task` throws */
+export async function withLock<T>(path: string, task: () => Promise<T> | T, options?: LockOptions): Promise<T> {
+  const lock = await lockFile(path, options)
+  try {
+    return await task()
+  } finally {
+    lock.release()
+  }
+}
+
+function tryLock(fd: number, shared: boolean): boolean {
+  try {
+    flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB)
+    return true
+  } catch (error) {
+    if (hasCode(error, 'EAGAIN', 'EWOULDBLOCK')) return false
+    throw error
+  }
+}
+
+function heldLock(path: string, fd: number): FileLock {
+  let held = true
+  const release = () => {
+    if (!held) return
+    held = false
+    closeSync(fd)
+  }
+  return { path, release, [Symbol.dispose]: release }
+}
+
+function lockedTooLong(path: string, timeoutMs: number): TsrunError {
+  return new TsrunError(
+    'unavailable',
+    'locked',
+    `cannot lock "${path}": another process holds it since ${timeoutMs} ms`,
+    {
+      hint: `\`fuser -v ${path}\` shows which one`,
+    },
+  )
+}
