@@ -1,6 +1,6 @@
 // Processes by descriptor: a pid is used again after its process is gone, a pidfd never means another process.
 
-import { readFileSync } from 'node:fs'
+import { closeSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { hasCode } from '../ffi/errno.ts'
 import { call, SYS, syscall } from '../ffi/libc.ts'
@@ -15,6 +15,11 @@ const longestPauseMs = 50
  */
 export function openPidfd(pid: number): number {
   return syscall('pidfd_open', SYS.pidfdOpen, 'int, unsigned int', [pid, 0], `cannot open process ${pid}`)
+}
+
+/** Closes what openPidfd() gave. */
+export function closePidfd(pidfd: number): void {
+  closeSync(pidfd)
 }
 
 /** pidfd_send_signal(2). @throws SyscallError ESRCH when the process is gone */
