@@ -1,0 +1,186 @@
+// The firewall driver over nftables. Every call is one transaction of set elements through nfnetlink; the chains are
+// written once, by nft script, when the first network comes or when somebody flushed them.
+
+import { errno } from '../../ffi/errno.ts'
+import { flushFlows } from '../../kernel/conntrack.ts'
+import { record } from '../../kernel/explain.ts'
+import { NftScriptError, runNftScript } from '../../kernel/nftables/libnftables.ts'
+import { NFPROTO_INET, throwFailure } from '../../kernel/nftables/nfnetlink.ts'
+import { deleteTable } from '../../kernel/nftables/ruleset.ts'
+import { parsePrefix } from '../../lib/ip.ts'
+import type { Undo } from '../../lib/rollback.ts'
+import type { Endpoint, FirewallDriver, Network } from '../../model/network.ts'
+import { type ForwardHook, missingAccepts, readForwardHook, surplusAccepts } from './foreign-forward.ts'
+import { addLegacyAccepts, removeLegacyAccepts } from './legacy-forward.ts'
+import {
+  addElementsText,
+  baseRuleset,
+  endpointElements,
+  type FirewallSnapshot,
+  layoutElement,
+  networkElements,
+  snapshotElements,
+} from './nft-rules.ts'
+import { NftTable } from './nft-table.ts'
+import { publish, withdraw } from './published-ports.ts'
+
+export interface NftFirewallOptions {
+  /** `tsrun`, or `tsrun-` and eight hex digits for a further engine on the same host: the name of its table. */
+  readonly engineId: string
+  /**
+   * What should stand, for when the rules are gone (`nft flush ruleset`) or of another version: networks from the end
+   * of their first addNetwork on; endpoints from before addEndpoint until after removeEndpoint, so that none is lost
+   * that came while the rules were made anew.
+   */
+  readonly snapshot: () => Promise<FirewallSnapshot>
+}
+
+export class NftFirewall implements FirewallDriver {
+  readonly #table: NftTable
+  readonly #snapshot: () => Promise<FirewallSnapshot>
+
+  /** Opens nothing yet: the first call opens a socket in the namespace it is called in. */
+  constructor({ engineId, snapshot }: NftFirewallOptions) {
+    this.#table = new NftTable(engineId)
+    this.#snapshot = snapshot
+  }
+
+  /** Gives the socket back. */
+  close(): void {
+    this.#table.close()
+  }
+
+  async addNetwork(network: Network, undo: Undo): Promise<void> {
+    const elements = networkElements(network)
+    if (elements.length === 0) return
+    let isNew = false
+    await this.#rebuildUntil(() => {
+      const added = this.#addNetworkElements(network)
+      isNew = added === 'added'
+      return added !== 'no-table'
+    })
+    // A network that stood already stays when what needs it now fails.
+    if (isNew) undo.add('firewall network', () => this.#table.deleteExisting(elements))
+    this.#admitInForeignChains(readForwardHook(this.#table.socket, this.#table.name), network, undo)
+  }
+
+  async removeNetwork(network: Network, others: readonly Network[]): Promise<void> {
+    if (others.some(other => other.id !== network.id && other.hostInterface !== undefined))
+      this.#table.deleteExisting(networkElements(network))
+    else this.#removeAll()
+  }
+
+  async addEndpoint(network: Network, endpoint: Endpoint, undo: Undo): Promise<void> {
+    if (network.hostInterface === undefined) return
+    const published = endpointElements(network, endpoint)
+    const hook = readForwardHook(this.#table.socket, this.#table.name)
+    if (!hook.ours) await this.#rebuild()
+    if (published.owner !== undefined) {
+      await this.#rebuildUntil(() => publish(this.#table, endpoint, published))
+      undo.add('firewall endpoint', () => this.removeEndpoint(network, endpoint))
+      flushFlows(this.#table.socket, { ports: endpoint.ports })
+    }
+    this.#admitInForeignChains(hook, network, undo)
+  }
+
+  async removeEndpoint(network: Network, endpoint: Endpoint): Promise<void> {
+    withdraw(this.#table, endpoint, endpointElements(network, endpoint))
+    flushFlows(this.#table.socket, { ports: endpoint.ports, containerAddresses: endpoint.addresses })
+  }
+
+  /** Replaces whatever stands by what `snapshot` says, in one transaction: `network reload`. */
+  async restore(snapshot: FirewallSnapshot): Promise<void> {
+    this.#replaceTable(snapshot)
+    const hook = readForwardHook(this.#table.socket, this.#table.name)
+    for (const network of snapshot.networks) this.#admitInForeignChains(hook, network, undefined)
+  }
+
+  /** Adds what is missing of a network. 'known' when it stood already. */
+  #addNetworkElements(network: Network): 'added' | 'known' | 'no-table' {
+    if (!this.#table.has(layoutElement)) return 'no-table'
+    const elements = networkElements(network)
+    const missing = elements.filter(element => !this.#table.has(element))
+    if (missing.length === 0) return 'known'
+    const isNew = missing.length === elements.length
+    const failures = this.#table.add(missing.map((element, i) => ({ element, exclusive: isNew && i === 0 })))
+    if (failures.length === 0) return isNew ? 'added' : 'known'
+    if (failures.some(failure => failure.errno === errno.ENOENT)) return 'no-table'
+    // Another process added it this very moment: look again.
+    if (isNew && failures.every(failure => failure.index === 0 && failure.errno === errno.EEXIST))
+      return this.#addNetworkElements(network)
+    throwFailure(`cannot add network "${network.name}" to the firewall`, failures)
+  }
+
+  #removeAll(): void {
+    const { socket, name } = this.#table
+    const failures = this.#table.optimistically(() => {
+      const messages = surplusAccepts(socket, name)
+      if (!this.#table.stands()) return messages
+      record(() => `nft delete table inet ${name}`)
+      return [...messages, deleteTable(NFPROTO_INET, name)]
+    })
+    if (failures.length > 0) throwFailure('cannot remove the firewall rules', failures)
+    removeLegacyAccepts()
+  }
+
+  #admitInForeignChains(hook: ForwardHook, network: Network, undo: Undo | undefined): void {
+    const { socket, name } = this.#table
+    const families = new Set(network.pools.map(pool => parsePrefix(pool.subnet).family))
+    let changed = addLegacyAccepts(families).length > 0
+    if (missingAccepts(socket, hook, families).length > 0) {
+      const failures = this.#table.optimistically(() => missingAccepts(socket, readForwardHook(socket, name), families))
+      if (failures.length > 0) throwFailure('cannot admit packets in a foreign FORWARD chain', failures)
+      changed = true
+    }
+    if (changed) undo?.add('foreign accept rule', () => this.#withdrawForeignRules(network))
+  }
+
+  /** Takes the rules in foreign chains out again unless another network needs them by now. */
+  #withdrawForeignRules(network: Network): void {
+    if (this.#table.countElements('bridges', network.hostInterface) > 0) return
+    const { socket, name } = this.#table
+    const failures = this.#table.optimistically(() => surplusAccepts(socket, name))
+    if (failures.length > 0) throwFailure('cannot remove our rule from a foreign FORWARD chain', failures)
+    removeLegacyAccepts()
+  }
+
+  /** Calls `attempt` until it no longer says that the table is missing or of another version. */
+  async #rebuildUntil(attempt: () => boolean): Promise<void> {
+    for (let count = 0; !attempt(); count++) {
+      if (count === 3) throw new Error(`table inet ${this.#table.name} disappears as soon as it is made`)
+      await this.#rebuild()
+    }
+  }
+
+  async #rebuild(): Promise<void> {
+    const snapshot = await this.#snapshot()
+    if (this.#table.stands()) this.#replaceTable(snapshot)
+    else this.#createTable(snapshot)
+    // Whatever was added to the old table while it was being replaced.
+    const later = snapshotElements(await this.#snapshot())
+    if (later.length > 0) this.#table.addMissing(later)
+  }
+
+  #createTable(snapshot: FirewallSnapshot): void {
+    try {
+      this.#run(this.#script(snapshot))
+    } catch (error) {
+      // Another process was faster, with the same intent.
+      if (!(error instanceof NftScriptError && this.#table.stands())) throw error
+    }
+  }
+
+  #replaceTable(snapshot: FirewallSnapshot): void {
+    const { name } = this.#table
+    this.#run(`add table inet ${name}\ndelete table inet ${name}\n${this.#script(snapshot)}`)
+  }
+
+  #script(snapshot: FirewallSnapshot): string {
+    return baseRuleset(this.#table.name) + addElementsText(this.#table.name, snapshotElements(snapshot))
+  }
+
+  #run(script: string): void {
+    record(() => `nft -f - <<'EOF'\n${script}EOF`)
+    runNftScript(script)
+  }
+}

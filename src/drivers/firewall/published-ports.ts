@@ -1,0 +1,108 @@
+// Ports of endpoints in the table: published in one transaction, withdrawn in one, and never a successor's.
+
+import { errno } from '../../ffi/errno.ts'
+import { concatenate, portField, protocolField, type SetElement } from '../../kernel/nftables/elements.ts'
+import { type NfFailure, throwFailure } from '../../kernel/nftables/nfnetlink.ts'
+import { parseAddress } from '../../lib/ip.ts'
+import { TsrunError } from '../../model/errors.ts'
+import type { Endpoint, PortMapping } from '../../model/network.ts'
+import { formatMapping, mappingKey, ownerName, type PortElement, type PublishedElements, shortId } from './nft-rules.ts'
+import { type NftTable, withoutMissing } from './nft-table.ts'
+
+/**
+ * Adds what publishes an endpoint's ports.
+ * @returns false when the table is gone: make it anew and call again
+ * @throws TsrunError conflict when a port is published already
+ */
+export function publish(table: NftTable, endpoint: Endpoint, published: PublishedElements): boolean {
+  const { owner, ports, shared } = published
+  if (owner === undefined) return true
+  const failures = table.add([
+    { element: owner, exclusive: true },
+    ...ports.map(({ element }) => ({ element, exclusive: true })),
+    ...shared.map(({ element }) => ({ element, exclusive: false })),
+  ])
+  if (failures.length === 0) return true
+  if (failures.some(failure => failure.errno === errno.ENOENT)) return false
+  // All came in one transaction, so with the owner's element the rest stands too.
+  if (failures.some(failure => failure.index === 0 && failure.errno === errno.EEXIST)) return true
+  const clash = failures.find(failure => failure.errno === errno.EEXIST || failure.errno === errno.EBUSY)
+  const entry = clash === undefined ? undefined : [...ports, ...shared][clash.index - 1]
+  if (entry === undefined) throwFailure(`cannot publish the ports of "${endpoint.containerName}"`, failures)
+  throw portTaken(table, endpoint, entry)
+}
+
+/**
+ * Deletes what publishes an endpoint's ports, if it is still this endpoint's. The owner element came with the ports in
+ * one transaction and goes with them: while it is there the ports are this endpoint's; once it is gone they may be a
+ * successor's, and its absence (ENOENT) makes the kernel refuse the whole. The look before only saves the time of that.
+ */
+export function withdraw(table: NftTable, endpoint: Endpoint, { owner, ports, shared }: PublishedElements): void {
+  if (owner === undefined || !table.has(owner)) return
+  let left = [owner, ...ports.map(({ element }) => element)]
+  for (;;) {
+    const failures =
+      shared.length === 0
+        ? table.socket.transaction(table.deletions(left))
+        : // Whether others still hold the port must be read: the kernel refuses the change if that has passed meanwhile.
+          table.optimistically(() => table.deletions([...left, ...unheld(table, endpoint, shared)]))
+    if (failures.length === 0 || failures.some(isOwnerMissing)) return
+    // Somebody deleted single elements by hand.
+    const remaining = withoutMissing(
+      left,
+      failures.filter(failure => failure.index < left.length),
+    )
+    if (remaining.length === left.length) throwFailure('cannot withdraw published ports', failures)
+    left = remaining
+  }
+}
+
+function isOwnerMissing({ index, errno: code }: NfFailure): boolean {
+  return index === 0 && code === errno.ENOENT
+}
+
+/** Those of `shared` that no other endpoint needs. */
+function unheld(table: NftTable, endpoint: Endpoint, shared: readonly PortElement[]): SetElement[] {
+  const holders = new Set<string>()
+  for (const family of new Set(shared.map(({ mapping }) => familyOf(mapping)))) {
+    for (const { key, comment } of table.list(`addr${family}`))
+      if (!isOwnedBy(comment, endpoint)) holders.add(`${family} ${portOf(key).toString('hex')}`)
+  }
+  return shared.flatMap(({ element, mapping }) => {
+    const key = concatenate([protocolField(mapping.protocol), portField(mapping.hostPort)])
+    return holders.has(`${familyOf(mapping)} ${key.toString('hex')}`) ? [] : [element]
+  })
+}
+
+/** Finds out who has the port; asked only when the kernel has refused it. */
+function portTaken(table: NftTable, endpoint: Endpoint, { mapping }: PortElement): TsrunError {
+  const family = familyOf(mapping)
+  const anyAddress = mappingKey({ ...mapping, hostIp: family === 4 ? '0.0.0.0' : '::' })
+  const wanted = concatenate([protocolField(mapping.protocol), portField(mapping.hostPort)])
+  const found =
+    [mappingKey(mapping), anyAddress]
+      .map(key => table.find(key))
+      .find(element => ownerName(element?.comment) !== undefined) ??
+    table.list(`addr${family}`).find(({ key }) => portOf(key).equals(wanted))
+  const owner = ownerName(found?.comment)
+  const why = owner === undefined ? 'the port is given twice' : `the port is published by container "${owner}"`
+  const hint =
+    owner === undefined
+      ? 'leave one of the two mappings out'
+      : `choose another host port, or stop "${owner}": tsrun stop ${owner}`
+  const message = `cannot publish ${formatMapping(mapping)} for "${endpoint.containerName}": ${why}`
+  return new TsrunError('conflict', 'port-taken', message, { hint })
+}
+
+/** Protocol and port out of a key of addr4 or addr6, which has the address between them. */
+function portOf(key: Buffer): Buffer {
+  return Buffer.concat([key.subarray(0, 4), key.subarray(-4)])
+}
+
+function isOwnedBy(comment: string | undefined, endpoint: Endpoint): boolean {
+  return comment?.startsWith(`tsrun:${shortId(endpoint.id)} `) === true
+}
+
+function familyOf(mapping: PortMapping): 4 | 6 {
+  return parseAddress(mapping.hostIp).family
+}
