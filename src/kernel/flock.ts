@@ -16,6 +16,8 @@ export interface FileLock {
 }
 
 export interface LockOptions {
+  /** What the lock guards, for messages, e.g. `network "br"`. Default: the path. */
+  readonly what?: string
   /** Together with other shared holders, instead of alone. Default false. */
   readonly shared?: boolean
   /** How long to wait for other holders. Default 30 s; 0 tries once. */
@@ -33,14 +35,14 @@ const longestPauseMs = 20
  * @throws TsrunError unavailable after `timeoutMs`; the signal's reason when aborted; SyscallError
  */
 export async function lockFile(path: string, options: LockOptions = {}): Promise<FileLock> {
-  const { shared = false, timeoutMs = 30_000, signal } = options
+  const { what = `"${path}"`, shared = false, timeoutMs = 30_000, signal } = options
   signal?.throwIfAborted()
   const fd = openSync(path, 'a', 0o600)
   try {
     const deadline = performance.now() + timeoutMs
     for (let pauseMs = 1; !tryLock(fd, shared); pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
       const leftMs = deadline - performance.now()
-      if (leftMs <= 0) throw lockedTooLong(path, timeoutMs)
+      if (leftMs <= 0) throw lockedTooLong(what, path, timeoutMs)
       await sleep(Math.min(pauseMs, leftMs), undefined, signal === undefined ? {} : { signal })
     }
   } catch (error) {
@@ -80,11 +82,12 @@ function heldLock(path: string, fd: number): FileLock {
   return { path, release, [Symbol.dispose]: release }
 }
 
-function lockedTooLong(path: string, timeoutMs: number): TsrunError {
+function lockedTooLong(what: string, path: string, timeoutMs: number): TsrunError {
+  const waited = timeoutMs < 1000 ? `${timeoutMs} ms` : `${timeoutMs / 1000} s`
   return new TsrunError(
     'unavailable',
     'locked',
-    `cannot lock "${path}": another process holds it since ${timeoutMs} ms`,
+    `cannot lock ${what}: another process still holds it after ${waited}`,
     {
       hint: `\`fuser -v ${path}\` shows which one`,
     },

@@ -49,7 +49,9 @@ export function runInNetns<T>(fd: number, task: () => T): T {
   return comeBack(() => {
     setns(fd, CLONE_NEWNET)
     faultPoint('enter network namespace')
-    return task()
+    const result = task()
+    if (result instanceof Promise) throw new Error('the task of runInNetns() has to be synchronous')
+    return result
   })
 }
 

@@ -1,7 +1,7 @@
 // The bridge of a network: made where it is missing, healed where it differs from what it should be.
 
 import { hasCode } from '../../ffi/errno.ts'
-import { addressAdd, listAddresses } from '../../kernel/netlink/address.ts'
+import { type AddressSpec, addressAdd, listAddresses } from '../../kernel/netlink/address.ts'
 import { getLink, type Link, linkAddBridge, linkRemove, linkSet } from '../../kernel/netlink/link.ts'
 import type { NetlinkChange } from '../../kernel/netlink/message.ts'
 import { type NetlinkSocket, withNetlinkSocket } from '../../kernel/netlink/socket.ts'
@@ -47,10 +47,8 @@ export function ensureBridge(socket: NetlinkSocket, wanted: BridgeNetwork, undo:
   setBridgeSysctls(bridge, ipv6)
   const present = new Set(listAddresses(socket, link.index))
   const missing = network.pools.map(gatewayAddress).filter(address => !present.has(address))
-  socket.apply([
-    ...missing.map(address => addressAdd({ index: link.index, interfaceName: bridge, address })),
-    ...(link.up ? [] : [linkSet(bridge, { up: true })]),
-  ])
+  for (const address of missing) addAddress(socket, { index: link.index, interfaceName: bridge, address })
+  if (!link.up) socket.apply(linkSet(bridge, { up: true }))
   faultPoint('configure bridge')
   return link
 }
@@ -87,7 +85,9 @@ function addBridge(socket: NetlinkSocket, wanted: BridgeNetwork, undo: Undo): Li
     // Not in one send with what follows: if the name is taken this fails, and the rest would hit the other interface.
     socket.apply(linkAddBridge({ name: bridge, mac: bridgeMac(network) }))
   } catch (error) {
-    if (hasCode(error, 'EEXIST')) throw interfaceTaken(network, bridge)
+    // Somebody was faster: another start of ours that found the bridge missing, or a stranger.
+    const link = hasCode(error, 'EEXIST') ? findBridge(socket, wanted) : undefined
+    if (link !== undefined) return link
     if (!hasCode(error, 'EOPNOTSUPP')) throw error
     throw new TsrunError('unsupported', 'no-bridge', `${cannotCreate(network)}: the kernel has no bridges`, {
       hint: 'the kernel needs CONFIG_BRIDGE: try `modprobe bridge`',
@@ -98,6 +98,15 @@ function addBridge(socket: NetlinkSocket, wanted: BridgeNetwork, undo: Undo): Li
   const link = getLink(socket, bridge)
   if (link === undefined) throw new Error(`the bridge "${bridge}" vanished while it was set up`)
   return link
+}
+
+function addAddress(socket: NetlinkSocket, spec: AddressSpec): void {
+  try {
+    socket.apply(addressAdd(spec))
+  } catch (error) {
+    // Another start of ours heals the bridge at the same time.
+    if (!hasCode(error, 'EEXIST')) throw error
+  }
 }
 
 function setBridgeSysctls(bridge: string, ipv6: boolean): void {
