@@ -160,3 +160,23 @@ export function syscall(
 export function memfdCreate(name: string): number {
   return call('memfd_create', 'int memfd_create(const char *, unsigned int)', [name, 1])
 }
+
+/** A copy of `bytes` in native memory, for structures that hold addresses; the caller frees it with freeNative. */
+export function copyToNative(bytes: Uint8Array): bigint {
+  const address = BigInt(native('uint64_t malloc(size_t)')(bytes.length))
+  if (address === 0n) throw new SyscallError('malloc', 12)
+  native('uint64_t memcpy(uint64_t, const void *, size_t)')(address, bytes, bytes.length)
+  return address
+}
+
+/** The first `length` bytes at an address from copyToNative. */
+export function copyFromNative(address: bigint, length: number): Uint8Array {
+  const bytes = new Uint8Array(length)
+  native('void memcpy(_Out_ void *, uint64_t, size_t)')(bytes, address, length)
+  return bytes
+}
+
+/** Frees what copyToNative gave. */
+export function freeNative(address: bigint): void {
+  native('void free(uint64_t)')(address)
+}

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { TsrunError } from '../model/errors.ts'
 
 /** linux/capability.h: a name's place is its bit. */
-export const capabilityNames: readonly string[] = [
+export const capabilityTable: readonly string[] = [
   'CAP_CHOWN',
   'CAP_DAC_OVERRIDE',
   'CAP_DAC_READ_SEARCH',
@@ -66,36 +66,24 @@ export const defaultCapabilities: readonly string[] = [
   'CAP_SYS_CHROOT',
 ]
 
-/** The five sets; bit n is capability n. */
-export interface CapabilitySets {
-  readonly bounding: bigint
-  readonly effective: bigint
-  readonly permitted: bigint
-  readonly inheritable: bigint
-  readonly ambient: bigint
-}
-
 export interface CapabilityWish {
   /** Names with or without CAP_, in any case, or ALL. */
   readonly add?: readonly string[]
   readonly drop?: readonly string[]
   readonly privileged?: boolean
-  /** The process's user; only 0 has anything in effect without file capabilities. Default 0. */
-  readonly uid?: number
 }
 
 /**
- * The sets for a container, never more than tsrun has to give (`available`, default: its own bounding set).
- * ALL comes first and single names refine it, as in docker; nothing is inheritable (CVE-2022-24769).
+ * The bounding set of a container, bit n being capability n, never more than tsrun has to give (`available`, default: its
+ * own bounding set). ALL comes first and single names refine it, as in docker.
+ *
+ * A process of root gets this as its effective and permitted set too, any other an empty one; nothing is ever
+ * inheritable or ambient (CVE-2022-24769).
  * @throws TsrunError invalid for a name that is none; denied when a capability added by name is not to be had
  */
-export function resolveCapabilities(wish: CapabilityWish, available = ownBoundingSet()): CapabilitySets {
-  const bounding = wish.privileged ? available : boundingSet(wish, available)
-  const inEffect = (wish.uid ?? 0) === 0 ? bounding : 0n
-  return { bounding, effective: inEffect, permitted: inEffect, inheritable: 0n, ambient: 0n }
-}
-
-function boundingSet({ add = [], drop = [] }: CapabilityWish, available: bigint): bigint {
+export function resolveCapabilities(wish: CapabilityWish, available = ownBoundingSet()): bigint {
+  const { add = [], drop = [] } = wish
+  if (wish.privileged) return available
   const added = parseNames('--cap-add', add)
   const dropped = parseNames('--cap-drop', drop)
   const lacking = added.names & ~available
@@ -103,9 +91,9 @@ function boundingSet({ add = [], drop = [] }: CapabilityWish, available: bigint)
     throw new TsrunError(
       'denied',
       'capability-not-available',
-      `cannot give ${namesOf(lacking).join(', ')}: tsrun itself does not have it`,
+      `cannot give ${capabilityNames(lacking).join(', ')}: tsrun itself does not have it`,
       {
-        hint: `capabilities available here: ${namesOf(available).join(', ')}`,
+        hint: `capabilities available here: ${capabilityNames(available).join(', ')}`,
       },
     )
   }
@@ -126,9 +114,9 @@ function parseNames(option: string, names: readonly string[]): { all: boolean; n
 
 function capabilityBit(option: string, name: string): number {
   const upper = name.toUpperCase()
-  const bit = capabilityNames.indexOf(upper.startsWith('CAP_') ? upper : `CAP_${upper}`)
+  const bit = capabilityTable.indexOf(upper.startsWith('CAP_') ? upper : `CAP_${upper}`)
   if (bit >= 0) return bit
-  const valid = capabilityNames.map(known => known.slice(4)).join(', ')
+  const valid = capabilityTable.map(known => known.slice(4)).join(', ')
   throw new TsrunError(
     'invalid',
     'no-such-capability',
@@ -145,8 +133,8 @@ export function capabilityMask(names: readonly string[]): bigint {
 }
 
 /** 1n -> `['CAP_CHOWN']`; bits that this table has no name for are left out. */
-export function namesOf(mask: bigint): string[] {
-  return capabilityNames.filter((_, bit) => (mask >> BigInt(bit)) & 1n)
+export function capabilityNames(mask: bigint): string[] {
+  return capabilityTable.filter((_, bit) => (mask >> BigInt(bit)) & 1n)
 }
 
 let bounding: bigint | undefined

@@ -3,7 +3,7 @@
 // 02e898b137ae; written down anew here. Change `defaultSeccompVersion` with every change: it names the cached programs.
 
 import { release } from 'node:os'
-import { capabilityMask, namesOf } from '../../kernel/capabilities.ts'
+import { capabilityMask, capabilityNames } from '../../kernel/capabilities.ts'
 import { cachedSeccomp, profileHash } from '../../kernel/seccomp/cache.ts'
 import { parseSeccompProfile } from '../../kernel/seccomp/parse-profile.ts'
 import { resolveProfile, type SeccompProfile, type SeccompProfileRule } from '../../kernel/seccomp/profile.ts'
@@ -153,23 +153,30 @@ function byCapability(): SeccompProfileRule[] {
   ]
 }
 
-/**
- * The compiled default program for a container with these capabilities (its bounding set), from `cacheDir` where possible.
- * @throws TsrunError unavailable without libseccomp
- */
-export function defaultSeccompProgram(cacheDir: string, bounding: bigint): Uint8Array {
-  const relevant = namesOf(bounding & relevantMask)
-  const key = `default-${defaultSeccompVersion}-${process.arch}-${(bounding & relevantMask).toString(16)}`
-  return cachedSeccomp(cacheDir, key, () => resolveProfile(defaultSeccompProfile(), { capabilities: relevant }))
+export interface SeccompWish {
+  /** The container's bounding set, bit n being capability n. */
+  readonly capabilities: bigint
+  /** The text of a docker profile; absent: the default. */
+  readonly profile?: string
+  /** Where the profile comes from, for errors. */
+  readonly origin?: string
 }
 
 /**
- * The compiled program of a profile file's text, from `cacheDir` where possible; `origin` names it in errors.
- * @throws TsrunError invalid for a profile that is none
+ * The compiled program for a container, from `cacheDir` (writable by root alone) where possible.
+ * @throws TsrunError unavailable without libseccomp, invalid for a profile that is none
  */
-export function customSeccompProgram(cacheDir: string, text: string, origin: string, bounding: bigint): Uint8Array {
-  const key = `custom-${profileHash(text)}-${process.arch}-${release()}-${bounding.toString(16)}`
-  return cachedSeccomp(cacheDir, key, () =>
-    resolveProfile(parseSeccompProfile(text, origin), { capabilities: namesOf(bounding), kernel: release() }),
-  )
+export function seccompProgram(cacheDir: string, { capabilities, profile, origin }: SeccompWish): Uint8Array {
+  if (profile === undefined) {
+    const relevant = capabilities & relevantMask
+    const key = `default${defaultSeccompVersion}-${process.arch}-${relevant.toString(16)}`
+    return cachedSeccomp(cacheDir, key, () =>
+      resolveProfile(defaultSeccompProfile(), { capabilities: capabilityNames(relevant) }),
+    )
+  }
+  const key = `${profileHash(profile)}-${process.arch}-${release()}-${capabilities.toString(16)}`
+  return cachedSeccomp(cacheDir, key, () => {
+    const parsed = parseSeccompProfile(profile, origin ?? 'profile')
+    return resolveProfile(parsed, { capabilities: capabilityNames(capabilities), kernel: release() })
+  })
 }
