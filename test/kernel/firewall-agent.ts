@@ -51,6 +51,7 @@ async function perform({ call, network, endpoint, others, engineId }: Request): 
   if (call === 'removeNetwork') {
     await firewall.removeNetwork(network, others ?? [])
     networks.delete(network.id)
+    for (const { id, networkId } of endpoints.values()) if (networkId === network.id) endpoints.delete(id)
   }
   if (endpoint === undefined) return
   if (call === 'addEndpoint') {
