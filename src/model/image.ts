@@ -11,8 +11,9 @@ export function isDigest(text: string): text is Digest {
   return digestPattern.test(text)
 }
 
-/** The 64 hex digits of a digest. */
+/** The 64 hex digits of a digest. @throws Error when it is none: it becomes a file name */
 export function digestHex(digest: Digest): string {
+  if (!isDigest(digest)) throw new Error(`"${digest}" is not a digest`)
   return digest.slice(7)
 }
 

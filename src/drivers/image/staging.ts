@@ -1,0 +1,143 @@
+// A folder for work in progress: blobs that are being written, layers that are being unpacked, and what is on its way out.
+// It is locked (flock) as long as its process lives; one that can be locked by another is a dead process's and is removed.
+// `keep/<hex>` files in it name the blobs and layers that the work needs: prune leaves those alone.
+
+import { closeSync, constants, mkdirSync, openSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { hasCode } from '../../ffi/errno.ts'
+import { cString } from '../../ffi/file-at.ts'
+import { flock, LOCK_EX, LOCK_NB } from '../../ffi/libc.ts'
+import { byteString } from '../../lib/tar-entry.ts'
+import { type Digest, digestHex } from '../../model/image.ts'
+import { removeTreeAt } from './directory-tree.ts'
+
+let counter = 0
+
+export class Staging {
+  readonly path: string
+  readonly #fd: number
+  readonly #syncs: Promise<void>[] = []
+
+  private constructor(path: string, fd: number) {
+    this.path = path
+    this.#fd = fd
+    mkdirSync(join(path, 'keep'))
+  }
+
+  /** Makes and locks a new one. The caller closes it. */
+  static open(folder: string): Staging {
+    for (;;) {
+      const path = join(folder, `${process.pid}-${Date.now().toString(36)}-${counter++}`)
+      mkdirSync(path, { mode: 0o700 })
+      const fd = lockFolder(path)
+      if (fd !== undefined) return new Staging(path, fd)
+    }
+  }
+
+  /** From now on prune leaves this blob or layer alone. Call it before looking whether it is there. */
+  keep(digest: Digest): void {
+    writeFileSync(join(this.path, 'keep', digestHex(digest)), '')
+  }
+
+  /** A path in here that nobody has used. */
+  temporary(kind: string): string {
+    return join(this.path, `${kind}-${counter++}`)
+  }
+
+  /** Registers a sync that must be done before a name may point to what is synced. */
+  defer(sync: Promise<void>): void {
+    // Its failure is told by synced(); until then it must not end the process.
+    sync.catch(() => {})
+    this.#syncs.push(sync)
+  }
+
+  async synced(): Promise<void> {
+    await Promise.all(this.#syncs)
+  }
+
+  /** Removes it and all that is left in it. */
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#syncs)
+    try {
+      removeTree(this.path)
+    } finally {
+      closeSync(this.#fd)
+    }
+  }
+}
+
+/** Removes what dead processes left. Returns what live ones keep: hex digests of blobs and layers. */
+export function sweepStaging(folder: string): Set<string> {
+  const kept = new Set<string>()
+  for (const name of readdirSync(folder)) {
+    const path = join(folder, name)
+    const fd = lockFolder(path)
+    if (fd !== undefined) {
+      try {
+        removeTree(path)
+      } finally {
+        closeSync(fd)
+      }
+      continue
+    }
+    for (const hex of readKept(join(path, 'keep'))) kept.add(hex)
+  }
+  return kept
+}
+
+/** Removes a file or folder with all below it, whatever names it holds. Idempotent. */
+export function removeTree(path: string): void {
+  let parent: number
+  try {
+    parent = openSync(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return
+    throw error
+  }
+  try {
+    removeTreeAt(parent, cString(byteString(basename(path))))
+  } finally {
+    closeSync(parent)
+  }
+}
+
+/** Locks a folder; undefined when somebody else has it or it is gone. The caller owns the descriptor. */
+function lockFolder(path: string): number | undefined {
+  let fd: number
+  try {
+    fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined
+    throw error
+  }
+  try {
+    flock(fd, LOCK_EX | LOCK_NB)
+    // It may have been swept between open and lock.
+    if (isStill(path, fd)) return fd
+  } catch (error) {
+    if (!hasCode(error, 'EAGAIN')) {
+      closeSync(fd)
+      throw error
+    }
+  }
+  closeSync(fd)
+  return undefined
+}
+
+function isStill(path: string, fd: number): boolean {
+  try {
+    return statSync(path).ino === statSync(`/proc/self/fd/${fd}`).ino
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return false
+    throw error
+  }
+}
+
+function readKept(path: string): string[] {
+  try {
+    return readdirSync(path)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return []
+    throw error
+  }
+}

@@ -1,0 +1,57 @@
+// The reader-writer lock of the image store, held for milliseconds: shared while an image is looked up and whoever uses it is
+// written down, exclusive while the decision to remove is made. Never held across a pull, an unpacking or a wait.
+// It is polled, not waited for in the kernel: the holder may be another task of this very process.
+
+import { closeSync, openSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
+import { hasCode } from '../../ffi/errno.ts'
+import { flock, LOCK_EX, LOCK_NB, LOCK_SH } from '../../ffi/libc.ts'
+import { TsrunError } from '../../model/errors.ts'
+
+const timeoutMs = 30_000
+
+/**
+ * Locks the file at `path`, which is made. A writer first closes the turnstile (`<path>.turn`), so that new readers wait
+ * behind it and it is not starved.
+ * @returns what gives the lock back; to be called once
+ * @throws TsrunError unavailable after 30 seconds
+ */
+export async function lockStore(path: string, kind: 'shared' | 'exclusive'): Promise<() => void> {
+  const operation = kind === 'shared' ? LOCK_SH : LOCK_EX
+  const deadline = Date.now() + timeoutMs
+  const turn = await lockFile(`${path}.turn`, operation, deadline)
+  try {
+    const fd = await lockFile(path, operation, deadline)
+    return () => closeSync(fd)
+  } finally {
+    closeSync(turn)
+  }
+}
+
+async function lockFile(path: string, operation: number, deadline: number): Promise<number> {
+  const fd = openSync(path, 'a', 0o600)
+  try {
+    for (let wait = 1; !tryLock(fd, operation); wait = Math.min(wait * 2, 20)) {
+      if (Date.now() > deadline) {
+        throw new TsrunError('unavailable', 'store-busy', 'cannot lock the image store: another tsrun holds it', {
+          hint: `see who has "${path}" open: fuser ${path}`,
+        })
+      }
+      await delay(wait)
+    }
+    return fd
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
+}
+
+function tryLock(fd: number, operation: number): boolean {
+  try {
+    flock(fd, operation | LOCK_NB)
+    return true
+  } catch (error) {
+    if (hasCode(error, 'EAGAIN')) return false
+    throw error
+  }
+}

@@ -1,0 +1,108 @@
+// From blobs to an image: its layers are unpacked, its record is written, then its names. What pull, load, import, commit and
+// build have in common; each of them brings the blobs into the store first.
+
+import { BlobStore } from '../../drivers/image/blob-store.ts'
+import { chainIds } from '../../drivers/image/digest.ts'
+import { currentBoot } from '../../drivers/image/image-files.ts'
+import { LayerStore } from '../../drivers/image/layer-store.ts'
+import type { Staging } from '../../drivers/image/staging.ts'
+import type { UnpackLimits } from '../../drivers/image/unpack-limits.ts'
+import { syncFolder } from '../../lib/json-file.ts'
+import { TsrunError } from '../../model/errors.ts'
+import type { Descriptor, Digest, ImageReference, Layer } from '../../model/image.ts'
+import type { ImageRecord, ImageStore } from './image-store.ts'
+import { parseConfig, parseManifest } from './manifest.ts'
+
+export interface AddImageRequest {
+  /** The image manifest; its blob, the config's and the layers' are in the store and kept by `staging`. */
+  readonly manifest: Descriptor
+  /** What the names point to where it is not the manifest: the index it was chosen from. */
+  readonly target?: Descriptor
+  readonly names: readonly ImageReference[]
+  /** Default true: it survives a power loss. Not so for what can be had again at any time. */
+  readonly isDurable?: boolean
+  readonly limits?: Partial<UnpackLimits>
+  readonly signal?: AbortSignal
+  /** Told as layers are unpacked. */
+  readonly onLayer?: (diffId: Digest, index: number, total: number) => void
+}
+
+/** Unpacks what is not unpacked yet and makes the image known. @throws TsrunError invalid, not-found (a blob is missing) */
+export async function addImage(store: ImageStore, staging: Staging, request: AddImageRequest): Promise<ImageRecord> {
+  const isDurable = request.isDurable ?? true
+  const record = await unpackImage(store, staging, request)
+  await staging.synced()
+  if (isDurable) syncFolder(store.files.blobs)
+  store.setRecord(record, isDurable)
+  for (const reference of request.names) {
+    const name = { target: request.target ?? request.manifest, manifest: request.manifest.digest }
+    store.setName(reference, name, isDurable)
+  }
+  return record
+}
+
+/** Unpacks an image that the store knows once more: layers are missing, or not sound since the machine went down. */
+export async function repairImage(store: ImageStore, staging: Staging, record: ImageRecord): Promise<ImageRecord> {
+  const repaired = await unpackImage(store, staging, { manifest: record.manifest })
+  const { storedAt } = record
+  store.setRecord({ ...repaired, storedAt }, false)
+  return repaired
+}
+
+async function unpackImage(
+  store: ImageStore,
+  staging: Staging,
+  request: Pick<AddImageRequest, 'manifest' | 'limits' | 'signal' | 'onLayer'>,
+): Promise<ImageRecord> {
+  const { manifest: descriptor, limits, signal } = request
+  const blobs = new BlobStore(store.files)
+  const layerStore = new LayerStore(store.files)
+  staging.keep(descriptor.digest)
+  const manifest = parseManifest(blobs.read(descriptor.digest))
+  staging.keep(manifest.config.digest)
+  const config = parseConfig(blobs.read(manifest.config.digest))
+  const diffIds = config.rootfs.diff_ids
+  if (diffIds.length !== manifest.layers.length) {
+    throw new TsrunError(
+      'invalid',
+      'invalid-image',
+      `the image has ${manifest.layers.length} layers, but its config speaks of ${diffIds.length}`,
+    )
+  }
+  const chain = chainIds(diffIds)
+  const layers: Layer[] = []
+  for (const [index, { digest, mediaType, size }] of manifest.layers.entries()) {
+    const [diffId, chainId] = [diffIds[index], chain[index]]
+    if (diffId === undefined || chainId === undefined) throw new Error('the chain of layers is too short')
+    staging.keep(digest)
+    staging.keep(chainId)
+    request.onLayer?.(diffId, index, manifest.layers.length)
+    if (!blobs.has({ digest, size })) {
+      throw new TsrunError('not-found', 'no-such-blob', `layer ${digest} of the image is not in the store`, {
+        hint: 'pull or load the image again',
+      })
+    }
+    const stored =
+      layerStore.get(chainId) ??
+      (await layerStore.unpack(staging, {
+        chainId,
+        diffId,
+        source: blobs.stream(digest),
+        below: chain.slice(0, index),
+        ...(limits === undefined ? {} : { limits }),
+        ...(signal === undefined ? {} : { signal }),
+      }))
+    layers.push({ digest, diffId, chainId, mediaType, size, unpackedSize: stored.size })
+  }
+  const now = new Date().toISOString()
+  const { mediaType, digest, size } = descriptor
+  return {
+    id: manifest.config.digest,
+    manifest: { mediaType, digest, size },
+    config,
+    layers,
+    storedAt: now,
+    bootId: currentBoot(),
+    isSettled: false,
+  }
+}

@@ -1,0 +1,155 @@
+// Images out of an OCI image layout: a directory, or the files of one that came in an archive.
+
+import { createReadStream, existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { BlobStore } from '../../drivers/image/blob-store.ts'
+import type { Staging } from '../../drivers/image/staging.ts'
+import { TsrunError } from '../../model/errors.ts'
+import {
+  type Descriptor,
+  type Digest,
+  digestHex,
+  type ImageReference,
+  isIndexType,
+  isManifestType,
+  type Platform,
+} from '../../model/image.ts'
+import { type AddImageRequest, addImage } from './add-image.ts'
+import { parseReference } from './image-reference.ts'
+import type { ImageRecord, ImageStore } from './image-store.ts'
+import { formatPlatform, hostPlatform, parseConfig, parseIndex, parseManifest, selectManifests } from './manifest.ts'
+
+/** Where the blobs of a layout are. */
+export interface LayoutSource {
+  /** The content of index.json. */
+  readonly index: Buffer
+  /** Undefined where the layout lacks the blob. */
+  open(digest: Digest): AsyncIterable<Buffer> | undefined
+}
+
+export interface LoadLayoutOptions extends Pick<AddImageRequest, 'isDurable' | 'limits' | 'signal'> {
+  readonly platform?: Platform
+  /** Name for an image that has none of its own. */
+  readonly fallbackName?: ImageReference
+}
+
+/** What came into the store. */
+export interface LoadedImage {
+  readonly record: ImageRecord
+  readonly names: readonly ImageReference[]
+}
+
+/** A layout in a directory. @throws TsrunError not-found, invalid */
+export function directoryLayout(path: string): LayoutSource {
+  const index = join(path, 'index.json')
+  if (!existsSync(join(path, 'oci-layout')) || !existsSync(index)) {
+    throw new TsrunError('invalid', 'no-layout', `"${path}" is not an OCI image layout: it has no oci-layout and index.json`)
+  }
+  return {
+    index: readFileSync(index),
+    open: digest => {
+      const blob = join(path, 'blobs', 'sha256', digestHex(digest))
+      return existsSync(blob) ? createReadStream(blob, { highWaterMark: 1 << 20 }) : undefined
+    },
+  }
+}
+
+/** Loads every image of a layout that is for the platform. @throws TsrunError not-found when none is */
+export async function loadLayout(
+  store: ImageStore,
+  staging: Staging,
+  { source, options = {} }: { source: LayoutSource; options?: LoadLayoutOptions },
+): Promise<LoadedImage[]> {
+  const loader = new Loader(store, staging, source)
+  const platform = options.platform ?? hostPlatform()
+  const loaded: LoadedImage[] = []
+  for (const target of parseIndex(source.index).manifests) {
+    if (!isIndexType(target.mediaType) && !isManifestType(target.mediaType)) continue
+    const manifest = await loader.choose(target, platform, options.platform !== undefined)
+    if (manifest === undefined) continue
+    await loader.fetchImage(manifest)
+    const own = nameOf(target)
+    const names = own !== undefined ? [own] : options.fallbackName !== undefined ? [options.fallbackName] : []
+    const { limits, isDurable, signal } = options
+    const record = await addImage(store, staging, {
+      manifest,
+      target,
+      names,
+      ...(limits === undefined ? {} : { limits }),
+      ...(isDurable === undefined ? {} : { isDurable }),
+      ...(signal === undefined ? {} : { signal }),
+    })
+    loaded.push({ record, names })
+  }
+  if (loaded.length > 0) return loaded
+  throw new TsrunError('not-found', 'no-image-for-platform', `the archive holds no image for ${formatPlatform(platform)}`)
+}
+
+class Loader {
+  readonly #blobs: BlobStore
+  readonly #staging: Staging
+  readonly #source: LayoutSource
+
+  constructor(store: ImageStore, staging: Staging, source: LayoutSource) {
+    this.#blobs = new BlobStore(store.files)
+    this.#staging = staging
+    this.#source = source
+  }
+
+  /** The manifest for a platform, through nested indexes; undefined where there is none. */
+  async choose(target: Descriptor, platform: Platform, isStrict: boolean, depth = 0): Promise<Descriptor | undefined> {
+    if (depth > 4) throw new TsrunError('invalid', 'invalid-image', 'indexes are nested too deep')
+    if (target.annotations?.['vnd.docker.reference.type'] !== undefined) return undefined
+    if (!isIndexType(target.mediaType)) {
+      // A manifest that stands alone is taken for what it is, unless a platform was asked for.
+      if (!isStrict || (await this.#isFor(target, platform))) return target
+      return undefined
+    }
+    await this.fetch(target)
+    for (const candidate of selectManifests(parseIndex(this.#blobs.read(target.digest)), platform)) {
+      const chosen = await this.choose(candidate, platform, isStrict && candidate.platform === undefined, depth + 1)
+      if (chosen !== undefined && (this.#has(chosen) || depth > 0)) return chosen
+    }
+    return undefined
+  }
+
+  async fetchImage(manifest: Descriptor): Promise<void> {
+    await this.fetch(manifest)
+    const { config, layers } = parseManifest(this.#blobs.read(manifest.digest))
+    await this.fetch(config)
+    for (const layer of layers) await this.fetch(layer)
+  }
+
+  /** Brings one blob into the store, unless it is there. */
+  async fetch({ digest, size }: Descriptor): Promise<void> {
+    this.#staging.keep(digest)
+    if (this.#blobs.has({ digest, size })) return
+    const content = this.#source.open(digest)
+    if (content === undefined) {
+      throw new TsrunError('invalid', 'incomplete-archive', `the archive lacks the blob ${digest}`)
+    }
+    await this.#blobs.write(this.#staging, content, { digest, size })
+  }
+
+  #has({ digest, size }: Descriptor): boolean {
+    return this.#blobs.has({ digest, size }) || this.#source.open(digest) !== undefined
+  }
+
+  async #isFor(target: Descriptor, wanted: Platform): Promise<boolean> {
+    await this.fetch(target)
+    const { config } = parseManifest(this.#blobs.read(target.digest))
+    await this.fetch(config)
+    const { architecture, variant } = parseConfig(this.#blobs.read(config.digest))
+    const platform = { os: 'linux', architecture, ...(variant === undefined ? {} : { variant }) }
+    const index = { schemaVersion: 2, manifests: [{ ...target, platform }] } as const
+    return selectManifests(index, wanted).length > 0
+  }
+}
+
+/** The name a descriptor brings: containerd and docker write the whole one; others perhaps a tag alone, which is none. */
+function nameOf({ annotations }: Descriptor): ImageReference | undefined {
+  const whole = annotations?.['io.containerd.image.name']
+  if (whole !== undefined) return parseReference(whole)
+  const short = annotations?.['org.opencontainers.image.ref.name']
+  return short !== undefined && /[:/]/.test(short) ? parseReference(short) : undefined
+}

@@ -1,0 +1,115 @@
+// Name or id -> what a container needs of an image. The hot path of `run`: two small files are read. Only what is missing
+// (the embedded image, layers after a power loss) loads the rest.
+
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { lockStore } from '../../drivers/image/store-lock.ts'
+import { TsrunError } from '../../model/errors.ts'
+import type { Digest, ImageConfig, ImageReference } from '../../model/image.ts'
+import { familiarReference, formatReference, parseReference } from './image-reference.ts'
+import type { ImageName, ImageRecord, ImageStore } from './image-store.ts'
+
+/** An image, ready to be run. */
+export interface ResolvedImage {
+  /** Digest of the config: the image id. */
+  readonly id: Digest
+  readonly manifestDigest: Digest
+  /** Short form, e.g. `busybox:latest`; the id where it was asked for by id. */
+  readonly reference: string
+  readonly config: ImageConfig
+  /** Directories for overlayfs, top first. Read-only: never write to them. */
+  readonly layerDirs: readonly string[]
+  /** Chain ids of the same, top first: what `layersInUse` must name while a container exists. */
+  readonly layers: readonly Digest[]
+}
+
+/** @throws TsrunError not-found, invalid, conflict (ambiguous id) */
+export async function resolveImage(store: ImageStore, text: string, embeddedDir?: string): Promise<ResolvedImage> {
+  return lookUp(store, text) ?? (await bringIn(store, text, embeddedDir))
+}
+
+/**
+ * Resolves an image and runs `task` while it cannot be removed. The task must write down who uses the layers, where
+ * `layersInUse` finds it; it should take milliseconds, since removals wait for it.
+ */
+export async function useImage<T>(
+  store: ImageStore,
+  { text, embeddedDir }: { text: string; embeddedDir?: string | undefined },
+  task: (image: ResolvedImage) => Promise<T>,
+): Promise<T> {
+  for (;;) {
+    await resolveImage(store, text, embeddedDir)
+    const unlock = await lockStore(store.files.lock, 'shared')
+    try {
+      // Once more, now that nobody can take it away.
+      const image = lookUp(store, text)
+      if (image !== undefined) return await task(image)
+    } finally {
+      unlock()
+    }
+  }
+}
+
+function lookUp(store: ImageStore, text: string): ResolvedImage | undefined {
+  const found = store.find(text)
+  return found !== undefined && store.isComplete(found.record) ? describe(store, found) : undefined
+}
+
+async function bringIn(store: ImageStore, text: string, embeddedDir: string | undefined): Promise<ResolvedImage> {
+  const found = store.find(text)
+  if (found === undefined && !isEmbedded(text, embeddedDir)) throw notFound(text)
+  store.files.create()
+  const { Staging } = await import('../../drivers/image/staging.ts')
+  const staging = Staging.open(store.files.staging)
+  try {
+    if (found !== undefined) {
+      const { repairImage } = await import('./add-image.ts')
+      return describe(store, { ...found, record: await repairImage(store, staging, found.record) })
+    }
+    const reference = parseReference(text)
+    const { directoryLayout, loadLayout } = await import('./load-layout.ts')
+    const source = directoryLayout(embeddedPath(reference, embeddedDir) ?? '')
+    await loadLayout(store, staging, { source, options: { isDurable: false, fallbackName: reference } })
+  } finally {
+    await staging.close()
+  }
+  return lookUp(store, text) ?? Promise.reject(notFound(text))
+}
+
+function isEmbedded(text: string, embeddedDir: string | undefined): boolean {
+  try {
+    const path = embeddedPath(parseReference(text), embeddedDir)
+    return path !== undefined && existsSync(join(path, 'index.json'))
+  } catch (error) {
+    if (error instanceof TsrunError) return false
+    throw error
+  }
+}
+
+/** The embedded images are official ones of docker.io under the tag `latest`, one layout each. */
+function embeddedPath({ registry, repository, tag, digest }: ImageReference, folder: string | undefined): string | undefined {
+  const name = repository.startsWith('library/') ? repository.slice(8) : ''
+  const isPossible = registry === 'docker.io' && name !== '' && !name.includes('/') && tag === 'latest' && !digest
+  return folder !== undefined && isPossible ? join(folder, name) : undefined
+}
+
+function describe(store: ImageStore, { record, name }: { record: ImageRecord; name?: ImageName }): ResolvedImage {
+  const layers = record.layers.map(layer => layer.chainId).reverse()
+  return {
+    id: record.id,
+    manifestDigest: record.manifest.digest,
+    reference: name === undefined ? record.id : familiarReference(parseReference(name.reference)),
+    config: record.config,
+    layerDirs: layers.map(chainId => store.files.layerTree(chainId)),
+    layers,
+  }
+}
+
+/** The error for an image that the store does not have. */
+export function notFound(text: string): TsrunError {
+  const isId = /^(sha256:)?[0-9a-f]{12,}$/.test(text)
+  const what = isId ? text : formatReference(parseReference(text))
+  return new TsrunError('not-found', 'no-such-image', `no such image: "${text}"${what === text ? '' : ` (${what})`}`, {
+    hint: `get it with \`tsrun pull ${text}\`, or load an archive of it with \`tsrun load -i FILE\``,
+  })
+}
