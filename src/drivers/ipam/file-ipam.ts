@@ -1,0 +1,121 @@
+// IPAM on files: a pool is a folder named after its subnet (`10.210.0.0_24`), an address a symbolic link in it. Pools
+// are compared with each other, so they are made under a lock; addresses need none.
+
+import { mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { hasCode } from '../../ffi/errno.ts'
+import { withLock } from '../../kernel/flock.ts'
+import { formatAddress, parsePrefix, tryParseAddress, tryParsePrefix } from '../../lib/ip.ts'
+import { TsrunError } from '../../model/errors.ts'
+import type { IpamAllocator, NetworkSpec, Pool } from '../../model/network.ts'
+import { takeAddress } from './address-allocator.ts'
+import { FileAddressStore, readLink } from './file-address-store.ts'
+import { choosePool, type DefaultRange, firstHost, standardRanges, type UsedSubnet } from './pool-allocator.ts'
+
+export interface FileIpamOptions {
+  /** Made on first use. */
+  readonly directory: string
+  /** Where pools come from that nobody chose; default 10.210.0.0 to 10.255.255.255 in /24s. */
+  readonly defaultRanges?: readonly DefaultRange[]
+}
+
+export class FileIpam implements IpamAllocator {
+  readonly #directory: string
+  readonly #defaultRanges: readonly DefaultRange[]
+
+  constructor({ directory, defaultRanges = standardRanges }: FileIpamOptions) {
+    this.#directory = directory
+    this.#defaultRanges = defaultRanges
+  }
+
+  async requestPool(wanted: NetworkSpec['pools'][number], busy: readonly UsedSubnet[]): Promise<Pool> {
+    mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
+    return this.#locked(async () => {
+      const pools = (await this.listPools()).map(pool => ({ subnet: pool.subnet, name: `the pool ${pool.subnet}` }))
+      const routes = busy.map(({ subnet, name }) => ({ subnet, name: `the host ${name}` }))
+      const pool = await choosePool(wanted, [...pools, ...routes], this.#defaultRanges)
+      const folder = this.#folder(pool)
+      mkdirSync(folder, { mode: 0o700 })
+      symlinkSync(pool.gateway, join(folder, gatewayName))
+      return pool
+    })
+  }
+
+  async releasePool(pool: Pool): Promise<void> {
+    // Out of the way in one step: an address is taken in the whole folder or, with ENOENT, not at all.
+    const removed = join(this.#directory, `.removed.${process.pid}`)
+    rmSync(removed, { recursive: true, force: true })
+    try {
+      renameSync(this.#folder(pool), removed)
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return
+      throw error
+    }
+    rmSync(removed, { recursive: true, force: true })
+  }
+
+  /** All pools, in no order. */
+  async listPools(): Promise<readonly Pool[]> {
+    return readFolder(this.#directory).flatMap(name => {
+      const subnet = tryParsePrefix(name.replace('_', '/'))
+      if (subnet === undefined) return []
+      const gateway = readLink(join(this.#directory, name, gatewayName)) ?? firstHost(subnet)
+      return [{ subnet: name.replace('_', '/'), gateway }]
+    })
+  }
+
+  async requestAddress(pool: Pool, owner: string, wanted?: string): Promise<string> {
+    try {
+      const address = takeAddress(this.#store(pool), pool, owner, wanted)
+      return `${address}/${parsePrefix(pool.subnet).length}`
+    } catch (error) {
+      if (!hasCode(error, 'ENOENT')) throw error
+      throw new TsrunError(
+        'not-found',
+        'no-pool',
+        `cannot give out an address of ${pool.subnet}: there is no such pool`,
+        {
+          hint: 'the network was removed meanwhile, or its state is damaged: remove it and create it again',
+          cause: error,
+        },
+      )
+    }
+  }
+
+  async releaseAddress(pool: Pool, address: string, owner: string): Promise<void> {
+    const parsed = tryParseAddress(address.replace(/\/.*/, ''))
+    if (parsed !== undefined) this.#store(pool).release(formatAddress(parsed), owner)
+  }
+
+  async listAddresses(pool: Pool): Promise<readonly { readonly address: string; readonly owner: string }[]> {
+    try {
+      return this.#store(pool).taken()
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return []
+      throw error
+    }
+  }
+
+  #store(pool: Pool): FileAddressStore {
+    return new FileAddressStore(this.#folder(pool))
+  }
+
+  #folder(pool: Pool): string {
+    return join(this.#directory, pool.subnet.replace('/', '_'))
+  }
+
+  #locked<T>(task: () => Promise<T>): Promise<T> {
+    return withLock(join(this.#directory, 'lock'), task, { what: 'the address pools' })
+  }
+}
+
+const gatewayName = 'gateway'
+
+function readFolder(directory: string): string[] {
+  try {
+    return readdirSync(directory)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return []
+    throw error
+  }
+}

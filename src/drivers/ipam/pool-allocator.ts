@@ -1,0 +1,159 @@
+// Which subnet a network gets: the one the user wants, checked, or the first free default one. Pure.
+
+import {
+  bitsOf,
+  broadcastOf,
+  contains,
+  formatAddress,
+  formatPrefix,
+  type IpPrefix,
+  lastAddress,
+  networkOf,
+  overlaps,
+  parsePrefix,
+  tryParseAddress,
+  tryParsePrefix,
+} from '../../lib/ip.ts'
+import { parseSubnetInput } from '../../lib/ip-input.ts'
+import { TsrunError } from '../../model/errors.ts'
+import type { NetworkSpec, Pool } from '../../model/network.ts'
+
+/** Where default pools come from: subnets of `length` bits out of `range`. */
+export interface DefaultRange {
+  readonly range: string
+  readonly length: number
+}
+
+/** 10.210.0.0 to 10.255.255.255 in /24s: 11,776 networks, away from what VPNs and home routers use (traps 2.3#19). */
+export const standardRanges: readonly DefaultRange[] = [
+  { range: '10.210.0.0/15', length: 24 },
+  { range: '10.212.0.0/14', length: 24 },
+  { range: '10.216.0.0/13', length: 24 },
+  { range: '10.224.0.0/11', length: 24 },
+]
+
+/** A subnet that must not be overlapped, and what to call it in the message, e.g. `the host route 10.0.0.0/8 dev tun0`. */
+export interface UsedSubnet {
+  readonly subnet: string
+  readonly name: string
+}
+
+/** @throws TsrunError invalid, conflict, unavailable */
+export async function choosePool(
+  wanted: NetworkSpec['pools'][number],
+  used: readonly UsedSubnet[],
+  ranges: readonly DefaultRange[] = standardRanges,
+): Promise<Pool> {
+  const taken = used.flatMap(({ subnet, name }) => {
+    const prefix = tryParsePrefix(subnet)
+    // A default route overlaps everything and stands in nobody's way.
+    return prefix === undefined || prefix.length === 0 ? [] : [{ prefix: networkOf(prefix), name }]
+  })
+  if (wanted.subnet === undefined) return chooseDefault(wanted, taken, ranges)
+  const text = await parseSubnetInput(wanted.subnet)
+  if (typeof text !== 'string') throw invalid(wanted.subnet, text.message, text.hint)
+  const subnet = parsePrefix(text)
+  checkSubnet(subnet)
+  for (const { prefix, name } of taken) {
+    if (overlaps(prefix, subnet))
+      throw new TsrunError('conflict', 'pool-overlaps', `cannot create a pool ${text}: it overlaps ${name}`, {
+        hint: 'choose a free range, e.g. --subnet 10.210.0.0/24, or none and let tsrun choose',
+      })
+  }
+  return completePool(subnet, wanted)
+}
+
+function chooseDefault(
+  wanted: NetworkSpec['pools'][number],
+  taken: readonly { readonly prefix: IpPrefix }[],
+  ranges: readonly DefaultRange[],
+): Pool {
+  for (const [name, value] of [
+    ['gateway', wanted.gateway],
+    ['IP range', wanted.ipRange],
+  ] as const)
+    if (value !== undefined)
+      throw invalid(value, `a ${name} needs a subnet`, `say which one, e.g. --subnet 10.210.0.0/24`)
+  for (const { range, length } of ranges) {
+    const free = firstFree(
+      parsePrefix(range),
+      length,
+      taken.map(entry => entry.prefix),
+    )
+    if (free !== undefined) return completePool(free, {})
+  }
+  const all = ranges.map(({ range }) => range).join(', ')
+  throw new TsrunError('unavailable', 'no-free-pool', `cannot choose a subnet: nothing is free in ${all}`, {
+    hint: 'give one with --subnet, or remove networks that are no longer needed',
+  })
+}
+
+/** The first subnet of `length` bits in `range` that overlaps none of `taken`. */
+function firstFree(range: IpPrefix, length: number, taken: readonly IpPrefix[]): IpPrefix | undefined {
+  const size = 1n << BigInt(bitsOf(range.family) - length)
+  const end = lastAddress(range).value
+  const sorted = taken.filter(prefix => prefix.family === range.family).sort((a, b) => (a.value < b.value ? -1 : 1))
+  let value = range.value
+  for (const prefix of sorted) {
+    const last = lastAddress(prefix).value
+    if (last < value) continue
+    if (prefix.value >= value + size) break
+    value = (last / size + 1n) * size
+  }
+  return value + size - 1n > end ? undefined : { family: range.family, value, length }
+}
+
+function checkSubnet(subnet: IpPrefix): void {
+  const text = formatPrefix(subnet)
+  const smallest = subnet.family === 4 ? 30 : 126
+  if (subnet.length > smallest)
+    throw invalid(text, 'it has no room for a gateway and a container', `make it a /${smallest} or larger`)
+  for (const [range, what] of unusable)
+    if (overlaps(parsePrefix(range), subnet)) throw invalid(text, `it overlaps ${range}, ${what}`, undefined)
+}
+
+const unusable = [
+  ['0.0.0.0/8', 'which means "this host"'],
+  ['127.0.0.0/8', 'the loopback addresses'],
+  ['224.0.0.0/3', 'multicast and reserved addresses'],
+  ['::/127', 'the unspecified and the loopback address'],
+  ['ff00::/8', 'multicast addresses'],
+] as const
+
+function completePool(subnet: IpPrefix, wanted: NetworkSpec['pools'][number]): Pool {
+  const text = formatPrefix(subnet)
+  const gateway = wanted.gateway === undefined ? firstHost(subnet) : checkGateway(subnet, wanted.gateway)
+  if (wanted.ipRange === undefined) return { subnet: text, gateway }
+  const range = tryParsePrefix(wanted.ipRange)
+  if (range === undefined) throw invalid(text, `the IP range "${wanted.ipRange}" is not in CIDR form`, undefined)
+  if (networkOf(range).value !== range.value)
+    throw invalid(
+      text,
+      `the IP range ${wanted.ipRange} has host bits`,
+      `did you mean ${formatPrefix(networkOf(range))}?`,
+    )
+  if (!contains(subnet, range)) throw invalid(text, `the IP range ${wanted.ipRange} is not inside it`, undefined)
+  return { subnet: text, gateway, ipRange: formatPrefix(range) }
+}
+
+function checkGateway(subnet: IpPrefix, text: string): string {
+  const pool = formatPrefix(subnet)
+  const gateway = tryParseAddress(text)
+  if (gateway === undefined) throw invalid(pool, `the gateway "${text}" is not an IP address`, undefined)
+  const hint = `e.g. ${firstHost(subnet)}`
+  if (!contains(subnet, gateway)) throw invalid(pool, `the gateway ${text} is not inside it`, hint)
+  if (gateway.value === subnet.value) throw invalid(pool, `the gateway ${text} is its network address`, hint)
+  if (gateway.value === broadcastOf(subnet)?.value)
+    throw invalid(pool, `the gateway ${text} is its broadcast address`, hint)
+  return formatAddress(gateway)
+}
+
+/** The address that is the gateway unless the user says otherwise. */
+export function firstHost(subnet: IpPrefix): string {
+  return formatAddress({ family: subnet.family, value: subnet.value + 1n })
+}
+
+function invalid(pool: string, why: string, hint: string | undefined): TsrunError {
+  const message = `cannot create a pool ${pool}: ${why}`
+  return new TsrunError('invalid', 'bad-pool', message, hint === undefined ? {} : { hint })
+}
