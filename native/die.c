@@ -1,0 +1,85 @@
+/* Failure reports and fault points; see die.h for the contract. */
+#include "die.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* In the order in which a run passes them. `tsrun-init --fault-points` prints this list. */
+static const char *const fault_points[] = {
+	"bootstrap", "reserve-port", "attach-socket", "log", "stdio", "clone", "join-namespaces", "id-maps", "cgroup",
+	"oom-score", "session", "rootfs", "mounts", "console", "devices", "protect-paths", "sysctls", "labels", "pivot-root",
+	"hostname", "ready", "go", "rlimits", "stdio-child", "cwd", "privileges", "pid1", "exec", "started", "drain",
+	"exit-record", "exit-frame", "exit-command",
+};
+
+static const char *stage_name = "start";
+static const char *fault = "";
+static void (*report)(const struct failure *);
+
+void set_fault(const char *point)
+{
+	fault = point;
+}
+
+void print_fault_points(void)
+{
+	for (size_t i = 0; i < sizeof(fault_points) / sizeof(*fault_points); i++)
+		puts(fault_points[i]);
+}
+
+void stage(const char *name)
+{
+	stage_name = name;
+	size_t length = strlen(name);
+	if (strncmp(fault, name, length) != 0 || fault[length] != ':')
+		return;
+	if (strcmp(fault + length, ":kill") == 0)
+		kill(getpid(), SIGKILL);
+	errno = EIO;
+	if (strcmp(fault + length, ":fail") == 0)
+		die_errno("injected fault at %s", name);
+}
+
+const char *current_stage(void)
+{
+	return stage_name;
+}
+
+void report_failures_to(void (*to)(const struct failure *))
+{
+	report = to;
+}
+
+static _Noreturn void fail(int error, int exec, const char *format, va_list arguments)
+{
+	struct failure failure = { .stage = stage_name, .error = error, .exec = exec };
+	vsnprintf(failure.what, sizeof(failure.what), format, arguments);
+	if (report)
+		report(&failure);
+	_exit(!exec ? 125 : error == ENOENT || error == ENOTDIR ? 127 : 126);
+}
+
+void die(const char *format, ...)
+{
+	va_list arguments;
+	va_start(arguments, format);
+	fail(0, 0, format, arguments);
+}
+
+void die_errno(const char *format, ...)
+{
+	int error = errno;
+	va_list arguments;
+	va_start(arguments, format);
+	fail(error, 0, format, arguments);
+}
+
+void die_exec(int error, const char *format, ...)
+{
+	va_list arguments;
+	va_start(arguments, format);
+	fail(error, 1, format, arguments);
+}

@@ -1,0 +1,113 @@
+/* What the files of tsrun-init offer each other, file by file. */
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "bootstrap.h"
+#include "die.h"
+
+enum { CONTROL_FD = 3, ENGINE_FD = 5 };
+
+/* channel.c: the socket pair between the monitor and the process that becomes the container. */
+enum channel_message {
+	CHANNEL_PID = 100, /* child -> monitor, from the intermediate process */
+	CHANNEL_PTY, /* child -> monitor, with the master's descriptor */
+	CHANNEL_READY, /* child -> monitor */
+	CHANNEL_EXECING, /* child -> monitor: what ends the channel from here on is a successful exec */
+	CHANNEL_MAPPED, /* monitor -> child: uid_map and gid_map are written */
+	CHANNEL_IN_CGROUP, /* monitor -> child */
+	CHANNEL_GO, /* monitor -> child */
+};
+struct packet {
+	uint32_t type;
+	uint32_t length;
+	uint8_t payload[1024];
+	int fd; /* -1, or a descriptor that came along */
+};
+void open_channel(int ends[2]);
+int channel_send(int fd, uint32_t type, const void *payload, uint32_t length, int passed_fd);
+int channel_receive(int fd, struct packet *packet); /* 0 at the end, 1 with a packet */
+void channel_expect(int fd, uint32_t type); /* dies when the other side is gone */
+uint32_t encode_failure(const struct failure *failure, uint8_t payload[1024]);
+
+/* stdio.c: pipes or a terminal between the monitor and the container. */
+struct stdio {
+	int tty;
+	int child[3]; /* the container's ends; -1: /dev/null (stdin) */
+	int monitor[3]; /* the monitor's ends; -1: none */
+};
+void open_stdio(const struct bootstrap *b, struct stdio *io);
+void close_fds(int *fds, int count);
+void check_pty_master(int fd);
+int open_terminal(const struct bootstrap *b, int channel, int rootfs);
+void use_terminal(int slave);
+void use_stdio(const struct bootstrap *b, struct stdio *io);
+
+/* namespaces.c: the process tree. */
+struct spawned {
+	pid_t pid;
+	pid_t intermediate; /* 0, or a process to reap */
+};
+struct child {
+	const struct bootstrap *b;
+	struct stdio *io;
+	int channel;
+};
+void open_joins(const struct bootstrap *b);
+struct spawned spawn_container(const struct child *child, int monitor_channel);
+void join_network(const struct bootstrap *b);
+void become_mapped_root(const struct child *child);
+void write_id_maps(const struct bootstrap *b, pid_t pid);
+void write_cgroups(const struct bootstrap *b, pid_t pid);
+void write_oom_score(const struct bootstrap *b, pid_t pid);
+
+/* container.c: the child, from its birth to the exec. */
+_Noreturn void container_main(const struct child *child);
+void enter_cgroup_namespace(void);
+_Noreturn void exec_command(const struct bootstrap *b);
+
+/* rootfs.c */
+int attach_rootfs(const struct bootstrap *b);
+void finish_rootfs(const struct bootstrap *b, int rootfs);
+
+/* mounts.c, inroot.c, copyup.c, devices.c, protect.c: everything below the rootfs. */
+void make_mounts(const struct bootstrap *b, int rootfs);
+int clone_mount(int fd, const char *path, int recursive);
+int restrict_mount(int mount, uint32_t flags, int recursive);
+void set_propagation(int mount, uint32_t propagation);
+const char *fd_path(int fd, char buffer[32]);
+int open_in_root(int rootfs, const char *path, uint64_t flags);
+int make_in_root(int rootfs, const char *path, int directory);
+int make_parent_in_root(int rootfs, const char *path, char name[256]);
+void copy_tree(int from, int to);
+void make_devices(const struct bootstrap *b, int rootfs);
+void bind_console(int rootfs, int slave);
+void protect_paths(const struct bootstrap *b, int rootfs);
+int open_null(void);
+
+/* procfs.c: writes to files of the host's procfs, verified to be one. */
+void open_procfs(void);
+void close_procfs(void);
+void write_sysctls(const struct bootstrap *b);
+void write_labels(const struct bootstrap *b);
+
+/* privileges.c */
+void apply_rlimits(const struct bootstrap *b, pid_t pid);
+void raise_file_limit(void);
+void restore_file_limit(void);
+void drop_privileges(const struct bootstrap *b);
+void reset_signals(void);
+
+/* pid1.c */
+void become_init(int channel); /* returns in the process that becomes the command */
+
+/* monitor.c */
+_Noreturn void monitor_main(void);
+
+/* title.c */
+void keep_arguments(int argc, char **argv, char **envp);
+void set_title(const char *title);
+
+/* ports.c */
+void reserve_ports(const struct bootstrap *b);

@@ -1,0 +1,26 @@
+/*
+ * tsrun-init: starts one container (or one more process in one) as the engine says on fd 3, and stays outside as its monitor.
+ *
+ *   engine    posix_spawn, then BOOTSTRAP ... READY ... GO ... STARTED or FAILED on fd 3
+ *   stage 0   this process exits at once, so that the engine has nothing to reap later
+ *   stage 1   the monitor: ports, sockets, log; clones; relays; serves; writes the exit record    (monitor.c)
+ *   stage 2   the container's first process: mounts, pivot, privileges, exec                       (container.c)
+ *   stage 3   with --init only: pid 1 stays, the command is its child                              (pid1.c)
+ */
+#include <string.h>
+#include <unistd.h>
+
+#include "init.h"
+
+int main(int argc, char **argv, char **envp)
+{
+	if (argc == 2 && strcmp(argv[1], "--fault-points") == 0) {
+		print_fault_points();
+		return 0;
+	}
+	keep_arguments(argc, argv, envp);
+	pid_t pid = fork();
+	if (pid != 0)
+		_exit(pid < 0 ? 1 : 0);
+	monitor_main();
+}

@@ -1,0 +1,91 @@
+/* The monitor's own structures: one event loop, two output streams, any number of attached clients. */
+#pragma once
+
+#include <poll.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "init.h"
+
+enum {
+	STREAM_BYTES = 65536,
+	FRAME_HEADER = 8,
+	MAX_CLIENTS = 64,
+	/* Chunks that can be on their way to a client. */
+	CHUNK_STDOUT = 0,
+	CHUNK_STDERR = 1,
+	CHUNK_EXIT = 2,
+	CHUNKS = 3,
+	STUCK_MS = 10000, /* a client that took nothing for so long after the end is dropped */
+};
+
+/* What is sent to clients: a frame's header and payload in one piece. Refilled only when `waiting` is 0. */
+struct chunk {
+	uint8_t *bytes; /* mapped on first use: an idle monitor has none */
+	size_t length;
+	unsigned waiting; /* clients that have not taken all of it */
+};
+
+struct client {
+	struct client *next;
+	int fd;
+	int owner, wrote_stdin, blocked, input_ended, dead;
+	uint8_t subscription;
+	/* input */
+	uint8_t header[FRAME_HEADER], small[8];
+	unsigned header_length, small_length;
+	uint32_t payload_left;
+	uint8_t *input;
+	size_t input_at, input_length;
+	/* output */
+	unsigned pending; /* bit n: chunk n is not sent yet */
+	int current; /* the chunk that is half sent, or -1 */
+	size_t sent;
+	int64_t last_progress;
+};
+
+struct monitor {
+	const struct bootstrap *b;
+	int control, channel, signals, listener;
+	pid_t child;
+	int stdin_fd, output[2]; /* with a terminal, stdin_fd == output[0] */
+	int tty;
+	struct chunk chunks[CHUNKS];
+	struct client *clients;
+	unsigned clients_count;
+	int exited, status; /* the child is reaped */
+	int released; /* an owner has done the teardown */
+	char started_at[40];
+};
+
+/* monitor.c */
+int64_t now_ms(void);
+void format_time(char text[40]);
+
+/* attach.c */
+void open_attach_socket(const struct bootstrap *b, struct monitor *m);
+void remove_attach_socket(const struct monitor *m);
+void accept_clients(struct monitor *m);
+void client_readable(struct monitor *m, struct client *c);
+void client_resume_input(struct monitor *m);
+void client_send(struct monitor *m, struct client *c);
+void broadcast(struct monitor *m, int chunk, uint8_t subscription);
+void drop_client(struct monitor *m, struct client *c);
+void sweep_clients(struct monitor *m);
+void close_stdin(struct monitor *m);
+
+/* log.c */
+void open_log(const struct bootstrap *b);
+void log_output(int stream, const uint8_t *data, size_t length);
+void finish_log(void);
+void remove_empty_log(const struct bootstrap *b);
+
+/* exit.c */
+void write_exit_record(struct monitor *m);
+int exit_code_of(int status);
+_Noreturn void run_exit_command(const struct bootstrap *b);
+
+/* output.c: moves the container's output to the log and the clients. */
+void open_chunks(struct monitor *m);
+void serve_container(struct monitor *m);
+void serve_farewell(struct monitor *m);

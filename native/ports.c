@@ -1,0 +1,103 @@
+/*
+ * Holds host ports for the monitor's life. Nothing is served on them, packets are translated before they get here; a bound
+ * socket is how everybody else, a second container or a program of the host, learns at bind(2) that the port is taken.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "cleanup.h"
+#include "init.h"
+
+struct filter_instruction {
+	uint16_t code;
+	uint8_t jt, jf;
+	uint32_t k;
+};
+
+struct filter_program {
+	unsigned short length;
+	struct filter_instruction *instructions;
+};
+
+static int open_socket(const struct port *port)
+{
+	int family = port->address_length == 16 ? AF_INET6 : AF_INET;
+	int type = port->protocol == IPPROTO_UDP ? SOCK_DGRAM : SOCK_STREAM;
+	int fd = socket(family, type | SOCK_CLOEXEC, (int)port->protocol);
+	int on = 1;
+
+	if (fd >= 0 && family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
+		close_fd(&fd);
+	return fd;
+}
+
+static int bind_port(int fd, const struct port *port)
+{
+	struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port->port) };
+	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port->port) };
+
+	if (port->address_length == 16) {
+		memcpy(&v6.sin6_addr, port->address, 16);
+		return bind(fd, (struct sockaddr *)&v6, sizeof(v6));
+	}
+	memcpy(&v4.sin_addr, port->address, 4);
+	return bind(fd, (struct sockaddr *)&v4, sizeof(v4));
+}
+
+/*
+ * A plain bind excludes everyone, but it also fails on connections in TIME_WAIT, left by a server that is gone. SO_REUSEADDR
+ * looks past those; it would also look past another socket that is bound that way and does not listen, so here the socket
+ * listens, which no second one can, with a filter that drops each packet before a connection could be made.
+ */
+static int bind_past_time_wait(int fd, const struct port *port)
+{
+	struct filter_instruction drop = { .code = 0x06 /* BPF_RET | BPF_K */ };
+	struct filter_program program = { 1, &drop };
+	int on = 1;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
+		return -1;
+	return bind_port(fd, port) < 0 ? -1 : listen(fd, 0);
+}
+
+static _Noreturn void refuse(const struct port *port)
+{
+	int error = errno;
+	char address[INET6_ADDRSTRLEN] = "?";
+	const char *protocol = port->protocol == IPPROTO_TCP ? "tcp" : port->protocol == IPPROTO_UDP ? "udp" : "sctp";
+
+	inet_ntop(port->address_length == 16 ? AF_INET6 : AF_INET, port->address, address, sizeof(address));
+	errno = error;
+	die_errno(port->address_length == 16 ? "%s [%s]:%u" : "%s %s:%u", protocol, address, port->port);
+}
+
+static void reserve_port(const struct port *port)
+{
+	int fd = open_socket(port);
+	/* Without SCTP in the kernel nothing on the host can hold an SCTP port either. */
+	if (fd < 0 && port->protocol == IPPROTO_SCTP && (errno == EPROTONOSUPPORT || errno == ESOCKTNOSUPPORT))
+		return;
+	if (fd < 0)
+		refuse(port);
+	if (bind_port(fd, port) == 0)
+		return; /* left open on purpose: the socket is the reservation */
+	if (errno != EADDRINUSE || port->protocol != IPPROTO_TCP)
+		refuse(port);
+
+	close(fd);
+	fd = open_socket(port);
+	if (fd < 0 || bind_past_time_wait(fd, port) < 0)
+		refuse(port);
+}
+
+void reserve_ports(const struct bootstrap *b)
+{
+	stage("reserve-port");
+	for (size_t i = 0; i < b->ports.count; i++)
+		reserve_port(&b->ports.items[i]);
+}
