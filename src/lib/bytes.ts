@@ -37,34 +37,40 @@ export class ByteWriter {
   }
 
   u8(value: number): this {
-    this.#view.setUint8(this.#take(1), value)
+    const at = this.#take(1)
+    this.#view.setUint8(at, value)
     return this
   }
 
   u16(value: number): this {
-    this.#view.setUint16(this.#take(2), value, littleEndian)
+    const at = this.#take(2)
+    this.#view.setUint16(at, value, littleEndian)
     return this
   }
 
   /** Network byte order. */
   u16be(value: number): this {
-    this.#view.setUint16(this.#take(2), value, false)
+    const at = this.#take(2)
+    this.#view.setUint16(at, value, false)
     return this
   }
 
   u32(value: number): this {
-    this.#view.setUint32(this.#take(4), value, littleEndian)
+    const at = this.#take(4)
+    this.#view.setUint32(at, value, littleEndian)
     return this
   }
 
   /** Network byte order. */
   u32be(value: number): this {
-    this.#view.setUint32(this.#take(4), value, false)
+    const at = this.#take(4)
+    this.#view.setUint32(at, value, false)
     return this
   }
 
   u64(value: bigint): this {
-    this.#view.setBigUint64(this.#take(8), value, littleEndian)
+    const at = this.#take(8)
+    this.#view.setBigUint64(at, value, littleEndian)
     return this
   }
 
@@ -103,6 +109,7 @@ export class ByteWriter {
     return this.#bytes.subarray(0, this.#length)
   }
 
+  /** Makes room. The view is another one afterwards, so it is looked at only behind this call. */
   #take(count: number): number {
     const at = this.#length
     this.#length += count

@@ -1,9 +1,9 @@
-// The world of the kernel tests: the test process moves into a fresh network namespace for good, so that neither the
+// The world of the kernel tests: the test process moves from one fresh network namespace to the next, so that neither the
 // code under test nor the programs that it is compared with can reach the machine's own network.
 
 import { execFileSync } from 'node:child_process'
 import { closeSync, readdirSync, readlinkSync } from 'node:fs'
-import { afterAll, beforeAll, describe } from 'vitest'
+import { afterEach, beforeEach, describe } from 'vitest'
 import type { HostState } from '../../src/drivers/network/forwarding.ts'
 import { CLONE_NEWNET, unshare } from '../../src/ffi/libc.ts'
 import { createNetns, type NewNetns, runInNetns } from '../../src/kernel/netns.ts'
@@ -11,17 +11,15 @@ import { createNetns, type NewNetns, runInNetns } from '../../src/kernel/netns.t
 const isRoot = process.getuid?.() === 0
 if (!isRoot && process.env.TSRUN_REQUIRE_ROOT === '1') throw new Error('these tests need root')
 
-/** A suite in a namespace of its own; skipped without root. At its end nothing may be left in it but `lo`. */
+/** A suite whose tests run each in a fresh namespace; skipped without root. The namespaces end with the process. */
 export function describeInNetns(title: string, tests: () => void): void {
   describe.skipIf(!isRoot)(title, () => {
-    beforeAll(() => {
+    beforeEach(() => {
       unshare(CLONE_NEWNET)
       run('ip link set dev lo up')
     })
-    afterAll(() => {
+    afterEach(() => {
       for (const box of boxes.splice(0)) closeBox(box)
-      const left = ipJson('link show').map(link => link.ifname)
-      for (const name of left) if (name !== 'lo' && !defaultLinks.test(name)) run(`ip link delete dev ${name} || true`)
     })
     tests()
   })
@@ -31,7 +29,7 @@ export function describeInNetns(title: string, tests: () => void): void {
 const defaultLinks = /^(sit0|tunl0|gre0|gretap0|erspan0|ip6tnl0|ip6gre0|ip_vti0|ip6_vti0)$/
 const boxes: NewNetns[] = []
 
-/** A new namespace that is closed at the end of the suite. */
+/** A new namespace that is closed at the end of the test. */
 export function newBox(label?: string): NewNetns {
   const box = createNetns(label)
   boxes.push(box)
@@ -45,7 +43,8 @@ export function closeBox(box: NewNetns): void {
 
 /** Runs a shell script in the suite's namespace, or in that of `box`. */
 export function run(script: string, box?: { readonly fd: number }): string {
-  const go = () => execFileSync('sh', ['-euc', script], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+  const go = () =>
+    execFileSync('sh', ['-euc', script], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 1 << 26 })
   return box === undefined ? go() : runInNetns(box.fd, go)
 }
 

@@ -14,6 +14,9 @@ import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, Network, Sandbox } from '../../model/network.ts'
 import { endpointAlias, endpointInterfaceName, isEndpointLink } from './bridge-names.ts'
 
+// asm-generic/errno.h; Node has no name for it.
+const EXFULL = 54
+
 /** What plugVeth() joins. */
 export interface Plug {
   readonly host: NetlinkSocket
@@ -102,7 +105,7 @@ function addVeth({ host, engineId, endpoint, sandbox, bridge, mtu, ipv6 }: Plug,
     ])
   } catch (error) {
     // Made, but not set up. (Not made and ENODEV when it was the first change that failed.)
-    if (error instanceof NetlinkError && error.change?.name !== `add veth "${name}"`) host.apply(linkRemove(name))
+    if (error instanceof NetlinkError && error.changeName !== `add veth "${name}"`) host.apply(linkRemove(name))
     throw error
   }
 }
@@ -123,14 +126,14 @@ function setInterfaceSysctls({ endpoint, ipv6 }: Plug, label: string): void {
 function explained({ endpoint, network, bridge }: Plug, error: unknown): unknown {
   if (!(error instanceof NetlinkError)) return error
   const cannot = `cannot connect "${endpoint.containerName}" to network "${network.name}"`
-  if (error.code === 'EXFULL') {
+  if (error.errno === EXFULL) {
     return new TsrunError('unavailable', 'network-full', `${cannot}: the bridge "${bridge.name}" has no free port`, {
       hint: 'a bridge takes 1023 containers; put some of them on another network',
       cause: error,
     })
   }
   if (error.code !== 'EEXIST') return error
-  const change = error.change?.name ?? ''
+  const change = error.changeName ?? ''
   const what = change.startsWith('add route')
     ? 'it has a default route already'
     : `"${endpoint.containerInterface}" exists`

@@ -42,15 +42,15 @@ let receiveBuffer: Buffer | undefined
 export class NetlinkError extends SyscallError {
   /** The kernel's own words, where it had any. */
   readonly text: string | undefined
-  /** The change that failed; of several in one batch the first. Undefined for reads. */
-  readonly change: NetlinkChange | undefined
+  /** Name of the change that failed; of several in one batch the first. Undefined for reads. */
+  readonly changeName: string | undefined
 
   constructor(type: number, errno: number, text: string | undefined, change: NetlinkChange | undefined) {
     const what = change === undefined ? undefined : `cannot ${change.name}`
     super(typeName(type), errno, [what, text].filter(part => part !== undefined).join(': ') || undefined)
     this.name = 'NetlinkError'
     this.text = text
-    this.change = change
+    this.changeName = change?.name
   }
 }
 

@@ -1,0 +1,155 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { lockFile, withLock } from '../../src/kernel/flock.ts'
+import {
+  closePidfd,
+  isAlive,
+  openPidfd,
+  parseStartTime,
+  processStartTime,
+  sendSignal,
+  waitForExit,
+} from '../../src/kernel/pidfd.ts'
+import { openDescriptors } from './netlink-world.ts'
+
+let folder = ''
+let path = ''
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'tsrun-flock-'))
+  path = join(folder, 'lock')
+})
+afterEach(() => rmSync(folder, { recursive: true }))
+
+/** Another process that holds the lock until it is killed. */
+async function holder() {
+  const child = spawn('flock', ['--no-fork', path, 'sh', '-c', 'echo held; exec sleep 60'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  await once(child.stdout, 'data')
+  return child
+}
+
+test('withLock() lets one in at a time, in one process', async () => {
+  let inside = 0
+  let most = 0
+
+  await Promise.all(
+    Array.from({ length: 8 }, () =>
+      withLock(path, async () => {
+        most = Math.max(most, ++inside)
+        await sleep(2)
+        inside--
+      }),
+    ),
+  )
+
+  expect(most).toBe(1)
+})
+
+test('shared holders come in together, and keep a sole one out', async () => {
+  const [a, b] = [await lockFile(path, { shared: true }), await lockFile(path, { shared: true })]
+
+  await expect(lockFile(path, { timeoutMs: 0 })).rejects.toMatchObject({ kind: 'unavailable' })
+  a.release()
+  b.release()
+  ;(await lockFile(path, { timeoutMs: 0 })).release()
+})
+
+test('lockFile() gives up after its time, naming what is locked, and leaves no descriptor', async () => {
+  const child = await holder()
+  const before = openDescriptors()
+
+  await expect(lockFile(path, { what: 'network "br"', timeoutMs: 50 })).rejects.toMatchObject({
+    kind: 'unavailable',
+    message: 'cannot lock network "br": another process still holds it after 50 ms',
+  })
+
+  expect(openDescriptors()).toBe(before)
+  child.kill('SIGKILL')
+})
+
+test('lockFile() can be aborted', async () => {
+  const held = await lockFile(path)
+  const controller = new AbortController()
+  const attempt = lockFile(path, { signal: controller.signal })
+
+  controller.abort(new Error('enough'))
+
+  await expect(attempt).rejects.toThrow()
+  held.release()
+})
+
+test('a lock dies with its holder', async () => {
+  const child = await holder()
+  const attempt = lockFile(path)
+
+  child.kill('SIGKILL')
+
+  ;(await attempt).release()
+})
+
+test('a lock is given back when the task throws', async () => {
+  await expect(
+    withLock(path, () => {
+      throw new Error('task')
+    }),
+  ).rejects.toThrow('task')
+
+  ;(await lockFile(path, { timeoutMs: 0 })).release()
+})
+
+test('a program started meanwhile does not inherit the lock', async () => {
+  const lock = await lockFile(path)
+  const child = spawn('sleep', ['60'])
+  await once(child, 'spawn')
+
+  lock.release()
+
+  ;(await lockFile(path, { timeoutMs: 0 })).release()
+  child.kill()
+})
+
+test('a pidfd tells when its process ends', async () => {
+  const child = spawn('sleep', ['60'])
+  const pidfd = openPidfd(child.pid ?? 0)
+
+  expect(isAlive(pidfd)).toBe(true)
+  expect(await waitForExit(pidfd, { timeoutMs: 5 })).toBe(false)
+  sendSignal(pidfd, 9)
+  expect(await waitForExit(pidfd)).toBe(true)
+  expect(isAlive(pidfd)).toBe(false)
+  closePidfd(pidfd)
+})
+
+test('waiting for a process can be aborted', async () => {
+  const pidfd = openPidfd(process.pid)
+
+  await expect(waitForExit(pidfd, { signal: AbortSignal.timeout(20) })).rejects.toThrow()
+
+  closePidfd(pidfd)
+})
+
+test('openPidfd() of a process that is gone throws ESRCH', async () => {
+  const child = spawn('true')
+  await once(child, 'exit')
+
+  expect(() => openPidfd(child.pid ?? 0)).toThrow('ESRCH')
+  expect(processStartTime(child.pid ?? 0)).toBeUndefined()
+})
+
+test('processStartTime() is the same at every look', () => {
+  expect(processStartTime(process.pid)).toMatch(/^\d+$/)
+  expect(processStartTime(process.pid)).toBe(processStartTime(process.pid))
+})
+
+test('parseStartTime() is not fooled by a process name', () => {
+  const fields = ['S', ...Array.from({ length: 18 }, (_, i) => String(i)), '4711', '99']
+
+  expect(parseStartTime(`12 (a) b) 1 2 (c) ${fields.join(' ')}`)).toBe('4711')
+  expect(parseStartTime('')).toBeUndefined()
+})
