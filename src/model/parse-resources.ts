@@ -101,7 +101,7 @@ export function validateResources(resources: Resources, onlineCpus?: number): vo
   if (memoryReservationBytes && memoryBytes && memoryReservationBytes > memoryBytes) {
     throw invalid('--memory-reservation', `${memoryReservationBytes}`, 'not more than --memory')
   }
-  if (cpus !== undefined && (resources.cpuQuotaUs !== undefined || resources.cpuPeriodUs !== undefined)) {
+  if (cpus && (resources.cpuQuotaUs || resources.cpuPeriodUs)) {
     throw invalid('--cpus', `${cpus}`, 'given without --cpu-quota and --cpu-period')
   }
   if (cpus !== undefined && cpus !== 0 && (cpus < 0.01 || cpus > (onlineCpus ?? Number.POSITIVE_INFINITY))) {

@@ -1,0 +1,292 @@
+// What tsrun needs of the machine: everything for `tsrun doctor`, and the one check that every command can afford.
+// Looking changes nothing: no module is loaded, no namespace made.
+
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { release } from 'node:os'
+import { koffi } from '../ffi/koffi.ts'
+import { assertTrustedFile } from '../ffi/trusted-file.ts'
+import { TsrunError } from '../model/errors.ts'
+import { capabilityField, capabilityMask, capabilityNames } from './capabilities.ts'
+import { cgroupLayout } from './cgroup/layout.ts'
+import { type KernelFeatures, readKernelFeatures, readText } from './kernel-features.ts'
+import { Nfnetlink } from './nftables/nfnetlink.ts'
+import { listBaseChains } from './nftables/ruleset.ts'
+
+export interface PreflightCheck {
+  readonly name: string
+  readonly ok: boolean
+  /** Without it: nothing runs; a named part does not work; or it is worth knowing. */
+  readonly severity: 'required' | 'recommended' | 'info'
+  /** What was found. */
+  readonly detail: string
+  /** What to do when it is not ok. */
+  readonly remedy?: string
+}
+
+export interface PreflightOptions {
+  /** Where tsrun-init is expected. */
+  readonly initPath?: string
+}
+
+const oldestKernel = [5, 10] as const
+const neededCapabilities = [
+  'CAP_SYS_ADMIN',
+  'CAP_NET_ADMIN',
+  'CAP_SYS_CHROOT',
+  'CAP_SETUID',
+  'CAP_SETGID',
+  'CAP_DAC_OVERRIDE',
+  'CAP_CHOWN',
+  'CAP_MKNOD',
+]
+
+/** Refuses at once what could only fail later. Microseconds: no file is read. @throws TsrunError denied */
+export function quickPreflight(): void {
+  if (process.geteuid?.() === 0) return
+  throw new TsrunError('denied', 'not-root', 'cannot run as this user: tsrun needs root', {
+    hint: 'run it as root, e.g. with sudo; `tsrun doctor` lists what else it needs',
+  })
+}
+
+/** Every check, in the order in which they are worth reading. A check that cannot be made is not ok and says why. */
+export function runPreflight(options: PreflightOptions = {}): PreflightCheck[] {
+  const features = readKernelFeatures()
+  return [
+    attempt('root', 'required', checkRoot),
+    attempt('capabilities', 'required', checkCapabilities),
+    attempt('kernel', 'required', () => checkKernel(release())),
+    ...kernelParts.map(part => checkKernelPart(features, part)),
+    attempt('cgroups', 'required', checkCgroups),
+    attempt('cgroup controllers', 'recommended', checkControllers),
+    ...libraries.map(library => attempt(library.name, library.severity, () => checkLibrary(library))),
+    ...(options.initPath === undefined ? [] : [checkInit(options.initPath)]),
+    attempt('user namespaces', 'recommended', checkUserNamespaces),
+    attempt('ip_forward', 'info', checkForwarding),
+    attempt('bridge netfilter', 'info', checkBridgeNetfilter),
+    attempt('foreign forward drop', 'info', checkForeignDrop),
+    attempt('limits', 'info', checkLimits),
+  ]
+}
+
+type Result = Omit<PreflightCheck, 'name' | 'severity'>
+
+function attempt(name: string, severity: PreflightCheck['severity'], check: () => Result): PreflightCheck {
+  try {
+    return { name, severity, ...check() }
+  } catch (error) {
+    return { name, severity, ok: false, detail: error instanceof Error ? error.message : String(error) }
+  }
+}
+
+function checkRoot(): Result {
+  const euid = process.geteuid?.() ?? -1
+  return { ok: euid === 0, detail: `effective user id ${euid}`, remedy: 'run tsrun as root, e.g. with sudo' }
+}
+
+function checkCapabilities(): Result {
+  const effective = capabilityField('CapEff', readFileSync('/proc/self/status', 'utf8'))
+  const lacking = capabilityNames(capabilityMask(neededCapabilities) & ~effective)
+  if (lacking.length === 0) return { ok: true, detail: `all of ${neededCapabilities.join(', ')}` }
+  return {
+    ok: false,
+    detail: `lacking ${lacking.join(', ')}`,
+    remedy: 'run tsrun as root of the host; inside another container that one must be privileged',
+  }
+}
+
+/** `release` as `uname -r` prints it. */
+export function checkKernel(kernelRelease: string): Result {
+  const [major = 0, minor = 0] = kernelRelease.split('.').map(part => Number.parseInt(part, 10))
+  const ok = major > oldestKernel[0] || (major === oldestKernel[0] && minor >= oldestKernel[1])
+  return { ok, detail: kernelRelease, remedy: `Linux ${oldestKernel.join('.')} or later` }
+}
+
+interface KernelPart {
+  readonly name: string
+  readonly option: string
+  readonly module?: string
+  readonly severity: PreflightCheck['severity']
+  readonly use: string
+}
+
+const kernelParts: readonly KernelPart[] = [
+  { name: 'overlayfs', option: 'CONFIG_OVERLAY_FS', module: 'overlay', severity: 'required', use: 'image layers' },
+  { name: 'pid namespaces', option: 'CONFIG_PID_NS', severity: 'required', use: 'containers' },
+  { name: 'network namespaces', option: 'CONFIG_NET_NS', severity: 'required', use: 'networks' },
+  { name: 'bridge', option: 'CONFIG_BRIDGE', module: 'bridge', severity: 'required', use: 'bridge networks' },
+  { name: 'veth', option: 'CONFIG_VETH', module: 'veth', severity: 'required', use: 'bridge networks' },
+  { name: 'nf_tables', option: 'CONFIG_NF_TABLES', module: 'nf_tables', severity: 'required', use: 'published ports' },
+  { name: 'nft nat', option: 'CONFIG_NFT_NAT', module: 'nft_nat', severity: 'required', use: 'published ports' },
+  { name: 'nft masquerade', option: 'CONFIG_NFT_MASQ', module: 'nft_masq', severity: 'required', use: 'the way out' },
+  {
+    name: 'nft fib',
+    option: 'CONFIG_NFT_FIB_INET',
+    module: 'nft_fib_inet',
+    severity: 'required',
+    use: 'published ports',
+  },
+  {
+    name: 'conntrack netlink',
+    option: 'CONFIG_NF_CT_NETLINK',
+    module: 'nf_conntrack_netlink',
+    severity: 'recommended',
+    use: 'cutting old connections when a port goes',
+  },
+  { name: 'seccomp', option: 'CONFIG_SECCOMP_FILTER', severity: 'recommended', use: 'the system call filter' },
+  { name: 'cpu quota', option: 'CONFIG_CFS_BANDWIDTH', severity: 'recommended', use: '--cpus' },
+  {
+    name: 'disk throttling',
+    option: 'CONFIG_BLK_DEV_THROTTLING',
+    severity: 'recommended',
+    use: '--device-read-bps and its kin',
+  },
+  { name: 'cgroup bpf', option: 'CONFIG_CGROUP_BPF', severity: 'recommended', use: 'device rules on cgroup v2' },
+  { name: 'message queues', option: 'CONFIG_POSIX_MQUEUE', severity: 'recommended', use: '/dev/mqueue' },
+  {
+    name: 'tun',
+    option: 'CONFIG_TUN',
+    module: 'tun',
+    severity: 'info',
+    use: 'VPNs in containers (--device /dev/net/tun)',
+  },
+  { name: 'macvlan', option: 'CONFIG_MACVLAN', module: 'macvlan', severity: 'info', use: 'macvlan networks' },
+  { name: 'ipvlan', option: 'CONFIG_IPVLAN', module: 'ipvlan', severity: 'info', use: 'ipvlan networks' },
+]
+
+function checkKernelPart(
+  features: KernelFeatures,
+  { name, option, module, severity, use }: KernelPart,
+): PreflightCheck {
+  const state = features.state(option, module)
+  const load = module === undefined ? '' : `; Debian: apt-get install linux-image-amd64, then modprobe ${module}`
+  const detail =
+    state === 'unknown' ? `cannot tell whether this kernel has ${option} (for ${use})` : `${state}, for ${use}`
+  return { name, severity, ok: state !== 'missing', detail, remedy: `a kernel with ${option}${load}` }
+}
+
+function checkCgroups(): Result {
+  const { mode, v2Root, v1Roots } = cgroupLayout()
+  const where = [
+    ...(v2Root === undefined ? [] : [`v2 at ${v2Root}`]),
+    ...[...v1Roots].map(([name, root]) => `${name} at ${root}`),
+  ]
+  return { ok: true, detail: `${mode}: ${where.join(', ')}`, remedy: 'mount -t cgroup2 none /sys/fs/cgroup' }
+}
+
+function checkControllers(): Result {
+  const { mode, v2Root, v1Roots } = cgroupLayout()
+  const wanted =
+    mode === 'v2' ? ['memory', 'pids', 'cpu', 'cpuset', 'io'] : ['memory', 'pids', 'cpu', 'cpuset', 'blkio', 'devices']
+  const v2 = new Set((readText(`${v2Root}/cgroup.controllers`) ?? '').trim().split(/\s+/))
+  const present = new Set<string>(mode === 'v2' ? v2 : v1Roots.keys())
+  const missing = wanted.filter(name => !present.has(name))
+  return {
+    ok: missing.length === 0,
+    detail: missing.length === 0 ? wanted.join(', ') : `missing: ${missing.join(', ')}`,
+    remedy:
+      'a kernel with CONFIG_MEMCG, CONFIG_CGROUP_PIDS, CONFIG_CGROUP_SCHED, CONFIG_CPUSETS, CONFIG_BLK_CGROUP and CONFIG_CGROUP_DEVICE; boot parameters cgroup_enable=memory swapaccount=1 where memory is off',
+  }
+}
+
+interface Library {
+  readonly name: string
+  readonly file: string
+  readonly debianPackage: string
+  readonly severity: PreflightCheck['severity']
+}
+
+const libraries: readonly Library[] = [
+  { name: 'libnftables', file: 'libnftables.so.1', debianPackage: 'libnftables1', severity: 'required' },
+  { name: 'libseccomp', file: 'libseccomp.so.2', debianPackage: 'libseccomp2', severity: 'recommended' },
+]
+
+function checkLibrary({ file, debianPackage }: Library): Result {
+  const remedy = `apt-get install ${debianPackage}`
+  try {
+    koffi.load(file)
+    return { ok: true, detail: file, remedy }
+  } catch (error) {
+    return { ok: false, detail: error instanceof Error ? error.message : String(error), remedy }
+  }
+}
+
+function checkInit(path: string): PreflightCheck {
+  const base = { name: 'tsrun-init', severity: 'required' } as const
+  const remedy = `install tsrun again, as root, into a folder that only root can write: ${path} belongs there with mode 0755`
+  try {
+    if ((statSync(path).mode & 0o111) === 0) return { ...base, ok: false, detail: `${path} is not executable`, remedy }
+    assertTrustedFile(path)
+    return { ...base, ok: true, detail: path }
+  } catch (error) {
+    return { ...base, ok: false, detail: error instanceof Error ? error.message : String(error), remedy }
+  }
+}
+
+function checkUserNamespaces(): Result {
+  const max = readText('/proc/sys/user/max_user_namespaces')?.trim()
+  const ok = existsSync('/proc/self/ns/user') && max !== undefined && max !== '0'
+  return {
+    ok,
+    detail: max === undefined ? 'not in this kernel' : `user.max_user_namespaces = ${max}`,
+    remedy: 'a kernel with CONFIG_USER_NS, and sysctl -w user.max_user_namespaces=15000; only --userns needs it',
+  }
+}
+
+function checkForwarding(): Result {
+  const value = readText('/proc/sys/net/ipv4/ip_forward')?.trim()
+  if (value === '1') return { ok: true, detail: 'net.ipv4.ip_forward = 1' }
+  return { ok: true, detail: `net.ipv4.ip_forward = ${value}; tsrun turns it on with the first network that needs it` }
+}
+
+function checkBridgeNetfilter(): Result {
+  const value = readText('/proc/sys/net/bridge/bridge-nf-call-iptables')?.trim()
+  if (value === undefined) return { ok: true, detail: 'br_netfilter is not loaded' }
+  return {
+    ok: true,
+    detail: `net.bridge.bridge-nf-call-iptables = ${value}${value === '1' ? ': bridged packets pass the host firewall too' : ''}`,
+  }
+}
+
+/** NF_INET_FORWARD of linux/netfilter.h. */
+const forwardHook = 2
+
+function checkForeignDrop(): Result {
+  const socket = new Nfnetlink()
+  try {
+    const drops = listBaseChains(socket).filter(
+      chain => chain.hook === forwardHook && chain.drops && !chain.table.startsWith('tsrun'),
+    )
+    const legacy = (readText('/proc/net/ip_tables_names') ?? '').split('\n').includes('filter')
+    const found = drops.map(chain => `table ${chain.table} chain ${chain.name} drops forwarded packets`)
+    if (legacy) found.push('legacy iptables has a filter table (see iptables-legacy -S FORWARD)')
+    return {
+      ok: drops.length === 0,
+      detail: found.length === 0 ? 'none' : found.join('; '),
+      remedy: 'nothing: tsrun adds one marked accept rule there while it has networks, and takes it away again',
+    }
+  } finally {
+    socket.close()
+  }
+}
+
+/** Below these a machine full of containers runs dry first. */
+const worthwhileLimits: readonly (readonly [path: string, least: number])[] = [
+  ['fs/inotify/max_user_instances', 512],
+  ['fs/inotify/max_user_watches', 65_536],
+  ['kernel/pid_max', 32_768],
+  ['kernel/keys/maxkeys', 200],
+  ['net/netfilter/nf_conntrack_max', 65_536],
+]
+
+function checkLimits(): Result {
+  const low: string[] = []
+  for (const [path, least] of worthwhileLimits) {
+    const value = Number(readText(`/proc/sys/${path}`) ?? Number.NaN)
+    if (value < least) low.push(`${path.replaceAll('/', '.')}=${least}`)
+  }
+  return {
+    ok: low.length === 0,
+    detail: low.length === 0 ? 'enough for hundreds of containers' : 'low for many containers',
+    ...(low.length === 0 ? {} : { remedy: `sysctl -w ${low.join(' ')}` }),
+  }
+}
