@@ -1,0 +1,254 @@
+// The forms of -p, and what happens when a port is taken.
+
+import { describe, expect, test } from 'vitest'
+import { eventually } from '../helpers/command.ts'
+import { expectError } from '../helpers/expect.ts'
+import { startUdpServer, udpAsk } from '../helpers/udp.ts'
+import { addresses, inWorld, type World } from '../helpers/world.ts'
+
+/** The host port behind `port/protocol` of a container, from `inspect`. */
+async function bindingsOf(
+  world: World,
+  container: string,
+  port: string,
+): Promise<{ HostIp: string; HostPort: string }[]> {
+  const [{ NetworkSettings }] = await world.json(['inspect', container])
+  return NetworkSettings.Ports[port]
+}
+
+describe('-p', () => {
+  test(
+    '8080:80 publishes on all addresses',
+    inWorld(async world => {
+      await world.serve('web', ['-p', '8080:80'])
+
+      expect((await world.outside.curl(`http://${addresses.host}:8080/`)).body).toMatch(/^web sees/)
+      expect(await bindingsOf(world, 'web', '80/tcp')).toContainEqual({ HostIp: '0.0.0.0', HostPort: '8080' })
+      expect(await world.ok(['ps', '--format', '{{.Ports}}'])).toContain('0.0.0.0:8080->80/tcp')
+    }),
+  )
+
+  test(
+    '80 chooses a free host port',
+    inWorld(async world => {
+      await world.serve('a', ['-p', '80'])
+      await world.serve('b', ['-p', '80'])
+
+      const ports = await Promise.all(
+        ['a', 'b'].map(async name => Number((await bindingsOf(world, name, '80/tcp'))[0]?.HostPort)),
+      )
+      expect(new Set(ports).size).toBe(2)
+      for (const [index, name] of ['a', 'b'].entries()) {
+        expect(ports[index]).toBeGreaterThan(1023)
+        expect((await world.outside.curl(`http://${addresses.host}:${ports[index]}/`)).body).toMatch(`${name} sees`)
+      }
+    }),
+  )
+
+  test(
+    '127.0.0.1:8080:80 publishes on that address alone',
+    inWorld(async world => {
+      await world.serve('web', ['-p', '127.0.0.1:8080:80'])
+
+      expect((await world.host.curl('http://127.0.0.1:8080/')).body).toMatch(/^web sees/)
+      expect((await world.host.curl(`http://${addresses.host}:8080/`)).status).toBe(0)
+      expect((await world.outside.curl(`http://${addresses.host}:8080/`)).status).toBe(0)
+    }),
+  )
+
+  test(
+    'one address of the host publishes on that address alone',
+    inWorld(async world => {
+      await world.host.sh('ip address add 198.51.100.11/24 dev eth0')
+      await world.serve('web', ['-p', '198.51.100.11:8080:80'])
+
+      expect((await world.outside.curl('http://198.51.100.11:8080/')).body).toMatch(/^web sees/)
+      expect((await world.outside.curl(`http://${addresses.host}:8080/`)).status).toBe(0)
+      await world.ok(['rm', '-f', 'web'])
+      await world.host.sh('ip address del 198.51.100.11/24 dev eth0')
+    }),
+  )
+
+  test(
+    'different addresses may have the same port',
+    inWorld(async world => {
+      await world.host.sh('ip address add 198.51.100.11/24 dev eth0')
+      await world.serve('a', ['-p', `${addresses.host}:8080:80`])
+      await world.serve('b', ['-p', '198.51.100.11:8080:80'])
+
+      expect((await world.outside.curl(`http://${addresses.host}:8080/`)).body).toMatch(/^a sees/)
+      expect((await world.outside.curl('http://198.51.100.11:8080/')).body).toMatch(/^b sees/)
+      await world.ok(['rm', '-f', 'a', 'b'])
+      await world.host.sh('ip address del 198.51.100.11/24 dev eth0')
+    }),
+  )
+
+  test(
+    'several ports, each by its own flag',
+    inWorld(async world => {
+      await world.serve('web', ['-p', '8080:80', '-p', '8081:80', '--publish', '8082:80'])
+
+      for (const port of [8080, 8081, 8082]) {
+        expect((await world.outside.curl(`http://${addresses.host}:${port}/`)).body).toMatch(/^web sees/)
+      }
+    }),
+  )
+
+  test(
+    'a range publishes port by port',
+    inWorld(async world => {
+      const servers =
+        'for port in 80 81 85 90; do mkdir -p /www$port; echo port $port > /www$port/index.html; httpd -p $port -h /www$port; done; echo up; sleep 1000'
+      await world.ok(['run', '-d', '--name', 'many', '-p', '8000-8010:80-90', 'busybox', 'sh', '-c', servers])
+      await eventually('the servers are up', async () => (await world.ok(['logs', 'many'])).includes('up'))
+
+      for (const port of [80, 81, 85, 90]) {
+        expect((await world.outside.curl(`http://${addresses.host}:${7920 + port}/`)).body).toBe(`port ${port}\n`)
+        expect((await world.host.curl(`http://127.0.0.1:${7920 + port}/`)).body).toBe(`port ${port}\n`)
+      }
+      expect((await world.outside.curl(`http://${addresses.host}:8011/`)).status).toBe(0)
+    }),
+  )
+
+  test(
+    'udp reaches the container and its answers come back, also from 127.0.0.1',
+    inWorld(async world => {
+      await startUdpServer(world, 'echo', ['-p', '5353:53/udp'], 53)
+
+      expect(await udpAsk(world.outside, addresses.host, 5353, 'hello')).toBe('hello')
+      expect(await udpAsk(world.host, addresses.host, 5353, 'hello')).toBe('hello')
+      expect(await udpAsk(world.host, '127.0.0.1', 5353, 'hello')).toBe('hello')
+    }),
+  )
+
+  test(
+    'the same number may be published for tcp and udp',
+    inWorld(async world => {
+      await startUdpServer(world, 'echo', ['-p', '8080:53/udp'], 53)
+      await world.serve('web', ['-p', '8080:80/tcp'])
+
+      expect(await udpAsk(world.outside, addresses.host, 8080, 'hello')).toBe('hello')
+      expect((await world.outside.curl(`http://${addresses.host}:8080/`)).body).toMatch(/^web sees/)
+    }),
+  )
+
+  test(
+    'udp goes to the new container after a restart, not to the old one',
+    inWorld(async world => {
+      await startUdpServer(world, 'one', ['-p', '5353:53/udp'], 53)
+      const client = await udpAsk(world.outside, addresses.host, 5353, 'a', { sourcePort: 40000 })
+      await world.ok(['rm', '-f', 'one'])
+      await startUdpServer(world, 'two', ['-p', '5353:53/udp'], 53)
+
+      expect(client).toBe('a')
+      expect(await udpAsk(world.outside, addresses.host, 5353, 'b', { sourcePort: 40000 })).toBe('b')
+    }),
+  )
+
+  test(
+    '[::1]:8080:80 and the IPv6 addresses of the host',
+    inWorld(async world => {
+      await world.ok(['network', 'create', '--subnet', '10.51.0.0/24', '--subnet', 'fd00:51::/64', 'dual'])
+      await world.serve('web', ['-net', 'dual', '-p', '[::1]:8080:80', '-p', '8081:80'])
+
+      expect((await world.host.curl('http://[::1]:8080/')).body).toMatch(/^web sees/)
+      expect((await world.outside.curl(`http://[${addresses.host6}]:8080/`)).status).toBe(0)
+      expect((await world.outside.curl(`http://[${addresses.host6}]:8081/`)).body).toMatch(/^web sees/)
+    }),
+  )
+
+  const wrong: [string, RegExp][] = [
+    ['', /-p|publish|port/],
+    ['x', /"x"/],
+    ['0x50:80', /"0x50:80"/],
+    ['8080:', /"8080:"/],
+    ['8080:65536', /65536/],
+    ['70000:80', /70000/],
+    ['8080:80/carrier-pigeon', /carrier-pigeon/],
+    ['8000-8010:80-85', /8000-8010:80-85|range/],
+    ['8010-8000:80-90', /8010-8000/],
+    ['1.2.3:80:80', /1\.2\.3/],
+    ['1.2.3.4.5:80:80', /1\.2\.3\.4\.5/],
+    ['::1:80:80', /::1/],
+  ]
+  test.each(wrong)('%j is refused', (form, message) =>
+    inWorld(async world => {
+      const before = await world.snapshot()
+
+      const result = await world.tsrun(['run', '-p', form, 'busybox', 'true'])
+
+      expectError(result, 125, message)
+      expect(await world.changesSince(before, { timeoutMs: 500 })).toEqual([])
+    })(),
+  )
+})
+
+describe('a taken port is refused before start', () => {
+  test(
+    'naming the container that has it',
+    inWorld(async world => {
+      await world.serve('web', ['-p', '8080:80'])
+      const before = await world.snapshot()
+
+      const result = await world.tsrun(['run', '--name', 'second', '-p', '8080:80', 'busybox', 'sh', '-c', 'echo ran'])
+
+      expectError(result, 125, /8080.*"?web"?/)
+      expect(result.stderr).toContain('hint:')
+      expect(await world.changesSince(before, { ignore: [/ipam/], timeoutMs: 500 })).toEqual([])
+    }),
+  )
+
+  test(
+    'naming the process that listens on it',
+    inWorld(async world => {
+      world.host.start('busybox', ['httpd', '-f', '-p', '8080'])
+      await eventually('it listens', async () => (await world.host.curl('http://127.0.0.1:8080/')).status !== 0)
+
+      const result = await world.tsrun(['run', '-p', '8080:80', 'busybox', 'true'])
+
+      expectError(result, 125, /8080.*busybox|8080.*httpd/)
+      expect(result.stderr).toMatch(/pid \d+/)
+    }),
+  )
+
+  test(
+    'also when one address is part of all addresses, and the other way round',
+    inWorld(async world => {
+      await world.serve('all', ['-p', '8080:80'])
+      await world.serve('one', ['-p', '127.0.0.1:8081:80'])
+
+      expectError(await world.tsrun(['run', '-p', '127.0.0.1:8080:80', 'busybox', 'true']), 125, /8080.*"?all"?/)
+      expectError(await world.tsrun(['run', '-p', '8081:80', 'busybox', 'true']), 125, /8081.*"?one"?/)
+    }),
+  )
+
+  test(
+    'also inside a range',
+    inWorld(async world => {
+      await world.serve('range', ['-p', '8000-8010:80-90'])
+
+      expectError(await world.tsrun(['run', '-p', '8005:80', 'busybox', 'true']), 125, /8005.*"?range"?/)
+      expectError(await world.tsrun(['run', '-p', '8010-8012:80-82', 'busybox', 'true']), 125, /8010.*"?range"?/)
+    }),
+  )
+
+  test(
+    'also twice in one command',
+    inWorld(async world => {
+      const result = await world.tsrun(['run', '-p', '8080:80', '-p', '8080:81', 'busybox', 'true'])
+
+      expectError(result, 125, /8080/)
+    }),
+  )
+
+  test(
+    'and free again when its container has ended',
+    inWorld(async world => {
+      await world.ok(['run', '--name', 'first', '-p', '8080:80', 'busybox', 'true'])
+
+      await world.serve('second', ['-p', '8080:80'])
+
+      expect((await world.outside.curl(`http://${addresses.host}:8080/`)).body).toMatch(/^second sees/)
+    }),
+  )
+})
