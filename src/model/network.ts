@@ -90,8 +90,11 @@ export interface NetworkDriver {
   create(network: Network, undo: Undo): Promise<void>
   /** Joins `sandbox` to the network. @throws TsrunError or SyscallError */
   connect(network: Network, endpoint: Endpoint, sandbox: Sandbox, undo: Undo): Promise<void>
-  /** Idempotent; works when the sandbox is gone. */
-  disconnect(network: Network, endpoint: Endpoint): Promise<void>
+  /**
+   * Idempotent; works when the sandbox is gone.
+   * @param options.sandboxGone the namespace is dying and takes its end of every link along: do not wait for that
+   */
+  disconnect(network: Network, endpoint: Endpoint, options?: { readonly sandboxGone?: boolean }): Promise<void>
   /** Idempotent. */
   remove(network: Network): Promise<void>
   /** What stands in the kernel now, for `network inspect`. */
@@ -134,6 +137,8 @@ export interface IpamAllocator {
   requestAddress(pool: Pool, owner: string, wanted?: string): Promise<string>
   /** Gives back one address if `owner` holds it. Idempotent. */
   releaseAddress(pool: Pool, address: string, owner: string): Promise<void>
+  /** All pools that are reserved. */
+  listPools(): Promise<readonly Pool[]>
   /** All addresses given out of a pool, and to whom. */
   listAddresses(pool: Pool): Promise<readonly { readonly address: string; readonly owner: string }[]>
 }

@@ -1,0 +1,28 @@
+import type { Command } from 'commander'
+import { Engine } from '../../engine/engine.ts'
+import { parseDetachKeys } from '../detach-keys.ts'
+import { joinTerminal } from '../terminal.ts'
+
+export function register(program: Command, exit: (code: number) => void): Command {
+  return program
+    .command('attach')
+    .description('Join the streams of a running container; ctrl-p ctrl-q leaves it running.')
+    .argument('<container>')
+    .option('--no-stdin', 'only watch')
+    .option('--detach-keys <keys>', 'keys that leave a terminal; default ctrl-p,ctrl-q')
+    .option('--sig-proxy', 'forward signals to it (default)')
+    .addHelpText('after', '\nExample:\n  tsrun attach web')
+    .action(async (name: string, flags: { stdin: boolean; detachKeys?: string }) => {
+      await using engine = await Engine.open()
+      const { spec, id } = engine.containers.find(name)
+      const attachment = await engine.containers.attach(name)
+      const result = await joinTerminal(attachment, {
+        tty: spec.tty === true,
+        stdin: flags.stdin && spec.openStdin === true,
+        detachKeys: parseDetachKeys(flags.detachKeys),
+        onSignal: signal => void engine.containers.kill(id, signal).catch(() => {}),
+      })
+      attachment.close()
+      exit(result.kind === 'detached' ? 0 : (result.code ?? (await engine.containers.wait(id))))
+    })
+}

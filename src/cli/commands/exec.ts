@@ -1,0 +1,67 @@
+import type { Command } from 'commander'
+import { Engine } from '../../engine/engine.ts'
+import { TsrunError } from '../../model/errors.ts'
+import { parseDetachKeys } from '../detach-keys.ts'
+import { joinTerminal, terminalSize } from '../terminal.ts'
+
+interface ExecFlags {
+  readonly interactive?: boolean
+  readonly tty?: boolean
+  readonly detach?: boolean
+  readonly env?: string[]
+  readonly workdir?: string
+  readonly user?: string
+  readonly privileged?: boolean
+  readonly detachKeys?: string
+}
+
+export function register(program: Command, exit: (code: number) => void): Command {
+  return program
+    .command('exec')
+    .description('Run a further command in a running container. Flags end at its name.')
+    .argument('<container>')
+    .argument('<command...>')
+    .passThroughOptions()
+    .option('-i, --interactive', 'keep stdin open')
+    .option('-t, --tty', 'give it a terminal')
+    .option('-d, --detach', 'leave it running')
+    .option('-e, --env <KEY=value>', 'set a variable', (v: string, all: string[] | undefined) => [...(all ?? []), v])
+    .option('-w, --workdir <dir>', 'working directory')
+    .option('-u, --user <user>', 'name or uid, and optionally :group')
+    .option('--privileged', 'with all capabilities')
+    .option('--detach-keys <keys>', 'keys that leave a terminal; default ctrl-p,ctrl-q')
+    .addHelpText('after', '\nExample:\n  tsrun exec -it web sh')
+    .action(async (name: string, words: string[], flags: ExecFlags) => {
+      if (flags.tty === true && flags.interactive === true && flags.detach !== true && !process.stdin.isTTY)
+        throw new TsrunError('invalid', 'no-terminal', 'cannot use -it: standard input is not a terminal', {
+          hint: 'leave out -t',
+        })
+      await using engine = await Engine.open()
+      exit(await exec(engine, name, words, flags))
+    })
+}
+
+async function exec(engine: Engine, name: string, words: readonly string[], flags: ExecFlags): Promise<number> {
+  const size = terminalSize()
+  const attachment = await engine.containers.exec(name, {
+    command: words,
+    tty: flags.tty === true,
+    openStdin: flags.interactive === true && flags.detach !== true,
+    privileged: flags.privileged === true,
+    ...(flags.env === undefined ? {} : { env: flags.env }),
+    ...(flags.workdir === undefined ? {} : { workingDir: flags.workdir }),
+    ...(flags.user === undefined ? {} : { user: flags.user }),
+    ...(size === undefined ? {} : { consoleSize: size }),
+  })
+  if (flags.detach === true) {
+    attachment.close()
+    return 0
+  }
+  const result = await joinTerminal(attachment, {
+    tty: flags.tty === true,
+    stdin: flags.interactive === true,
+    detachKeys: parseDetachKeys(flags.detachKeys),
+  })
+  attachment.close()
+  return result.kind === 'detached' ? 0 : (result.code ?? 125)
+}

@@ -1,0 +1,57 @@
+import type { Command } from 'commander'
+import { Engine } from '../../engine/engine.ts'
+import { TsrunError } from '../../model/errors.ts'
+import { toInspection } from '../container-view.ts'
+import { renderInspection } from '../format.ts'
+import { inspectNetwork } from '../network-view.ts'
+import { renderError } from '../render-error.ts'
+
+export function register(program: Command, exit: (code: number) => void): Command {
+  return program
+    .command('inspect')
+    .description('Show everything about containers, images, networks or volumes, as JSON.')
+    .argument('<name...>')
+    .option('-f, --format <format>', 'json, or a Go template')
+    .option('--type <type>', 'container, image, network or volume')
+    .addHelpText('after', "\nExample:\n  tsrun inspect -f '{{.State.Status}}' web")
+    .action(async (names: string[], flags: { format?: string; type?: string }) => {
+      await using engine = await Engine.open()
+      const found: unknown[] = []
+      for (const name of names) {
+        try {
+          found.push(await inspectAny(engine, name, flags.type))
+        } catch (error) {
+          process.stderr.write(renderError(error))
+          exit(1)
+        }
+      }
+      process.stdout.write(renderInspection(found, flags.format))
+    })
+}
+
+/** The first kind of object that has the name: containers before images before networks before volumes, as docker. */
+async function inspectAny(engine: Engine, name: string, type: string | undefined): Promise<unknown> {
+  const kinds: Readonly<Record<string, () => Promise<unknown>>> = {
+    container: async () => toInspection(await engine.containers.inspect(name), engine.networks.list()),
+    image: () => engine.images.inspect(name),
+    network: () => inspectNetwork(engine, name),
+    volume: async () => engine.volumes.find(name),
+  }
+  if (type !== undefined) {
+    const inspect = kinds[type]
+    if (inspect !== undefined) return inspect()
+    throw new TsrunError('invalid', 'type', `invalid value "${type}" for --type`, {
+      hint: Object.keys(kinds).join(', '),
+    })
+  }
+  for (const inspect of Object.values(kinds)) {
+    try {
+      return await inspect()
+    } catch (error) {
+      if (!(error instanceof TsrunError) || (error.kind !== 'not-found' && error.kind !== 'invalid')) throw error
+    }
+  }
+  throw new TsrunError('not-found', 'no-such-object', `no such object: "${name}"`, {
+    hint: 'no container, image, network or volume has that name',
+  })
+}

@@ -1,0 +1,192 @@
+import type { Command } from 'commander'
+import { Engine } from '../../engine/engine.ts'
+import { shortId } from '../../engine/ids.ts'
+import { TsrunError } from '../../model/errors.ts'
+import type { Network, NetworkSpec } from '../../model/network.ts'
+import { parsePairs } from '../container-flags.ts'
+import { forEach } from '../each.ts'
+import { matchesLabel, parseFilters } from '../filters.ts'
+import { renderInspection, renderListing } from '../format.ts'
+import { inspectNetwork } from '../network-view.ts'
+import { renderError } from '../render-error.ts'
+
+const collect = (value: string, all: string[] | undefined) => [...(all ?? []), value]
+
+export function register(program: Command, exit: (code: number) => void): Command {
+  const network = program.command('network').description('Create, list, inspect and remove networks.')
+  addCreate(network)
+  addList(network)
+  addInspect(network, exit)
+  addRemove(network, exit)
+  addPrune(network)
+  return network
+}
+
+interface CreateFlags {
+  readonly driver?: string
+  readonly subnet?: string[]
+  readonly gateway?: string[]
+  readonly ipRange?: string[]
+  readonly internal?: boolean
+  readonly label?: string[]
+  readonly opt?: string[]
+}
+
+function addCreate(network: Command): void {
+  network
+    .command('create')
+    .description('Create a network; prints its id.')
+    .argument('<name>')
+    .option('-d, --driver <driver>', 'bridge, host or none; default bridge')
+    .option('--subnet <cidr>', 'its addresses; default: the first free range', collect)
+    .option('--gateway <address>', "the host's address on it; default: the first", collect)
+    .option('--ip-range <cidr>', 'give addresses only out of this part', collect)
+    .option('--internal', 'no way out or in')
+    .option('--label <key=value>', 'set a label', collect)
+    .option('-o, --opt <key=value>', 'driver option, e.g. mtu=1400', collect)
+    .addHelpText('after', '\nExample:\n  tsrun network create --subnet 192.168.0.0/24 br')
+    .action(async (name: string, flags: CreateFlags) => {
+      const spec: NetworkSpec = {
+        name,
+        ...(flags.driver === undefined ? {} : { driver: flags.driver }),
+        pools: toPools(flags),
+        internal: flags.internal === true,
+        labels: parsePairs('--label', flags.label ?? []),
+        options: parsePairs('--opt', flags.opt ?? []),
+      }
+      await using engine = await Engine.open()
+      const { id } = await engine.networks.create(spec)
+      process.stdout.write(`${id}\n`)
+    })
+}
+
+/** Gateways and ranges belong to subnets in the order given. */
+function toPools(flags: CreateFlags): NetworkSpec['pools'] {
+  const { subnet = [], gateway = [], ipRange = [] } = flags
+  const needsSubnet = subnet.length === 0 && (gateway.length > 0 || ipRange.length > 0)
+  if (needsSubnet || gateway.length > subnet.length || ipRange.length > subnet.length)
+    throw new TsrunError('invalid', 'pools', 'cannot tell which subnet each --gateway and --ip-range belongs to', {
+      hint: 'give one --subnet for each, in the same order',
+    })
+  return subnet.map((cidr, index) => ({
+    subnet: cidr,
+    ...(gateway[index] === undefined ? {} : { gateway: gateway[index] }),
+    ...(ipRange[index] === undefined ? {} : { ipRange: ipRange[index] }),
+  }))
+}
+
+function addList(network: Command): void {
+  network
+    .command('list')
+    .alias('ls')
+    .description('List networks.')
+    .option('-q, --quiet', 'only ids')
+    .option('--no-trunc', 'do not cut ids short')
+    .option('--format <format>', 'json, or a Go template')
+    .option('-f, --filter <key=value>', 'only those that match', collect)
+    .addHelpText('after', "\nExample:\n  tsrun network ls --format '{{.Name}} {{.Subnet}}'")
+    .action(async (flags: { quiet?: boolean; trunc: boolean; format?: string; filter?: string[] }) => {
+      await using engine = await Engine.open()
+      const filters = parseFilters(flags.filter ?? [], ['name', 'id', 'driver', 'label'])
+      const networks = engine.networks.list().filter(each => matches(each, filters))
+      if (flags.quiet === true) {
+        process.stdout.write(networks.map(each => `${flags.trunc ? shortId(each.id) : each.id}\n`).join(''))
+        return
+      }
+      const rows = networks.map(each => toRow(each, !flags.trunc))
+      process.stdout.write(renderListing({ columns, rows }, flags.format))
+    })
+}
+
+const columns = [
+  ['NETWORK ID', 'ID'],
+  ['NAME', 'Name'],
+  ['DRIVER', 'Driver'],
+  ['SCOPE', 'Scope'],
+  ['SUBNET', 'Subnet'],
+] as const
+
+function toRow(network: Network, full: boolean) {
+  return {
+    ID: full ? network.id : shortId(network.id),
+    Name: network.name,
+    Driver: network.driver,
+    Scope: 'local',
+    Subnet: network.pools.map(pool => pool.subnet).join(', '),
+    Gateway: network.pools.map(pool => pool.gateway).join(', '),
+    Internal: String(network.internal),
+    IPv6: String(network.pools.some(pool => pool.subnet.includes(':'))),
+    CreatedAt: network.createdAt,
+    Labels: Object.entries(network.labels)
+      .map(([key, value]) => `${key}=${value}`)
+      .join(','),
+  }
+}
+
+function matches(network: Network, filters: ReadonlyMap<string, readonly string[]>): boolean {
+  const tests: Readonly<Record<string, (value: string) => boolean>> = {
+    name: value => network.name.includes(value),
+    id: value => network.id.startsWith(value),
+    driver: value => network.driver === value,
+    label: value => matchesLabel(network.labels, value),
+  }
+  return [...filters].every(([key, values]) => values.some(value => tests[key]?.(value) === true))
+}
+
+function addInspect(network: Command, exit: (code: number) => void): void {
+  network
+    .command('inspect')
+    .description('Show everything about networks, as JSON.')
+    .argument('<name...>')
+    .option('-f, --format <format>', 'json, or a Go template')
+    .addHelpText('after', "\nExample:\n  tsrun network inspect -f '{{(index .IPAM.Config 0).Subnet}}' br")
+    .action(async (names: string[], flags: { format?: string }) => {
+      await using engine = await Engine.open()
+      const found: unknown[] = []
+      for (const name of names) {
+        try {
+          found.push(await inspectNetwork(engine, name))
+        } catch (error) {
+          process.stderr.write(renderError(error))
+          exit(1)
+        }
+      }
+      process.stdout.write(renderInspection(found, flags.format))
+    })
+}
+
+function addRemove(network: Command, exit: (code: number) => void): void {
+  network
+    .command('remove')
+    .alias('rm')
+    .description('Remove networks that no running container is on.')
+    .argument('<name...>')
+    .option('-f, --force', 'a missing network is no error')
+    .addHelpText('after', '\nExample:\n  tsrun network rm br')
+    .action(async (names: string[], flags: { force?: boolean }) => {
+      await using engine = await Engine.open()
+      exit(
+        await forEach(names, async name => {
+          try {
+            return (await engine.networks.remove(name)).name
+          } catch (error) {
+            if (flags.force === true && error instanceof TsrunError && error.kind === 'not-found') return undefined
+            throw error
+          }
+        }),
+      )
+    })
+}
+
+function addPrune(network: Command): void {
+  network
+    .command('prune')
+    .description('Remove all networks that no running container is on.')
+    .option('-f, --force', 'do not ask (tsrun never asks)')
+    .addHelpText('after', '\nExample:\n  tsrun network prune')
+    .action(async () => {
+      await using engine = await Engine.open()
+      const names = await engine.networks.prune()
+      if (names.length > 0) process.stdout.write(`Deleted Networks:\n${names.join('\n')}\n`)
+    })
+}

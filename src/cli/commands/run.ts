@@ -1,0 +1,95 @@
+import { writeFileSync } from 'node:fs'
+import type { Command } from 'commander'
+import type { StartedContainer } from '../../engine/container/container-service.ts'
+import { Engine } from '../../engine/engine.ts'
+import type { ContainerSpec } from '../../model/container.ts'
+import { TsrunError } from '../../model/errors.ts'
+import { addContainerFlags, toContainerSpec } from '../container-flags.ts'
+import { parseDetachKeys } from '../detach-keys.ts'
+import { joinTerminal, terminalSize } from '../terminal.ts'
+
+export function register(program: Command, exit: (code: number) => void): Command {
+  const command = program
+    .command('run')
+    .description('Create a container and run a command in it. Flags end at the image.')
+    .argument('<image>')
+    .argument('[command...]')
+    .passThroughOptions()
+    .option('-d, --detach', 'leave it running and print its id')
+    .option('--detach-keys <keys>', 'keys that leave a terminal; default ctrl-p,ctrl-q')
+    .option('--sig-proxy', 'forward signals to it (default)')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  tsrun run -net br -p 80:80 busybox sh
+  tsrun run -d --name web -p 8080:80 busybox httpd -f -h /etc
+  echo hello | tsrun run --rm -i busybox cat`,
+    )
+  return addContainerFlags(command).action(async (image: string, rest: string[], flags: Record<string, unknown>) => {
+    exit(await run(image, rest, flags))
+  })
+}
+
+async function run(image: string, rest: readonly string[], flags: Record<string, unknown>): Promise<number> {
+  const wanted = toContainerSpec(flags, [image, ...rest])
+  const detach = flags.detach === true
+  const spec: ContainerSpec = { ...wanted, stdinOnce: !detach && wanted.openStdin === true }
+  if (spec.tty === true && spec.openStdin === true && !detach && !process.stdin.isTTY)
+    throw new TsrunError('invalid', 'no-terminal', 'cannot use -it: standard input is not a terminal', {
+      hint: 'leave out -t to pipe into the container: ... | tsrun run -i',
+    })
+  const keys = parseDetachKeys(flags.detachKeys as string | undefined)
+  const engine = await Engine.open()
+  warnAboutPorts(spec)
+  const container = await engine.containers.create(spec)
+  let started: StartedContainer | undefined
+  try {
+    const size = terminalSize()
+    const options = size === undefined ? {} : { consoleSize: size }
+    if (typeof flags.cidfile === 'string') writeFileSync(flags.cidfile, container.id, { flag: 'wx' })
+    if (detach) {
+      await engine.containers.start(container.id, options)
+      process.stdout.write(`${container.id}\n`)
+      return 0
+    }
+    started = await engine.containers.startAttached(container.id, { ...options, owner: true })
+  } catch (error) {
+    await engine.containers.remove(container.id, { force: true, volumes: true })
+    throw error
+  } finally {
+    if (started === undefined) await engine.close()
+  }
+  return follow(engine, started, { spec, keys })
+}
+
+/** Joined to the container until it ends; then it is ours to tear down. */
+async function follow(
+  engine: Engine,
+  started: StartedContainer,
+  { spec, keys }: { spec: ContainerSpec; keys: Buffer },
+): Promise<number> {
+  const { attachment, container } = started
+  const result = await joinTerminal(attachment, {
+    tty: spec.tty === true,
+    stdin: spec.openStdin === true,
+    detachKeys: keys,
+    onSignal: signal => void engine.containers.kill(container.id, signal).catch(() => {}),
+  })
+  if (result.kind === 'detached') {
+    // Without RELEASED the monitor keeps the teardown to itself.
+    attachment.close()
+    await engine.close()
+    return 0
+  }
+  const code = result.code ?? (await engine.containers.wait(container.id))
+  await engine.containers.finish(started)
+  await engine.close()
+  return code
+}
+
+function warnAboutPorts(spec: ContainerSpec): void {
+  const mode = spec.networks?.[0]?.network ?? ''
+  if ((spec.publish?.length ?? 0) === 0 || (mode !== 'host' && mode !== 'none')) return
+  process.stderr.write(`tsrun: warning: published ports mean nothing on network "${mode}"\n`)
+}

@@ -1,0 +1,286 @@
+// The flags that `run` and `create` share, and how they become a ContainerSpec.
+
+import { readFileSync } from 'node:fs'
+import type { Command } from 'commander'
+import type { ContainerSpec, NetworkAttachment, RestartPolicy } from '../model/container.ts'
+import { TsrunError } from '../model/errors.ts'
+import { parseByteSize, parseByteSizeOrUnlimited, parseCpus, parseWholeNumber } from '../model/parse-resources.ts'
+import type { Resources } from '../model/resources.ts'
+import { parseMount, parseTmpfs, parseVolume } from './parse-mounts.ts'
+import { parsePublish } from './parse-ports.ts'
+
+type Flags = Readonly<Record<string, unknown>>
+
+const collect = (value: string, previous: string[] | undefined) => [...(previous ?? []), value]
+
+/** Declares the flags on `command`. */
+export function addContainerFlags(command: Command): Command {
+  return command
+    .option('-i, --interactive', 'keep stdin open')
+    .option('-t, --tty', 'give it a terminal')
+    .option('--name <name>', 'name of the container')
+    .option('--net <network>', 'network to join: a name, host, none or container:NAME', collect)
+    .option('--network <network>', 'the same', collect)
+    .option('--ip <address>', 'its IPv4 address on the first network')
+    .option('--mac-address <mac>', 'its MAC address on the first network')
+    .option('-p, --publish <port>', 'publish a port: [ADDRESS:][HOSTPORT:]PORT[/udp]', collect)
+    .option('-P, --publish-all', 'publish every exposed port on a free host port')
+    .option('--expose <port>', 'a further exposed port', collect)
+    .option('-e, --env <KEY=value>', 'set a variable; KEY alone takes the value from here', collect)
+    .option('--env-file <file>', 'read variables from a file', collect)
+    .option('-w, --workdir <dir>', 'working directory')
+    .option('-u, --user <user>', 'name or uid, and optionally :group')
+    .option('--group-add <group>', 'a further group', collect)
+    .option('-h, --hostname <name>', 'host name inside')
+    .option('--domainname <name>', 'NIS domain name inside')
+    .option('--entrypoint <program>', "replace the image's entrypoint")
+    .option('--init', 'run a small init as pid 1 that reaps and forwards signals')
+    .option('-l, --label <key=value>', 'set a label', collect)
+    .option('-v, --volume <spec>', 'bind a folder or mount a volume: HOST:PATH[:ro]', collect)
+    .option('--mount <spec>', 'mount: type=bind|volume|tmpfs,source=..,target=..', collect)
+    .option('--tmpfs <spec>', 'mount a tmpfs: PATH[:options]', collect)
+    .option('--read-only', 'make the root file system read-only')
+    .option('-m, --memory <bytes>', 'memory limit, e.g. 512m')
+    .option('--memory-swap <bytes>', 'memory plus swap; -1 is unlimited')
+    .option('--memory-reservation <bytes>', 'soft memory limit')
+    .option('--cpus <number>', 'processors, e.g. 1.5')
+    .option('-c, --cpu-shares <number>', 'relative weight; 1024 is normal')
+    .option('--cpu-quota <us>', 'processor time in each period')
+    .option('--cpu-period <us>', 'length of the period')
+    .option('--cpuset-cpus <list>', 'processors to run on, e.g. 0-3,7')
+    .option('--cpuset-mems <list>', 'memory nodes to use')
+    .option('--pids-limit <number>', 'most processes; -1 is unlimited')
+    .option('--blkio-weight <number>', 'relative I/O weight, 10 to 1000')
+    .option('--ulimit <name=soft[:hard]>', 'set a ulimit', collect)
+    .option('--shm-size <bytes>', 'size of /dev/shm; default 64m')
+    .option('--oom-score-adj <number>', 'how soon the kernel kills it when memory is short')
+    .option('--cap-add <capability>', 'add a capability', collect)
+    .option('--cap-drop <capability>', 'drop a capability', collect)
+    .option('--privileged', 'no restrictions at all')
+    .option('--security-opt <option>', 'no-new-privileges, seccomp=FILE|unconfined, systempaths=unconfined', collect)
+    .option('--sysctl <key=value>', 'set a namespaced sysctl', collect)
+    .option('--dns <address>', 'DNS server', collect)
+    .option('--dns-search <domain>', 'DNS search domain', collect)
+    .option('--dns-option <option>', 'resolver option', collect)
+    .option('--add-host <name:address>', 'a line for /etc/hosts', collect)
+    .option('--pid <mode>', 'pid namespace: host or container:NAME')
+    .option('--ipc <mode>', 'ipc namespace: host or container:NAME')
+    .option('--uts <mode>', 'uts namespace: host')
+    .option('--stop-signal <signal>', 'what `stop` sends first')
+    .option('--stop-timeout <seconds>', 'how long `stop` waits')
+    .option('--log-driver <driver>', 'json-file or none')
+    .option('--log-opt <key=value>', 'max-size, max-file', collect)
+    .option('--cidfile <file>', 'write the id to a file')
+    .option('--rm', 'remove it when it has ended')
+}
+
+/** @param rest image, command and arguments @throws TsrunError invalid, naming the flag and the value */
+export function toContainerSpec(flags: Flags, rest: readonly string[]): ContainerSpec {
+  const [image = '', ...command] = rest
+  const text = (name: string) => flags[name] as string | undefined
+  const list = (name: string) => (flags[name] as string[] | undefined) ?? []
+  const flag = (name: string) => flags[name] === true
+  const networks = parseNetworks(flags)
+  const stopTimeout = text('stopTimeout')
+  return {
+    image,
+    ...(command.length > 0 ? { command } : {}),
+    ...optional(
+      'entrypoint',
+      mapOptional(text('entrypoint'), value => (value === '' ? [] : [value])),
+    ),
+    ...optional('name', text('name')),
+    env: [...list('envFile').flatMap(readEnvFile), ...list('env').flatMap(fromOwnEnvironment)],
+    ...optional('workingDir', text('workdir')),
+    ...optional('user', text('user')),
+    groupAdd: list('groupAdd'),
+    ...optional('hostname', text('hostname')),
+    ...optional('domainname', text('domainname')),
+    labels: parsePairs('--label', list('label')),
+    tty: flag('tty'),
+    openStdin: flag('interactive'),
+    init: flag('init'),
+    autoRemove: flag('rm'),
+    networks,
+    publish: list('publish').flatMap(parsePublish),
+    publishAll: flag('publishAll'),
+    expose: list('expose'),
+    mounts: [...list('volume').map(parseVolume), ...list('mount').map(parseMount), ...list('tmpfs').map(parseTmpfs)],
+    readonlyRootfs: flag('readOnly'),
+    resources: parseResources(text),
+    ulimits: list('ulimit').map(parseUlimit),
+    ...optional(
+      'shmSizeBytes',
+      mapOptional(text('shmSize'), v => parseByteSize('--shm-size', v)),
+    ),
+    ...optional(
+      'oomScoreAdj',
+      mapOptional(text('oomScoreAdj'), v => parseWholeNumber('--oom-score-adj', v, { min: -1000, max: 1000 })),
+    ),
+    capAdd: list('capAdd'),
+    capDrop: list('capDrop'),
+    privileged: flag('privileged'),
+    securityOpt: list('securityOpt'),
+    sysctls: parsePairs('--sysctl', list('sysctl')),
+    dns: list('dns'),
+    dnsSearch: list('dnsSearch'),
+    dnsOptions: list('dnsOption'),
+    extraHosts: list('addHost').map(parseHost),
+    ...optional('pidMode', text('pid')),
+    ...optional('ipcMode', text('ipc')),
+    ...optional('utsMode', text('uts')),
+    ...optional('stopSignal', text('stopSignal')),
+    ...optional(
+      'stopTimeoutSeconds',
+      mapOptional(stopTimeout, v => parseWholeNumber('--stop-timeout', v, { min: -1, max: 1e9 })),
+    ),
+    log: parseLog(text('logDriver') ?? 'json-file', list('logOpt')),
+  }
+}
+
+function parseNetworks(flags: Flags): NetworkAttachment[] {
+  const names = [...((flags.net as string[] | undefined) ?? []), ...((flags.network as string[] | undefined) ?? [])]
+  const attachments: NetworkAttachment[] = (names.length > 0 ? names : ['bridge']).map(parseNetwork)
+  const [first, ...others] = attachments
+  const ip = flags.ip as string | undefined
+  const mac = flags.macAddress as string | undefined
+  if (first === undefined) return attachments
+  return [{ ...first, ...optional('ip', ip), ...optional('mac', mac) }, ...others]
+}
+
+/** `NAME`, or `name=NAME,ip=ADDRESS,mac=MAC`. */
+function parseNetwork(text: string): NetworkAttachment {
+  if (!text.includes('=')) return { network: text }
+  const fields = new Map(
+    text.split(',').map(field => [field.split('=', 1)[0] ?? '', field.slice(field.indexOf('=') + 1)]),
+  )
+  const network = fields.get('name')
+  if (network === undefined)
+    throw new TsrunError('invalid', 'network', `cannot join network "${text}": there is no name= in it`, {
+      hint: '--network NAME, or --network name=NAME,ip=ADDRESS,mac=MAC',
+    })
+  return {
+    network,
+    ...optional('ip', fields.get('ip')),
+    ...optional('mac', fields.get('mac-address') ?? fields.get('mac')),
+  }
+}
+
+function parseResources(text: (name: string) => string | undefined): Resources {
+  const whole = (name: string, flag: string, range: { min: number; max: number }) =>
+    mapOptional(text(name), value => parseWholeNumber(flag, value, range))
+  return {
+    ...optional(
+      'memoryBytes',
+      mapOptional(text('memory'), v => parseByteSize('--memory', v)),
+    ),
+    ...optional(
+      'memorySwapBytes',
+      mapOptional(text('memorySwap'), v => parseByteSizeOrUnlimited('--memory-swap', v)),
+    ),
+    ...optional(
+      'memoryReservationBytes',
+      mapOptional(text('memoryReservation'), v => parseByteSize('--memory-reservation', v)),
+    ),
+    ...optional(
+      'cpus',
+      mapOptional(text('cpus'), v => parseCpus('--cpus', v)),
+    ),
+    ...optional('cpuShares', whole('cpuShares', '--cpu-shares', { min: 0, max: 262144 })),
+    ...optional('cpuQuotaUs', whole('cpuQuota', '--cpu-quota', { min: -1, max: 1e9 })),
+    ...optional('cpuPeriodUs', whole('cpuPeriod', '--cpu-period', { min: 1000, max: 1000000 })),
+    ...optional('cpusetCpus', text('cpusetCpus')),
+    ...optional('cpusetMems', text('cpusetMems')),
+    ...optional('pidsLimit', whole('pidsLimit', '--pids-limit', { min: -1, max: 4194304 })),
+    ...optional('blkioWeight', whole('blkioWeight', '--blkio-weight', { min: 10, max: 1000 })),
+  }
+}
+
+/** `no`, `always`, `unless-stopped`, `on-failure[:n]`. @throws TsrunError invalid */
+export function parseRestart(text: string): RestartPolicy {
+  const match = /^(no|always|unless-stopped|on-failure)(?::(\d{1,9}))?$/.exec(text)
+  const name = match?.[1] as RestartPolicy['name'] | undefined
+  if (name === undefined || (match?.[2] !== undefined && name !== 'on-failure'))
+    throw new TsrunError('invalid', 'restart', `invalid value "${text}" for --restart`, {
+      hint: 'no, always, unless-stopped, on-failure or on-failure:N',
+    })
+  return { name, maximumRetryCount: Number(match?.[2] ?? 0) }
+}
+
+function parseUlimit(text: string): { name: string; soft: number; hard: number } {
+  const match = /^([a-z]+)=(-?\d{1,18}|unlimited)(?::(-?\d{1,18}|unlimited))?$/.exec(text)
+  if (match === null)
+    throw new TsrunError('invalid', 'ulimit', `invalid value "${text}" for --ulimit`, {
+      hint: 'NAME=SOFT[:HARD], e.g. nofile=1024:2048',
+    })
+  const number = (value: string) => (value === 'unlimited' ? -1 : Number(value))
+  const soft = number(match[2] ?? '')
+  return { name: match[1] ?? '', soft, hard: match[3] === undefined ? soft : number(match[3]) }
+}
+
+function parseLog(driver: string, options: readonly string[]): NonNullable<ContainerSpec['log']> {
+  if (driver !== 'json-file' && driver !== 'local' && driver !== 'k8s-file' && driver !== 'none')
+    throw new TsrunError('unsupported', 'log-driver', `there is no log driver "${driver}"`, {
+      hint: 'json-file or none',
+    })
+  const pairs = parsePairs('--log-opt', options)
+  const unknown = Object.keys(pairs).find(key => key !== 'max-size' && key !== 'max-file')
+  if (unknown !== undefined)
+    throw new TsrunError('invalid', 'log-opt', `there is no log option "${unknown}"`, {
+      hint: 'max-size=10m, max-file=3',
+    })
+  const maxSize = pairs['max-size']
+  const maxFile = pairs['max-file']
+  return {
+    driver: driver === 'none' ? 'none' : 'json-file',
+    maxSizeBytes: maxSize === undefined ? 0 : parseByteSize('--log-opt max-size', maxSize),
+    maxFiles: maxFile === undefined ? 1 : parseWholeNumber('--log-opt max-file', maxFile, { min: 1, max: 1000 }),
+  }
+}
+
+/** `key=value` pairs; a key alone has an empty value. */
+export function parsePairs(flag: string, pairs: readonly string[]): Record<string, string> {
+  const result: Record<string, string> = Object.create(null)
+  for (const pair of pairs) {
+    const at = pair.indexOf('=')
+    const key = at < 0 ? pair : pair.slice(0, at)
+    if (key === '') throw new TsrunError('invalid', 'pair', `invalid value "${pair}" for ${flag}: the key is empty`)
+    result[key] = at < 0 ? '' : pair.slice(at + 1)
+  }
+  return { ...result }
+}
+
+function parseHost(text: string): string {
+  const match = /^([^:=\s]+)[:=](.+)$/.exec(text)
+  if (match === null)
+    throw new TsrunError('invalid', 'add-host', `invalid value "${text}" for --add-host`, {
+      hint: 'NAME:ADDRESS, or NAME:host-gateway',
+    })
+  return `${match[1]}:${(match[2] ?? '').replace(/^\[(.*)\]$/, '$1')}`
+}
+
+function fromOwnEnvironment(entry: string): string[] {
+  if (entry.startsWith('=') || entry === '')
+    throw new TsrunError('invalid', 'env', `invalid value "${entry}" for --env: the name is empty`, {
+      hint: 'KEY=value, or KEY to take it from here',
+    })
+  if (entry.includes('=')) return [entry]
+  const value = process.env[entry]
+  return value === undefined ? [] : [`${entry}=${value}`]
+}
+
+function readEnvFile(file: string): string[] {
+  return readFileSync(file, 'utf8')
+    .split(/\r?\n/)
+    .map(line => line.trimStart())
+    .filter(line => line !== '' && !line.startsWith('#'))
+    .flatMap(fromOwnEnvironment)
+}
+
+function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
+  return value === undefined ? {} : ({ [key]: value } as { [P in K]?: V })
+}
+
+function mapOptional<T, R>(value: T | undefined, map: (value: T) => R): R | undefined {
+  return value === undefined ? undefined : map(value)
+}

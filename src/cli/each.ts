@@ -1,0 +1,22 @@
+// Verbs that take several names do all they can, and fail at the end when one of them failed.
+
+import { renderError } from './render-error.ts'
+
+/** Runs `act` on each name, prints what it returns, or its error. @returns the exit code */
+export async function forEach(
+  names: readonly string[],
+  act: (name: string) => Promise<string | undefined>,
+  failureCode = 1,
+): Promise<number> {
+  let code = 0
+  for (const name of names) {
+    try {
+      const line = await act(name)
+      if (line !== undefined) process.stdout.write(`${line}\n`)
+    } catch (error) {
+      process.stderr.write(renderError(error))
+      code = failureCode
+    }
+  }
+  return code
+}

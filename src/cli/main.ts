@@ -1,0 +1,125 @@
+// The command line: global flags, one verb, its exit code. Only the verb that is called is loaded.
+
+import { Command, CommanderError } from 'commander'
+import { rewriteGoStyle } from './args.ts'
+import { commandGroups, findCommand, type VerbModule } from './registry.ts'
+import { exitCodeOf, renderError } from './render-error.ts'
+import { version } from './version.ts'
+
+const verbsWithContainerCodes = new Set(['run', 'create', 'start', 'exec'])
+
+async function main(argv: readonly string[]): Promise<number> {
+  const { globals, rest } = splitGlobals(argv)
+  if (globals.root !== undefined) process.env.TSRUN_ROOT = globals.root
+  if (globals.state !== undefined) process.env.TSRUN_STATE = globals.state
+  const [verb] = rest
+  if (verb === '-v' || verb === '--version') {
+    process.stdout.write(`tsrun version ${version}\n`)
+    return 0
+  }
+  if (verb === undefined || verb === 'help' || verb === '--help' || verb === '-h') {
+    if (rest[1] !== undefined && verb === 'help') return main([...rest.slice(1), '--help'])
+    process.stdout.write(overview())
+    return verb === undefined ? 1 : 0
+  }
+  const found = findCommand(verb)
+  if (found === undefined) {
+    process.stderr.write(`tsrun: there is no command "${verb}"\n  hint: \`tsrun --help\` lists them\n`)
+    return 125
+  }
+  return runVerb(await found.load(), rest)
+}
+
+async function runVerb(module: VerbModule, words: readonly string[]): Promise<number> {
+  const program = new Command('tsrun').exitOverride().enablePositionalOptions()
+  let code = 0
+  const top = module.register(program, value => {
+    code = value
+  })
+  const verb = words[0] ?? ''
+  // `network create`: the options belong to the innermost command.
+  let command = top
+  let depth = 1
+  while (command.commands.length > 0) {
+    const sub = command.commands.find(c => c.name() === words[depth] || c.aliases().includes(words[depth] ?? ''))
+    if (sub === undefined) break
+    command = sub
+    depth += 1
+  }
+  for (const each of [top, command])
+    each.exitOverride().configureOutput({ writeErr: text => process.stderr.write(commanderError(text)) })
+  try {
+    await program.parseAsync([verb, ...words.slice(1, depth), ...rewriteGoStyle(command, words.slice(depth))], {
+      from: 'user',
+    })
+    return code
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : verbsWithContainerCodes.has(verb) ? 125 : 1
+    process.stderr.write(renderError(error))
+    return exitCodeOf(error, verbsWithContainerCodes.has(verb))
+  }
+}
+
+/** `--root` and `--state` stand before the verb. */
+function splitGlobals(argv: readonly string[]): {
+  globals: { root?: string; state?: string }
+  rest: readonly string[]
+} {
+  const globals: { root?: string; state?: string } = {}
+  let index = 0
+  for (; index < argv.length; index += 1) {
+    const [name, value] = (argv[index] ?? '').split(/=(.*)/s)
+    const key =
+      name === '--root' || name === '-root' ? 'root' : name === '--state' || name === '-state' ? 'state' : undefined
+    if (key === undefined) break
+    if (value === undefined) index += 1
+    const given = value ?? argv[index]
+    if (given === undefined || given === '') throw new Error(`${name} needs a directory`)
+    globals[key] = given
+  }
+  return { globals, rest: argv.slice(index) }
+}
+
+function overview(): string {
+  const lines = commandGroups.flatMap(group => [
+    '',
+    `${group.title}:`,
+    ...group.commands.filter(c => c.hidden !== true).map(c => `  ${c.name.padEnd(12)} ${c.summary}`),
+  ])
+  return `tsrun - containers without a daemon
+
+Usage: tsrun [--root DIR] [--state DIR] COMMAND [ARGUMENTS]
+${lines.join('\n')}
+
+Global flags:
+  --root DIR    what must survive a reboot (TSRUN_ROOT; default /var/lib/tsrun)
+  --state DIR   what must not (TSRUN_STATE; default /run/tsrun)
+
+Example:
+  tsrun network create --subnet 192.168.0.0/24 br
+  tsrun run -net br -p 80:80 busybox sh
+
+\`tsrun COMMAND --help\` explains a command.
+`
+}
+
+/** commander says "error: unknown option '--x'": in our form. */
+function commanderError(text: string): string {
+  return text.replace(/^error: /, 'tsrun: ').replace(/\n\(Did you mean (.+)\?\)/, '\n  hint: did you mean $1?')
+}
+
+process.stdout.on('error', (error: Error & { code?: string }) => {
+  // The reader has gone (`tsrun ps | head -1`): nobody is left to tell.
+  if (error.code === 'EPIPE') process.exit(141)
+  throw error
+})
+
+main(process.argv.slice(2)).then(
+  code => {
+    process.exitCode = code
+  },
+  error => {
+    process.stderr.write(renderError(error))
+    process.exitCode = exitCodeOf(error, false)
+  },
+)

@@ -1,0 +1,41 @@
+// A network under docker's field names.
+
+import type { Engine } from '../engine/engine.ts'
+
+/** The object that `docker network inspect` prints, plus what stands in the kernel. @throws TsrunError not-found */
+export async function inspectNetwork(engine: Engine, reference: string): Promise<unknown> {
+  const { network, endpoints, kernel } = await engine.networks.inspect(reference)
+  return {
+    Name: network.name,
+    Id: network.id,
+    Created: network.createdAt,
+    Scope: 'local',
+    Driver: network.driver,
+    EnableIPv6: network.pools.some(pool => pool.subnet.includes(':')),
+    IPAM: {
+      Driver: 'file',
+      Config: network.pools.map(pool => ({
+        Subnet: pool.subnet,
+        Gateway: pool.gateway,
+        ...(pool.ipRange === undefined ? {} : { IPRange: pool.ipRange }),
+      })),
+    },
+    Internal: network.internal,
+    Containers: Object.fromEntries(
+      endpoints.map(endpoint => [
+        endpoint.containerId,
+        {
+          Name: endpoint.containerName,
+          EndpointID: endpoint.id,
+          MacAddress: endpoint.mac,
+          IPv4Address: endpoint.addresses.find(a => !a.includes(':')) ?? '',
+          IPv6Address: endpoint.addresses.find(a => a.includes(':')) ?? '',
+          HostInterface: endpoint.hostInterface ?? '',
+        },
+      ]),
+    ),
+    Options: network.options,
+    Labels: network.labels,
+    Kernel: kernel,
+  }
+}

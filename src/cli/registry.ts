@@ -1,0 +1,87 @@
+// Every verb, in one table: its name, what it is for, and where its code is. Nothing here loads that code.
+
+import type { Command } from 'commander'
+
+export interface VerbModule {
+  /**
+   * Declares the verb on `program`.
+   * @param exit sets the exit code where it is not 0
+   */
+  register(program: Command, exit: (code: number) => void): Command
+}
+
+export interface VerbEntry {
+  readonly name: string
+  readonly aliases?: readonly string[]
+  readonly summary: string
+  readonly hidden?: boolean
+  load(): Promise<VerbModule>
+}
+
+export const commandGroups: readonly { readonly title: string; readonly commands: readonly VerbEntry[] }[] = [
+  {
+    title: 'Containers',
+    commands: [
+      { name: 'run', summary: 'create a container and run a command in it', load: () => import('./commands/run.ts') },
+      { name: 'create', summary: 'create a container', load: () => import('./commands/create.ts') },
+      { name: 'start', summary: 'start containers', load: () => import('./commands/start.ts') },
+      { name: 'stop', summary: 'stop containers: ask, then kill', load: () => import('./commands/stop.ts') },
+      { name: 'restart', summary: 'stop and start containers', load: () => import('./commands/restart.ts') },
+      { name: 'kill', summary: 'send a signal to containers', load: () => import('./commands/kill.ts') },
+      { name: 'rm', summary: 'remove containers', load: () => import('./commands/rm.ts') },
+      {
+        name: 'wait',
+        summary: 'wait for containers to end and print their exit codes',
+        load: () => import('./commands/wait.ts'),
+      },
+      { name: 'ps', summary: 'list containers', load: () => import('./commands/ps.ts') },
+      { name: 'logs', summary: 'show what a container wrote', load: () => import('./commands/logs.ts') },
+      { name: 'exec', summary: 'run a further command in a container', load: () => import('./commands/exec.ts') },
+      {
+        name: 'attach',
+        summary: 'join the streams of a running container',
+        load: () => import('./commands/attach.ts'),
+      },
+      { name: 'inspect', summary: 'show everything about containers', load: () => import('./commands/inspect.ts') },
+      { name: 'port', summary: 'list the published ports of a container', load: () => import('./commands/port.ts') },
+    ],
+  },
+  {
+    title: 'Images, networks, volumes',
+    commands: [
+      {
+        name: 'network',
+        summary: 'create, list, inspect and remove networks',
+        load: () => import('./commands/network.ts'),
+      },
+      {
+        name: 'volume',
+        summary: 'create, list, inspect and remove volumes',
+        load: () => import('./commands/volume.ts'),
+      },
+    ],
+  },
+  {
+    title: 'System',
+    commands: [
+      {
+        name: 'doctor',
+        summary: 'report what this machine lacks, and how to get it',
+        load: () => import('./commands/doctor.ts'),
+      },
+      { name: 'system', summary: 'clean up', load: () => import('./commands/system.ts') },
+      { name: 'version', summary: 'show the version', load: () => import('./commands/version.ts') },
+      {
+        name: 'container-ended',
+        hidden: true,
+        summary: 'called by monitors',
+        load: () => import('./commands/container-ended.ts'),
+      },
+    ],
+  },
+]
+
+/** The verb of that name or alias. */
+export function findCommand(name: string): VerbEntry | undefined {
+  return commandGroups.flatMap(group => group.commands).find(c => c.name === name || c.aliases?.includes(name))
+}

@@ -1,0 +1,69 @@
+// An error -> what the user reads and the exit code. The only place where errors become text.
+
+import { SyscallError } from '../ffi/errno.ts'
+import { CleanupError } from '../lib/rollback.ts'
+import { TsrunError } from '../model/errors.ts'
+
+/** `tsrun: <message>` and, where there is one, a hint. With TSRUN_DEBUG set, the causes and cleanup errors follow. */
+export function renderError(error: unknown): string {
+  const lines = [`tsrun: ${messageOf(error)}`]
+  const hint = error instanceof TsrunError ? error.hint : systemHint(error)
+  if (hint !== undefined) lines.push(`  hint: ${hint}`)
+  const cleanup = error instanceof Error && 'cleanupError' in error ? error.cleanupError : undefined
+  if (cleanup !== undefined) lines.push(`  and on the way back: ${messageOf(cleanup)}`)
+  if (process.env.TSRUN_DEBUG) lines.push(...causes(error))
+  return `${lines.join('\n')}\n`
+}
+
+/** What a verb exits with. @param forContainers whether the verb's own codes are the container's (run, exec, create, start) */
+export function exitCodeOf(error: unknown, forContainers: boolean): number {
+  if (error instanceof TsrunError) {
+    if (error.kind === 'command-not-found') return 127
+    if (error.kind === 'not-executable') return 126
+  }
+  return forContainers ? 125 : 1
+}
+
+function messageOf(error: unknown): string {
+  if (error instanceof CleanupError || error instanceof TsrunError || error instanceof SyscallError)
+    return error.message
+  if (error instanceof Error && 'syscall' in error && 'code' in error) return nodeMessage(error)
+  return error instanceof Error ? error.message : String(error)
+}
+
+/** Node says `ENOSPC: no space left on device, write`: the same facts in our order. */
+function nodeMessage(error: Error & { syscall?: unknown; code?: unknown; path?: unknown }): string {
+  const reason = /^[A-Z0-9]+: ([^,]+),/.exec(error.message)?.[1] ?? error.message
+  const place = typeof error.path === 'string' ? ` "${error.path}"` : ''
+  return `cannot ${verbs[String(error.syscall)] ?? String(error.syscall)}${place}: ${reason} (${String(error.syscall)}: ${String(error.code)})`
+}
+
+const verbs: Readonly<Record<string, string>> = {
+  open: 'open',
+  mkdir: 'make the folder',
+  write: 'write',
+  rename: 'rename',
+  symlink: 'make the link',
+  unlink: 'remove',
+  connect: 'connect to',
+  fsync: 'write',
+}
+
+function systemHint(error: unknown): string | undefined {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  if (code === 'ENOSPC' || code === 'EDQUOT')
+    return 'the disk is full: `tsrun system prune` frees space, `df` shows where'
+  if (code === 'EROFS') return 'the file system is read-only; choose another place with --root and --state'
+  if (code === 'EMFILE' || code === 'ENFILE') return 'too many open files: see `ulimit -n`'
+  if (code === 'EPERM') return 'tsrun needs CAP_SYS_ADMIN and CAP_NET_ADMIN; `tsrun doctor` lists what is missing'
+  if (code === 'EACCES') return 'choose another place with --root and --state, or run as root'
+  return undefined
+}
+
+function causes(error: unknown): string[] {
+  const lines: string[] = []
+  if (error instanceof Error && error.stack !== undefined) lines.push(error.stack)
+  for (let cause = error instanceof Error ? error.cause : undefined; cause instanceof Error; cause = cause.cause)
+    lines.push(`  caused by: ${cause.stack ?? cause.message}`)
+  return lines
+}

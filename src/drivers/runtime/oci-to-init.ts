@@ -1,0 +1,249 @@
+// OCI runtime configuration -> what tsrun-init is told. All policy has been decided; this only translates. Pure.
+
+import { capabilityMask } from '../../kernel/capabilities.ts'
+import type { InitConfig, InitMount, NamespaceType, Propagation, ReservedPort } from '../../kernel/init-protocol.ts'
+import { addressBytes, parseAddress } from '../../lib/ip.ts'
+import { TsrunError } from '../../model/errors.ts'
+import type { PortMapping } from '../../model/network.ts'
+import type { OciMount, OciSpec } from '../../model/oci-spec.ts'
+
+/** What the OCI configuration has no place for. */
+export interface InitExtras {
+  readonly id: string
+  readonly seccomp: Uint8Array | undefined
+  readonly cgroup: {
+    readonly v2Dir?: string
+    readonly procsFiles: readonly string[]
+    readonly oomFiles: readonly string[]
+  }
+  readonly netnsFd: boolean
+  readonly stdin: boolean
+  readonly stdinOnce: boolean
+  readonly init: boolean
+  readonly symlinks: readonly { readonly path: string; readonly target: string }[]
+  readonly monitor: {
+    readonly attachSocket: string
+    readonly log: { readonly path: string; readonly maxBytes: number; readonly maxFiles: number } | undefined
+    readonly exitFile: string
+    readonly exitCommand: readonly string[]
+    readonly exitEnv: readonly string[]
+    readonly reservedPorts: readonly PortMapping[]
+  }
+}
+
+export function toInitConfig(spec: OciSpec, extras: InitExtras): InitConfig {
+  const { monitor } = extras
+  return {
+    mode: 'run',
+    id: extras.id,
+    process: toInitProcess(spec.process, extras),
+    namespaces: toNamespaces(spec.linux.namespaces, extras.netnsFd),
+    netnsFd: extras.netnsFd,
+    cgroup: {
+      ...(extras.cgroup.v2Dir === undefined ? {} : { v2Dir: extras.cgroup.v2Dir }),
+      procsFiles: extras.cgroup.procsFiles,
+    },
+    uidMappings: toMappings(spec.linux.uidMappings),
+    gidMappings: toMappings(spec.linux.gidMappings),
+    ...(spec.hostname === undefined ? {} : { hostname: spec.hostname }),
+    ...(spec.domainname === undefined ? {} : { domainname: spec.domainname }),
+    sysctls: Object.entries(spec.linux.sysctl).map(([name, value]) => ({ name, value })),
+    rootfs: {
+      target: spec.root.path,
+      readonly: spec.root.readonly,
+      propagation: spec.linux.rootfsPropagation as Propagation,
+      source: {
+        kind: 'overlay',
+        lowerDirs: (spec.annotations['run.tsrun.overlay.lowerdir'] ?? '').split(':'),
+        upperDir: spec.annotations['run.tsrun.overlay.upperdir'] ?? '',
+        workDir: spec.annotations['run.tsrun.overlay.workdir'] ?? '',
+        options: '',
+      },
+    },
+    mounts: spec.mounts.map(toInitMount),
+    devices: spec.linux.devices.map(device => ({
+      path: device.path,
+      type: device.type === 'b' ? 'b' : device.type === 'p' ? 'p' : 'c',
+      major: device.major,
+      minor: device.minor,
+      mode: device.fileMode,
+      uid: device.uid,
+      gid: device.gid,
+    })),
+    symlinks: extras.symlinks,
+    maskedPaths: spec.linux.maskedPaths,
+    readonlyPaths: spec.linux.readonlyPaths,
+    monitor: {
+      attachSocket: monitor.attachSocket,
+      ...(monitor.log === undefined ? {} : { log: monitor.log }),
+      exitFile: monitor.exitFile,
+      exitCommand: monitor.exitCommand,
+      exitEnv: monitor.exitEnv,
+      oomFiles: extras.cgroup.oomFiles,
+      reservedPorts: monitor.reservedPorts.map(toReservedPort),
+    },
+  }
+}
+
+/** The part that a start and an exec have in common. */
+export function toInitProcess(
+  process: OciSpec['process'],
+  options: { seccomp: Uint8Array | undefined; stdin: boolean; stdinOnce: boolean; init: boolean },
+): InitConfig['process'] {
+  const { capabilities } = process
+  return {
+    args: process.args,
+    env: process.env,
+    cwd: process.cwd,
+    uid: process.user.uid,
+    gid: process.user.gid,
+    additionalGids: process.user.additionalGids,
+    tty: process.terminal,
+    ...(process.consoleSize === undefined
+      ? {}
+      : { consoleSize: { rows: process.consoleSize.height, columns: process.consoleSize.width } }),
+    stdin: options.stdin,
+    stdinOnce: options.stdinOnce,
+    init: options.init,
+    noNewPrivileges: process.noNewPrivileges,
+    capabilities: {
+      bounding: capabilityMask(capabilities.bounding),
+      effective: capabilityMask(capabilities.effective),
+      permitted: capabilityMask(capabilities.permitted),
+      inheritable: capabilityMask(capabilities.inheritable),
+      ambient: capabilityMask(capabilities.ambient),
+    },
+    rlimits: process.rlimits.map(limit => ({
+      resource: rlimitNumber(limit.type),
+      soft: toRlim(limit.soft),
+      hard: toRlim(limit.hard),
+    })),
+    ...(process.oomScoreAdj === undefined ? {} : { oomScoreAdj: process.oomScoreAdj }),
+    ...(options.seccomp === undefined ? {} : { seccomp: options.seccomp }),
+    ...(process.apparmorProfile === undefined ? {} : { apparmorProfile: process.apparmorProfile }),
+    ...(process.selinuxLabel === undefined ? {} : { selinuxLabel: process.selinuxLabel }),
+  }
+}
+
+const namespaceTypes: Readonly<Record<string, NamespaceType>> = {
+  pid: 'pid',
+  mount: 'mnt',
+  uts: 'uts',
+  ipc: 'ipc',
+  cgroup: 'cgroup',
+  user: 'user',
+  time: 'time',
+  network: 'net',
+}
+
+function toNamespaces(namespaces: OciSpec['linux']['namespaces'], netnsFd: boolean): InitConfig['namespaces'] {
+  const create: NamespaceType[] = []
+  const join: { type: NamespaceType; path: string }[] = []
+  for (const { type, path } of namespaces) {
+    const known = namespaceTypes[type]
+    if (known === undefined) throw new TsrunError('invalid', 'namespace', `there is no namespace type "${type}"`)
+    if (path !== undefined) join.push({ type: known, path })
+    // The network namespace was made by the engine and comes as a descriptor.
+    else if (!(known === 'net' && netnsFd)) create.push(known)
+  }
+  return { create, join }
+}
+
+// MS_* of linux/mount.h, by the option names of mount(8): what an option sets and what it clears.
+const MS_BIND = 4096
+const MS_REC = 16384
+const mountFlags: Readonly<Record<string, readonly [set: number, clear: number]>> = {
+  ro: [1, 0],
+  rw: [0, 1],
+  nosuid: [2, 0],
+  suid: [0, 2],
+  nodev: [4, 0],
+  dev: [0, 4],
+  noexec: [8, 0],
+  exec: [0, 8],
+  sync: [16, 0],
+  remount: [32, 0],
+  dirsync: [128, 0],
+  noatime: [1024, 0],
+  nodiratime: [2048, 0],
+  relatime: [1 << 21, 0],
+  strictatime: [1 << 24, 0],
+  bind: [MS_BIND, 0],
+  rbind: [MS_BIND | MS_REC, 0],
+}
+const propagations = new Set([
+  'private',
+  'rprivate',
+  'slave',
+  'rslave',
+  'shared',
+  'rshared',
+  'unbindable',
+  'runbindable',
+])
+
+function toInitMount(mount: OciMount): InitMount {
+  let flags = 0
+  let propagation: Propagation | undefined
+  let recursiveReadOnly = false
+  let tmpCopyUp = false
+  const data: string[] = []
+  for (const option of mount.options) {
+    const flag = mountFlags[option]
+    if (flag !== undefined) flags = (flags | flag[0]) & ~flag[1]
+    else if (propagations.has(option)) propagation = option as Propagation
+    else if (option === 'rro') recursiveReadOnly = true
+    else if (option === 'tmpcopyup') tmpCopyUp = true
+    else data.push(option)
+  }
+  return {
+    destination: mount.destination,
+    type: mount.type,
+    source: mount.source,
+    flags: recursiveReadOnly ? flags | 1 : flags,
+    ...(propagation === undefined ? {} : { propagation }),
+    data: data.join(','),
+    ...(recursiveReadOnly ? { recursiveReadOnly } : {}),
+    ...(tmpCopyUp ? { tmpCopyUp } : {}),
+  }
+}
+
+function toMappings(mappings: OciSpec['linux']['uidMappings']): InitConfig['uidMappings'] {
+  return (mappings ?? []).map(m => ({ containerId: m.containerID, hostId: m.hostID, size: m.size }))
+}
+
+// RLIMIT_* of asm-generic/resource.h.
+const rlimits = [
+  'CPU',
+  'FSIZE',
+  'DATA',
+  'STACK',
+  'CORE',
+  'RSS',
+  'NPROC',
+  'NOFILE',
+  'MEMLOCK',
+  'AS',
+  'LOCKS',
+  'SIGPENDING',
+  'MSGQUEUE',
+  'NICE',
+  'RTPRIO',
+  'RTTIME',
+]
+
+function rlimitNumber(type: string): number {
+  const number = rlimits.indexOf(type.replace(/^RLIMIT_/, ''))
+  if (number >= 0) return number
+  throw new TsrunError('invalid', 'ulimit', `there is no ulimit "${type.replace(/^RLIMIT_/, '').toLowerCase()}"`, {
+    hint: `known ones: ${rlimits.join(' ').toLowerCase()}`,
+  })
+}
+
+function toRlim(value: number): bigint {
+  return value < 0 ? 0xffffffffffffffffn : BigInt(value)
+}
+
+function toReservedPort(port: PortMapping): ReservedPort {
+  return { protocol: port.protocol, address: addressBytes(parseAddress(port.hostIp)), port: port.hostPort }
+}

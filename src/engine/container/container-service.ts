@@ -1,0 +1,234 @@
+// The verbs of containers, for the faces: thin methods over the use cases beside this file.
+
+import { hasCode } from '../../ffi/errno.ts'
+import type { Container, ContainerSpec, ContainerState, RunRecord } from '../../model/container.ts'
+import { TsrunError } from '../../model/errors.ts'
+import type { EngineContext } from '../context.ts'
+import { Attachment, type AttachOptions } from './attachment.ts'
+import { createContainer, type ImageForContainer } from './create-container.ts'
+import { type ExecSpec, execInContainer } from './exec-container.ts'
+import { type LogLine, type LogOptions, readLog } from './logs.ts'
+import { type StartOptions, startContainer } from './start-container.ts'
+import { killContainer, stopContainer, waitContainer } from './stop-container.ts'
+import { eraseContainer } from './teardown.ts'
+
+/** A container and how it is doing. */
+export interface ContainerView {
+  readonly container: Container
+  readonly state: ContainerState
+}
+
+export interface RunOptions extends StartOptions {
+  /** Whether the caller tears the container down when it ends: call `finish()` then. Default false. */
+  readonly owner?: boolean
+  readonly signal?: AbortSignal
+}
+
+/** A container that was started together with a client on its streams. */
+export interface StartedContainer {
+  readonly container: Container
+  readonly run: RunRecord
+  readonly attachment: Attachment
+}
+
+/** Resolves an image and keeps it from being removed while the task makes use of it known. */
+type UseImage = <T>(reference: string, task: (image: ImageForContainer) => Promise<T>) => Promise<T>
+
+export class ContainerService {
+  readonly #context: EngineContext
+  readonly #useImage: UseImage
+  readonly #reconcile: (id: string) => Promise<void>
+
+  constructor(context: EngineContext, parts: { useImage: UseImage; reconcile: (id: string) => Promise<void> }) {
+    this.#context = context
+    this.#useImage = parts.useImage
+    this.#reconcile = parts.reconcile
+  }
+
+  /** Makes a container; nothing of it runs. @throws TsrunError invalid, not-found (image), conflict (name) */
+  async create(spec: ContainerSpec): Promise<Container> {
+    const container = await this.#useImage(spec.image, image => createContainer(this.#context, spec, image))
+    this.#context.events.emit({ type: 'container', action: 'create', id: container.id, name: container.name })
+    return container
+  }
+
+  /** Starts a created or stopped container. @throws TsrunError */
+  async start(reference: string, options: StartOptions = {}): Promise<RunRecord> {
+    return startContainer(this.#context, this.find(reference).id, options)
+  }
+
+  /** Starts a container with a client attached that misses nothing. */
+  async startAttached(reference: string, options: RunOptions = {}): Promise<StartedContainer> {
+    const container = this.find(reference)
+    let attachment: Attachment | undefined
+    const run = await startContainer(this.#context, container.id, {
+      ...options,
+      beforeGo: async () => {
+        attachment = await this.#attach(container, {
+          owner: options.owner === true,
+          ...(options.signal ? { signal: options.signal } : {}),
+        })
+      },
+    }).catch((error: unknown) => {
+      attachment?.close()
+      throw error
+    })
+    if (attachment === undefined) throw new Error('the start went by without attaching')
+    return { container, run, attachment }
+  }
+
+  /** For the owner, after the end: gives everything back and, with `autoRemove`, removes the container. */
+  async finish(started: Pick<StartedContainer, 'container' | 'attachment'>): Promise<void> {
+    await this.#end(started.container.id)
+    started.attachment.release()
+  }
+
+  /** What the monitor asks for when nobody watched the container end. */
+  async ended(id: string): Promise<void> {
+    await this.#end(id)
+  }
+
+  /** A further client of a running container. @throws TsrunError conflict when it is not running */
+  async attach(reference: string, options: AttachOptions = {}): Promise<Attachment> {
+    const container = this.find(reference)
+    const { status } = await this.state(container)
+    if (status !== 'running' && status !== 'paused')
+      throw new TsrunError('conflict', 'not-running', `cannot attach to "${container.name}": it is not running`, {
+        hint: `\`tsrun start ${container.name}\` starts it; \`tsrun logs ${container.name}\` shows what it wrote`,
+      })
+    return this.#attach(container, options)
+  }
+
+  /** Runs a further process in a running container. @throws TsrunError */
+  exec(reference: string, spec: ExecSpec, options: AttachOptions = {}): Promise<Attachment> {
+    return execInContainer(this.#context, this.find(reference), spec, options)
+  }
+
+  /** @throws TsrunError conflict when it is not running */
+  async kill(reference: string, signal = 'KILL'): Promise<void> {
+    await killContainer(this.#context, this.find(reference), signal)
+  }
+
+  /** Asks, then insists. Does nothing to a container that has ended. */
+  async stop(reference: string, timeoutSeconds?: number): Promise<void> {
+    const container = this.find(reference)
+    await stopContainer(this.#context, container, timeoutSeconds)
+    if (container.spec.autoRemove === true) await this.#end(container.id)
+  }
+
+  /** Waits for the end. @returns the exit code */
+  wait(reference: string, signal?: AbortSignal): Promise<number> {
+    return waitContainer(this.#context, this.find(reference), signal)
+  }
+
+  /**
+   * Removes a container with all its files; `force` ends it first, `volumes` takes its anonymous volumes along.
+   * @throws TsrunError conflict when it is running
+   */
+  async remove(reference: string, options: { force?: boolean; volumes?: boolean } = {}): Promise<Container> {
+    const container = this.find(reference)
+    const { status } = await this.state(container)
+    if (status === 'running' || status === 'paused') {
+      if (options.force !== true)
+        throw new TsrunError('conflict', 'running', `cannot remove "${container.name}": it is running`, {
+          hint: `\`tsrun stop ${container.name}\` first, or \`tsrun rm -f ${container.name}\``,
+        })
+      await stopContainer(this.#context, container, 0)
+    }
+    await this.#context.locks.withContainer(container.id, async () => {
+      // Somebody else may have removed it meanwhile.
+      if (this.#context.store.read(container.id) === undefined) return
+      await this.#context.tearDown(container)
+      this.#erase(container, options.volumes === true)
+    })
+    return container
+  }
+
+  /** All containers, the newest first, each with its state; only running ones unless `all`. */
+  async list(options: { all?: boolean } = {}): Promise<ContainerView[]> {
+    const views: ContainerView[] = []
+    const containers = options.all === true ? this.#context.store.list() : this.#runningContainers()
+    for (const container of containers) {
+      const state = await this.state(container)
+      if (options.all === true || state.status === 'running' || state.status === 'paused')
+        views.push({ container, state })
+    }
+    return views
+  }
+
+  async inspect(reference: string): Promise<ContainerView> {
+    const container = this.find(reference)
+    return { container, state: await this.state(container) }
+  }
+
+  /** @throws TsrunError not-found, conflict (ambiguous) */
+  find(reference: string): Container {
+    return this.#context.store.find(reference)
+  }
+
+  /** How it is doing. A container whose process has gone unseen is torn down on the way. */
+  async state(container: Container): Promise<ContainerState> {
+    const state = this.#context.store.state(container.id)
+    if (state.status !== 'exited' || state.run === undefined) return state
+    await this.#waitForMonitor(container.id)
+    await this.#reconcile(container.id)
+    return this.#context.store.state(container.id)
+  }
+
+  /** What the container wrote. */
+  async *logs(reference: string, options: LogOptions = {}): AsyncGenerator<LogLine> {
+    const container = this.find(reference)
+    if (container.spec.log?.driver === 'none')
+      throw new TsrunError(
+        'unsupported',
+        'no-log',
+        `cannot show logs of "${container.name}": it was created with --log-driver none`,
+      )
+    const stop = new AbortController()
+    const running = options.follow === true && (await this.state(container)).status === 'running'
+    const ended = running ? waitContainer(this.#context, container, stop.signal).catch(() => {}) : Promise.resolve()
+    try {
+      yield* readLog(this.#context.paths.containerFile(container.id, 'container.log'), options, ended)
+    } finally {
+      stop.abort()
+    }
+  }
+
+  async #end(id: string): Promise<void> {
+    await this.#context.locks.withContainer(id, async () => {
+      const container = this.#context.store.read(id)
+      if (container === undefined) return
+      await this.#context.tearDown(container)
+      this.#context.events.emit({ type: 'container', action: 'die', id, name: container.name })
+      if (container.spec.autoRemove === true) this.#erase(container, true)
+    })
+  }
+
+  #erase(container: Container, withVolumes: boolean): void {
+    eraseContainer(this.#context, container)
+    if (withVolumes) this.#context.volumes.removeAnonymousOf(container)
+    this.#context.events.emit({ type: 'container', action: 'destroy', id: container.id, name: container.name })
+  }
+
+  #runningContainers(): Container[] {
+    const { store } = this.#context
+    const containers = store.runningIds().flatMap(id => store.read(id) ?? [])
+    return containers.sort((a, b) => (a.createdAt < b.createdAt ? 1 : -1))
+  }
+
+  async #attach(container: Container, options: AttachOptions): Promise<Attachment> {
+    return Attachment.open(this.#context.paths.runFile(container.id, 'attach.sock'), options)
+  }
+
+  /** The process has gone a moment ago: its monitor may be about to write the exit record. */
+  async #waitForMonitor(id: string): Promise<void> {
+    try {
+      const watcher = await Attachment.open(this.#context.paths.runFile(id, 'attach.sock'))
+      watcher.ignoreOutput()
+      await watcher.exit
+      watcher.close()
+    } catch (error) {
+      if (!hasCode(error, 'ENOENT', 'ECONNREFUSED')) throw error
+    }
+  }
+}

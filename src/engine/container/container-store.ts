@@ -1,0 +1,156 @@
+// Containers on disk: one folder each, a link for each name, and what runs under the state directory.
+// How a container is doing is derived here from files and the kernel, never stored.
+
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync } from 'node:fs'
+import { hasCode } from '../../ffi/errno.ts'
+import { processStartTime } from '../../kernel/pidfd.ts'
+import { readJson, writeJson } from '../../lib/state-file.ts'
+import type { Container, ContainerState, ExitRecord, RunRecord } from '../../model/container.ts'
+import { TsrunError } from '../../model/errors.ts'
+import { printable, shortId } from '../ids.ts'
+import type { Paths } from '../paths.ts'
+
+export class ContainerStore {
+  readonly #paths: Paths
+
+  constructor(paths: Paths) {
+    this.#paths = paths
+  }
+
+  /** Takes `name` for `id`. @throws TsrunError conflict naming the holder */
+  reserveName(name: string, id: string): void {
+    mkdirSync(this.#paths.names, { recursive: true, mode: 0o700 })
+    try {
+      symlinkSync(id, `${this.#paths.names}/${name}`)
+    } catch (error) {
+      if (!hasCode(error, 'EEXIST')) throw error
+      const holder = this.#idOfName(name) ?? ''
+      throw new TsrunError(
+        'conflict',
+        'name-taken',
+        `cannot name a container "${name}": container ${shortId(holder)} has that name`,
+        {
+          hint: `remove it with \`tsrun rm ${name}\`, or choose another name`,
+        },
+      )
+    }
+  }
+
+  /** Gives a name back, if `id` holds it. Idempotent. */
+  releaseName(name: string, id: string): void {
+    if (this.#idOfName(name) === id) rmSync(`${this.#paths.names}/${name}`, { force: true })
+  }
+
+  write(container: Container): void {
+    writeJson(this.#paths.containerFile(container.id, 'container.json'), container)
+  }
+
+  read(id: string): Container | undefined {
+    return readJson<Container>(this.#paths.containerFile(id, 'container.json'))
+  }
+
+  /** All containers, the newest first. */
+  list(): Container[] {
+    const containers = this.ids().flatMap(id => this.read(id) ?? [])
+    return containers.sort((a, b) => (a.createdAt < b.createdAt ? 1 : -1))
+  }
+
+  ids(): string[] {
+    return readdirOrEmpty(this.#paths.containers)
+  }
+
+  /** Ids of the containers that have, or had when they were cut off, a process. */
+  runningIds(): string[] {
+    return readdirOrEmpty(this.#paths.running)
+  }
+
+  /**
+   * The container that `reference` means: a name, an id, or the first digits of one.
+   * @throws TsrunError not-found, or conflict when several begin so
+   */
+  find(reference: string): Container {
+    const named = reference.includes('/') ? undefined : this.#idOfName(reference)
+    const container = named === undefined ? undefined : this.read(named)
+    if (container !== undefined) return container
+    const matches = /^[0-9a-f]{1,64}$/.test(reference) ? this.ids().filter(id => id.startsWith(reference)) : []
+    if (matches.length > 1)
+      throw new TsrunError(
+        'conflict',
+        'ambiguous-id',
+        `cannot tell which container "${reference}" is: ${matches.length} ids begin so`,
+        {
+          hint: `give more digits: ${matches.slice(0, 4).map(shortId).join(', ')}`,
+        },
+      )
+    const found = matches[0] === undefined ? undefined : this.read(matches[0])
+    if (found === undefined)
+      throw new TsrunError('not-found', 'no-such-container', `no such container: "${printable(reference)}"`, {
+        hint: '`tsrun ps -a` lists all containers',
+      })
+    return found
+  }
+
+  readRun(id: string): RunRecord | undefined {
+    return readJson<RunRecord>(this.#paths.runFile(id, 'run.json'))
+  }
+
+  writeRun(id: string, run: RunRecord): void {
+    writeJson(this.#paths.runFile(id, 'run.json'), run)
+  }
+
+  readExit(id: string): ExitRecord | undefined {
+    return readJson<ExitRecord>(this.#paths.containerFile(id, 'exit.json'))
+  }
+
+  writeExit(id: string, exit: ExitRecord): void {
+    writeJson(this.#paths.containerFile(id, 'exit.json'), exit)
+  }
+
+  /** How a container is doing. */
+  state(id: string): ContainerState {
+    const run = this.readRun(id)
+    if (run !== undefined && isAlive(run)) {
+      const paused = existsSync(this.#paths.runFile(id, 'paused'))
+      return { status: paused ? 'paused' : 'running', run }
+    }
+    const exit = this.readExit(id)
+    const known = { ...(run === undefined ? {} : { run }), ...(exit === undefined ? {} : { exit }) }
+    if (run?.phase === 'running') return { status: 'exited', ...known }
+    return { status: exit === undefined ? 'created' : 'exited', ...known }
+  }
+
+  #idOfName(name: string): string | undefined {
+    try {
+      return readlinkSync(`${this.#paths.names}/${name}`)
+    } catch (error) {
+      if (hasCode(error, 'ENOENT', 'EINVAL', 'ENAMETOOLONG', 'ERR_INVALID_ARG_VALUE')) return undefined
+      throw error
+    }
+  }
+}
+
+/** Whether the container's first process lives, and is not another that was given its pid. */
+export function isAlive(run: RunRecord): boolean {
+  if (run.phase !== 'running' || run.pid === 0) return false
+  if (processStartTime(run.pid) !== run.pidStartTime) return false
+  // A zombie has ended: only its monitor has not looked yet.
+  const stat = readFileOrEmpty(`/proc/${run.pid}/stat`)
+  return stat !== '' && !/\) [ZX] /.test(stat)
+}
+
+function readFileOrEmpty(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+function readdirOrEmpty(path: string): string[] {
+  try {
+    return readdirSync(path)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return []
+    throw error
+  }
+}

@@ -1,0 +1,127 @@
+// spec + image -> record. Everything a user can get wrong is found here, before a container exists.
+
+import { mkdirSync, rmSync } from 'node:fs'
+import { withRollback } from '../../lib/rollback.ts'
+import type { Container, ContainerSpec, MountSpec, ProcessSpec } from '../../model/container.ts'
+import { TsrunError } from '../../model/errors.ts'
+import type { ImageConfig } from '../../model/image.ts'
+import type { PortMapping } from '../../model/network.ts'
+import { assertName, inventName, newId } from '../ids.ts'
+import type { Journal } from '../journal.ts'
+import type { Paths } from '../paths.ts'
+import type { ContainerStore } from './container-store.ts'
+
+/** What of an image a container needs. */
+export interface ImageForContainer {
+  readonly reference: string
+  readonly id: string
+  readonly layerDirs: readonly string[]
+  readonly config: ImageConfig
+}
+
+export interface CreateParts {
+  readonly paths: Paths
+  readonly store: ContainerStore
+  readonly journal: Journal
+}
+
+/** @throws TsrunError invalid, conflict (name taken) */
+export async function createContainer(
+  parts: CreateParts,
+  spec: ContainerSpec,
+  image: ImageForContainer,
+): Promise<Container> {
+  if (spec.name !== undefined) assertName('container', spec.name)
+  const process = mergeProcess(spec, image.config)
+  if (process.args.length === 0)
+    throw new TsrunError(
+      'invalid',
+      'no-command',
+      `cannot create a container of "${spec.image}": the image has no command and none was given`,
+      {
+        hint: `name one: tsrun run ${spec.image} COMMAND`,
+      },
+    )
+  const id = newId()
+  const { paths, store } = parts
+  const job = parts.journal.begin('container', id)
+  return withRollback(async undo => {
+    mkdirSync(paths.container(id), { recursive: true, mode: 0o700 })
+    undo.add('container folder', () => rmSync(paths.container(id), { recursive: true, force: true }))
+    mkdirSync(paths.containerFile(id, 'upper'), { mode: 0o755 })
+    mkdirSync(paths.containerFile(id, 'work'), { mode: 0o700 })
+    const name = takeName(store, spec.name, id)
+    undo.add('container name', () => store.releaseName(name, id))
+    const container: Container = {
+      id,
+      name,
+      createdAt: new Date().toISOString(),
+      image: { reference: image.reference, id: image.id, layerDirs: image.layerDirs },
+      process,
+      spec: { ...spec, mounts: [...(spec.mounts ?? []), ...imageVolumes(spec, image.config)] },
+      ports: resolvePorts(spec, image.config),
+      stopSignal: spec.stopSignal ?? image.config.config?.StopSignal ?? 'SIGTERM',
+    }
+    store.write(container)
+    undo.add('container record', () => {})
+    return container
+  }).finally(() => job.end())
+}
+
+function takeName(store: ContainerStore, wanted: string | undefined, id: string): string {
+  if (wanted !== undefined) {
+    store.reserveName(wanted, id)
+    return wanted
+  }
+  for (let attempt = 0; ; attempt += 1) {
+    const name = attempt < 5 ? inventName() : `${inventName()}_${id.slice(0, 4)}`
+    try {
+      store.reserveName(name, id)
+      return name
+    } catch (error) {
+      if (attempt > 8 || !(error instanceof TsrunError)) throw error
+    }
+  }
+}
+
+function mergeProcess(spec: ContainerSpec, config: ImageConfig): ProcessSpec {
+  const image = config.config ?? {}
+  // As docker: a new entrypoint also drops the image's command.
+  const entrypoint = spec.entrypoint ?? image.Entrypoint ?? []
+  const command = spec.command ?? (spec.entrypoint === undefined ? (image.Cmd ?? []) : [])
+  return {
+    args: [...entrypoint, ...command],
+    env: mergeEnv(image.Env ?? [], spec.env ?? []),
+    cwd: spec.workingDir ?? (image.WorkingDir || '/'),
+    user: spec.user ?? image.User ?? '',
+  }
+}
+
+/** Later entries win; the first place of a key is kept. */
+function mergeEnv(base: readonly string[], own: readonly string[]): string[] {
+  const merged = new Map<string, string>()
+  for (const entry of [...base, ...own]) merged.set(entry.split('=', 1)[0] ?? entry, entry)
+  return [...merged.values()]
+}
+
+function imageVolumes(spec: ContainerSpec, config: ImageConfig): MountSpec[] {
+  const taken = new Set(spec.mounts?.map(mount => mount.target))
+  return Object.keys(config.config?.Volumes ?? {})
+    .filter(target => !taken.has(target))
+    .map(target => ({ type: 'volume', source: '', target, readonly: false }))
+}
+
+/** The ports asked for; host port 0 where any will do. */
+function resolvePorts(spec: ContainerSpec, config: ImageConfig): PortMapping[] {
+  const asked = [...(spec.publish ?? [])]
+  if (spec.publishAll === true) {
+    const exposed = [...Object.keys(config.config?.ExposedPorts ?? {}), ...(spec.expose ?? [])]
+    for (const text of exposed) {
+      const [port = '', protocol = 'tcp'] = text.split('/')
+      const containerPort = Number(port)
+      if (!asked.some(p => p.containerPort === containerPort && p.protocol === protocol))
+        asked.push({ protocol: protocol as PortMapping['protocol'], hostIp: '0.0.0.0', hostPort: 0, containerPort })
+    }
+  }
+  return asked
+}

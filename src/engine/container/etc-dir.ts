@@ -1,0 +1,58 @@
+// Writes the container's hosts, hostname and resolv.conf into its folder, from where they are bound into its /etc.
+
+import { readFileSync, writeFileSync } from 'node:fs'
+import { networkInterfaces } from 'node:os'
+import { hasCode } from '../../ffi/errno.ts'
+import type { Container } from '../../model/container.ts'
+import type { Endpoint } from '../../model/network.ts'
+import type { EngineContext } from '../context.ts'
+import { withoutPrefix } from '../network/connect-sandbox.ts'
+import { buildHosts, buildResolvConf, onlyLoopback } from './etc-files.ts'
+
+/** @returns the folder */
+export function prepareEtc(
+  context: EngineContext,
+  container: Container,
+  endpoints: readonly Endpoint[],
+  hostname: string,
+): string {
+  const { spec } = container
+  const directory = context.paths.container(container.id)
+  const extra = (spec.extraHosts ?? []).map(entry =>
+    entry.replace(/:host-gateway$/, `:${hostGateway(context, endpoints)}`),
+  )
+  const addresses = endpoints.flatMap(endpoint => endpoint.addresses.map(withoutPrefix))
+  // Mode 644: the container's unprivileged users read them too.
+  const write = (file: string, text: string) => writeFileSync(`${directory}/${file}`, text, { mode: 0o644 })
+  write('hostname', `${hostname}\n`)
+  write('hosts', buildHosts(hostname, addresses, extra))
+  const chosen = { dns: spec.dns ?? [], search: spec.dnsSearch ?? [], options: spec.dnsOptions ?? [] }
+  write('resolv.conf', buildResolvConf(hostResolvConf(), chosen))
+  return directory
+}
+
+/** The host's resolver configuration; behind systemd-resolved's stub, the servers that it asks itself. */
+function hostResolvConf(): string {
+  const text = readOrEmpty('/etc/resolv.conf')
+  return onlyLoopback(text) ? readOrEmpty('/run/systemd/resolve/resolv.conf') || text : text
+}
+
+/** The address under which the container reaches the host: its gateway. */
+function hostGateway(context: EngineContext, endpoints: readonly Endpoint[]): string {
+  const network = context.networks.list().find(n => n.id === endpoints[0]?.networkId)
+  const gateway = network?.pools[0]?.gateway
+  if (gateway !== undefined) return gateway
+  const outer = Object.values(networkInterfaces())
+    .flatMap(list => list ?? [])
+    .find(a => !a.internal && a.family === 'IPv4')
+  return outer?.address ?? '127.0.0.1'
+}
+
+function readOrEmpty(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'EACCES')) return ''
+    throw error
+  }
+}

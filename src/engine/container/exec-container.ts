@@ -1,0 +1,137 @@
+// A further process in a running container: same namespaces, cgroup and restrictions, streams of its own.
+
+import { closeSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { InitProcess } from '../../drivers/runtime/init-process.ts'
+import { toInitProcess } from '../../drivers/runtime/oci-to-init.ts'
+import { openCgroup } from '../../kernel/cgroup/cgroup.ts'
+import type { InitConfig } from '../../kernel/init-protocol.ts'
+import { openPidfd } from '../../kernel/pidfd.ts'
+import type { Container } from '../../model/container.ts'
+import { TsrunError } from '../../model/errors.ts'
+import type { OciSpec } from '../../model/oci-spec.ts'
+import type { EngineContext } from '../context.ts'
+import { newId } from '../ids.ts'
+import { Attachment, type AttachOptions } from './attachment.ts'
+import { isAlive } from './container-store.ts'
+import { execIdentity } from './prepare-process.ts'
+
+export interface ExecSpec {
+  readonly command: readonly string[]
+  readonly tty?: boolean
+  readonly openStdin?: boolean
+  readonly env?: readonly string[]
+  readonly workingDir?: string
+  readonly user?: string
+  readonly privileged?: boolean
+  readonly consoleSize?: { readonly rows: number; readonly columns: number }
+}
+
+/** @returns the streams of the process; it goes on when they are closed @throws TsrunError */
+export async function execInContainer(
+  context: EngineContext,
+  container: Container,
+  spec: ExecSpec,
+  options: AttachOptions = {},
+): Promise<Attachment> {
+  const { status, run } = context.store.state(container.id)
+  if (run === undefined || (status !== 'running' && status !== 'paused'))
+    throw new TsrunError('conflict', 'not-running', `cannot exec in "${container.name}": it is not running`, {
+      hint: `\`tsrun start ${container.name}\` starts it`,
+    })
+  if (status === 'paused')
+    throw new TsrunError('conflict', 'paused', `cannot exec in "${container.name}": it is paused`, {
+      hint: `\`tsrun unpause ${container.name}\` first`,
+    })
+  const oci = JSON.parse(readFileSync(context.paths.runFile(container.id, 'config.json'), 'utf8')) as OciSpec
+  const pidfd = openPidfd(run.pid)
+  const socketPath = context.paths.runFile(container.id, `exec-${newId().slice(0, 12)}.sock`)
+  try {
+    if (!isAlive(run))
+      throw new TsrunError('conflict', 'not-running', `cannot exec in "${container.name}": it has just ended`)
+    const config = buildConfig(context, container, { spec, oci, cgroup: run.cgroup, pid: run.pid, socketPath })
+    const init = new InitProcess(config, {
+      initPath: context.initPath,
+      namespaceFd: pidfd,
+      subject: `"${spec.command[0] ?? ''}" in "${container.name}"`,
+    })
+    try {
+      init.waitReady()
+      const attachment = await Attachment.open(socketPath, options)
+      init.go()
+      return attachment
+    } finally {
+      init.close()
+    }
+  } catch (error) {
+    rmSync(socketPath, { force: true })
+    throw error
+  } finally {
+    closeSync(pidfd)
+  }
+}
+
+interface ExecInput {
+  readonly spec: ExecSpec
+  readonly oci: OciSpec
+  readonly cgroup: string
+  readonly pid: number
+  readonly socketPath: string
+}
+
+function buildConfig(context: EngineContext, container: Container, input: ExecInput): InitConfig {
+  const { spec, oci } = input
+  const identity = execIdentity(context, container, {
+    ...(spec.user === undefined ? {} : { user: spec.user }),
+    pid: input.pid,
+    privileged: spec.privileged === true,
+  })
+  const overridden = new Set((spec.env ?? []).map(entry => entry.split('=', 1)[0]))
+  const env = oci.process.env.filter(entry => {
+    const key = entry.split('=', 1)[0] ?? ''
+    return (
+      !overridden.has(key) && !(spec.user !== undefined && key === 'HOME') && !(key === 'TERM' && spec.tty !== true)
+    )
+  })
+  const process: OciSpec['process'] = {
+    ...oci.process,
+    terminal: spec.tty === true,
+    user: identity.user,
+    args: spec.command,
+    env: [
+      ...env,
+      ...(spec.tty === true && !env.some(e => e.startsWith('TERM=')) && !overridden.has('TERM') ? ['TERM=xterm'] : []),
+      ...(spec.env ?? []),
+      ...(spec.user !== undefined && !overridden.has('HOME') ? [`HOME=${identity.user.home}`] : []),
+    ],
+    cwd: spec.workingDir ?? oci.process.cwd,
+    capabilities: identity.capabilities,
+  }
+  const { consoleSize: _old, ...rest } = process
+  const sized = spec.consoleSize
+    ? { ...rest, consoleSize: { height: spec.consoleSize.rows, width: spec.consoleSize.columns } }
+    : rest
+  const cgroup = openCgroup(input.cgroup)
+  mkdirSync(context.paths.run(container.id), { recursive: true, mode: 0o700 })
+  return {
+    mode: 'exec',
+    id: container.id,
+    process: toInitProcess(sized, {
+      seccomp: identity.seccomp,
+      stdin: spec.openStdin === true,
+      stdinOnce: true,
+      init: false,
+    }),
+    namespaces: { create: [], join: (['pid', 'mnt', 'uts', 'ipc', 'net', 'cgroup'] as const).map(type => ({ type })) },
+    netnsFd: false,
+    cgroup: { ...(cgroup.v2Dir === undefined ? {} : { v2Dir: cgroup.v2Dir }), procsFiles: cgroup.procsFiles },
+    uidMappings: [],
+    gidMappings: [],
+    sysctls: [],
+    mounts: [],
+    devices: [],
+    symlinks: [],
+    maskedPaths: [],
+    readonlyPaths: [],
+    monitor: { attachSocket: input.socketPath, exitCommand: [], exitEnv: [], oomFiles: [], reservedPorts: [] },
+  }
+}

@@ -1,0 +1,160 @@
+// The network side of a start: which namespace the container gets, and its endpoints in the order the user gave.
+
+import { closeSync, readFileSync } from 'node:fs'
+import { bringLoopbackUp } from '../../drivers/network/none-driver.ts'
+import { createNetns } from '../../kernel/netns.ts'
+import type { Undo } from '../../lib/rollback.ts'
+import type { Container, NetworkAttachment } from '../../model/container.ts'
+import { TsrunError } from '../../model/errors.ts'
+import type { Endpoint, Network, PortMapping, Sandbox } from '../../model/network.ts'
+import type { OciSpec } from '../../model/oci-spec.ts'
+import type { EngineContext } from '../context.ts'
+import { shortId } from '../ids.ts'
+import { connectSandbox, endpointId } from '../network/connect-sandbox.ts'
+import { DEFAULT_NETWORK } from '../network/network-service.ts'
+import { chooseHostPorts } from './host-ports.ts'
+
+export interface PreparedNetwork {
+  /** The new network namespace, or undefined where the container shares another one. */
+  readonly netnsFd: number | undefined
+  readonly namespaces: OciSpec['linux']['namespaces']
+  readonly endpoints: readonly Endpoint[]
+  readonly hostname: string
+  /** The descriptor has been handed over: closes ours. */
+  released(): void
+}
+
+export async function prepareNetwork(
+  context: EngineContext,
+  container: Container,
+  undo: Undo,
+): Promise<PreparedNetwork> {
+  const { spec } = container
+  const attachments = spec.networks?.length ? spec.networks : [{ network: DEFAULT_NETWORK }]
+  const [first] = attachments
+  const mode = first?.network ?? DEFAULT_NETWORK
+  const hostname = spec.hostname ?? shortId(container.id)
+  const namespaces = sharedNamespaces(context, container)
+
+  if (mode === 'host') {
+    const own = spec.hostname ?? readFileSync('/proc/sys/kernel/hostname', 'utf8').trim()
+    return { netnsFd: undefined, namespaces, endpoints: [], hostname: own, released: () => {} }
+  }
+  if (mode.startsWith('container:')) {
+    const path = namespaceOf(context, mode.slice('container:'.length), 'net', container.name)
+    return {
+      netnsFd: undefined,
+      namespaces: [...namespaces, { type: 'network', path }],
+      endpoints: [],
+      hostname,
+      released: () => {},
+    }
+  }
+  const networks = mode === 'none' ? [] : await findNetworks(context, attachments)
+  const ports = networks.length === 0 ? [] : chooseHostPorts(context, container)
+  const { fd, socket } = createNetns(container.name)
+  socket.close()
+  let open = true
+  const release = () => {
+    if (!open) return
+    open = false
+    closeSync(fd)
+  }
+  undo.add('network namespace', release)
+  const endpoints = await connectAll(
+    context,
+    container,
+    { networks, attachments, ports, sandbox: { netnsFd: fd } },
+    undo,
+  )
+  return { netnsFd: fd, namespaces: [...namespaces, { type: 'network' }], endpoints, hostname, released: release }
+}
+
+interface ConnectPlan {
+  readonly networks: readonly Network[]
+  readonly attachments: readonly NetworkAttachment[]
+  readonly ports: readonly PortMapping[]
+  readonly sandbox: Sandbox
+}
+
+async function connectAll(
+  context: EngineContext,
+  container: Container,
+  plan: ConnectPlan,
+  undo: Undo,
+): Promise<Endpoint[]> {
+  const endpoints: Endpoint[] = []
+  if (plan.networks.length === 0) bringLoopbackUp(plan.sandbox, container.name)
+  for (const [index, network] of plan.networks.entries()) {
+    const drivers = context.drivers(network.driver)
+    const attachment = plan.attachments[index]
+    const request = {
+      network,
+      sandbox: plan.sandbox,
+      container,
+      hostInterface: context.hostInterfaceOf(endpointId(container.id, network.id)),
+      containerInterface: `eth${index}`,
+      isDefaultRoute: index === 0,
+      ...(attachment?.ip === undefined ? {} : { ip: attachment.ip }),
+      ...(attachment?.mac === undefined ? {} : { mac: attachment.mac }),
+      // Ports lead to the container's first network: its default route answers through it.
+      ports: index === 0 ? plan.ports : [],
+    }
+    const endpoint = await context.locks.withNetwork(
+      network.name,
+      () => context.retryAfterReconcile(() => connectSandbox(drivers, request, undo)),
+      { shared: true },
+    )
+    endpoints.push(endpoint)
+  }
+  return endpoints
+}
+
+async function findNetworks(context: EngineContext, attachments: readonly NetworkAttachment[]): Promise<Network[]> {
+  const networks: Network[] = []
+  for (const { network } of attachments) {
+    if (network === 'host' || network === 'none' || network.startsWith('container:'))
+      throw new TsrunError('invalid', 'network-mode', `cannot join "${network}" together with other networks`, {
+        hint: '`host`, `none` and `container:NAME` stand alone',
+      })
+    const found =
+      network === DEFAULT_NETWORK || network === 'default'
+        ? await context.networks.ensureDefault()
+        : context.networks.find(network)
+    if (networks.some(other => other.id === found.id))
+      throw new TsrunError('invalid', 'network-twice', `cannot join network "${network}" twice`)
+    networks.push(found)
+  }
+  return networks
+}
+
+/** pid, ipc, uts and the others: new ones, but for those the user shares with the host or another container. */
+function sharedNamespaces(context: EngineContext, container: Container): OciSpec['linux']['namespaces'] {
+  const { pidMode, ipcMode, utsMode } = container.spec
+  const wanted = [
+    ['pid', 'pid', pidMode],
+    ['ipc', 'ipc', ipcMode],
+    ['uts', 'uts', utsMode],
+  ] as const
+  const shared = wanted.flatMap(([type, file, mode]) => {
+    if (mode === 'host') return []
+    if (mode?.startsWith('container:'))
+      return [{ type, path: namespaceOf(context, mode.slice('container:'.length), file, container.name) }]
+    return [{ type }]
+  })
+  return [...shared, { type: 'mount' }, { type: 'cgroup' }]
+}
+
+function namespaceOf(context: EngineContext, reference: string, file: string, name: string): string {
+  const other = context.store.find(reference)
+  const { status, run } = context.store.state(other.id)
+  if (status === 'running' && run !== undefined) return `/proc/${run.pid}/ns/${file}`
+  throw new TsrunError(
+    'conflict',
+    'not-running',
+    `cannot start "${name}" in the ${file} namespace of "${other.name}": that container is not running`,
+    {
+      hint: `start it first: tsrun start ${other.name}`,
+    },
+  )
+}

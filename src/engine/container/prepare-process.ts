@@ -1,0 +1,77 @@
+// Who the container's process is: user and groups from the image's own files, capabilities, seccomp filter.
+
+import { readFileSync } from 'node:fs'
+import { seccompProgram } from '../../drivers/runtime/default-seccomp.ts'
+import { capabilityNames, resolveCapabilities } from '../../kernel/capabilities.ts'
+import { readFileInLayers, readFileInRoot } from '../../kernel/rootfs-file.ts'
+import { resolveUser } from '../../lib/passwd.ts'
+import type { Container } from '../../model/container.ts'
+import type { OciSpec } from '../../model/oci-spec.ts'
+import type { EngineContext } from '../context.ts'
+import { parseSecurityOptions } from './spec-builder.ts'
+
+/** Accounts are read up to this size: a hostile image must not fill our memory. */
+const MAX_ACCOUNT_FILE_BYTES = 8 << 20
+
+type CapabilityLists = OciSpec['process']['capabilities']
+
+export interface PreparedProcess {
+  readonly user: {
+    readonly uid: number
+    readonly gid: number
+    readonly additionalGids: readonly number[]
+    readonly home: string
+  }
+  readonly capabilities: CapabilityLists
+  readonly seccomp: Uint8Array | undefined
+}
+
+/** For a start: accounts come from the container's layers. @throws TsrunError invalid (user, capability, profile) */
+export function prepareProcess(context: EngineContext, container: Container): PreparedProcess {
+  const layers = [context.paths.containerFile(container.id, 'upper'), ...container.image.layerDirs]
+  const read = (path: string) => readFileInLayers(layers, path, MAX_ACCOUNT_FILE_BYTES)?.toString('utf8') ?? ''
+  const { spec } = container
+  const user = resolveUser(container.process.user, read('/etc/passwd'), read('/etc/group'), spec.groupAdd ?? [])
+  return { user, ...restrictions(context, container, user.uid, spec.privileged === true) }
+}
+
+/** For an exec: accounts come from the running container's own root. */
+export function execIdentity(
+  context: EngineContext,
+  container: Container,
+  options: { user?: string; pid: number; privileged: boolean },
+): PreparedProcess {
+  const root = `/proc/${options.pid}/root`
+  const read = (path: string) => readFileInRoot(root, path, MAX_ACCOUNT_FILE_BYTES)?.toString('utf8') ?? ''
+  const wanted = options.user ?? container.process.user
+  const user = resolveUser(wanted, read('/etc/passwd'), read('/etc/group'), container.spec.groupAdd ?? [])
+  const privileged = options.privileged || container.spec.privileged === true
+  return { user, ...restrictions(context, container, user.uid, privileged) }
+}
+
+function restrictions(
+  context: EngineContext,
+  container: Container,
+  uid: number,
+  privileged: boolean,
+): { capabilities: CapabilityLists; seccomp: Uint8Array | undefined } {
+  const { spec } = container
+  const mask = resolveCapabilities({ add: spec.capAdd ?? [], drop: spec.capDrop ?? [], privileged })
+  const names = capabilityNames(mask)
+  // A process that is not root gets what it may regain through set-user-ID programs, and nothing at hand: as docker.
+  const held = uid === 0 ? names : []
+  const capabilities = { bounding: names, effective: held, permitted: held, inheritable: [], ambient: [] }
+  const security = parseSecurityOptions(spec.securityOpt ?? [])
+  if (privileged || security.seccomp === 'unconfined') return { capabilities, seccomp: undefined }
+  const profile =
+    security.seccomp === undefined || security.seccomp === 'builtin'
+      ? undefined
+      : readFileSync(security.seccomp, 'utf8')
+  return {
+    capabilities,
+    seccomp: seccompProgram(context.paths.seccomp, {
+      capabilities: mask,
+      ...(profile === undefined ? {} : { profile, origin: security.seccomp ?? '' }),
+    }),
+  }
+}

@@ -1,0 +1,143 @@
+// Container + what was found out about it -> OCI runtime configuration. Pure: reads nothing, changes nothing.
+
+import type { Container } from '../../model/container.ts'
+import type { OciMount, OciSpec } from '../../model/oci-spec.ts'
+import { defaultDevices, defaultMounts, maskedPaths, readonlyPaths } from './default-mounts.ts'
+
+/** What the container's record does not say. */
+export interface SpecInput {
+  readonly container: Container
+  readonly user: {
+    readonly uid: number
+    readonly gid: number
+    readonly additionalGids: readonly number[]
+    readonly home: string
+  }
+  readonly hostname: string
+  /** Folder that the root file system is mounted on. */
+  readonly rootfs: string
+  /** Overlay: the topmost layer first. */
+  readonly layerDirs: readonly string[]
+  readonly upperDir: string
+  readonly workDir: string
+  /** Host folder with hosts, hostname and resolv.conf; undefined when the container shares somebody else's network. */
+  readonly etcDir?: string
+  readonly capabilities: OciSpec['process']['capabilities']
+  /** Binds, volumes and tmpfs of the user, resolved. */
+  readonly userMounts: readonly OciMount[]
+  /** Binds of the cgroup hierarchies. */
+  readonly cgroupMounts: readonly OciMount[]
+  readonly devices: OciSpec['linux']['devices']
+  readonly namespaces: OciSpec['linux']['namespaces']
+  readonly cgroupsPath: string
+  readonly consoleSize?: { readonly height: number; readonly width: number }
+}
+
+const defaultPath = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+
+export function buildSpec(input: SpecInput): OciSpec {
+  const { container } = input
+  const { spec } = container
+  const privileged = spec.privileged === true
+  const security = parseSecurityOptions(spec.securityOpt ?? [])
+  const unmasked = privileged || security.systemPathsUnconfined
+  const hostNamespaces = new Set(
+    ['pid', 'ipc', 'uts', 'network'].filter(t => !input.namespaces.some(n => n.type === t)),
+  )
+  return {
+    ociVersion: '1.2.0',
+    process: {
+      terminal: spec.tty === true,
+      ...(input.consoleSize ? { consoleSize: input.consoleSize } : {}),
+      user: { uid: input.user.uid, gid: input.user.gid, additionalGids: input.user.additionalGids },
+      args: container.process.args,
+      env: buildEnvironment(container, input.hostname, input.user.home),
+      cwd: container.process.cwd,
+      capabilities: input.capabilities,
+      rlimits: (spec.ulimits ?? []).map(u => ({ type: `RLIMIT_${u.name.toUpperCase()}`, soft: u.soft, hard: u.hard })),
+      noNewPrivileges: security.noNewPrivileges,
+      ...(spec.oomScoreAdj === undefined ? {} : { oomScoreAdj: spec.oomScoreAdj }),
+    },
+    root: { path: input.rootfs, readonly: spec.readonlyRootfs === true },
+    ...(hostNamespaces.has('uts') ? {} : { hostname: input.hostname }),
+    ...(spec.domainname === undefined ? {} : { domainname: spec.domainname }),
+    mounts: orderMounts([
+      ...defaultMounts({
+        shmSizeBytes: spec.shmSizeBytes ?? 64 * 1024 * 1024,
+        privileged,
+        hostIpc: hostNamespaces.has('ipc'),
+      }),
+      ...input.cgroupMounts,
+      ...(input.etcDir === undefined ? [] : etcMounts(input.etcDir)),
+      ...input.userMounts,
+    ]),
+    linux: {
+      namespaces: input.namespaces,
+      devices: [...defaultDevices, ...input.devices],
+      cgroupsPath: input.cgroupsPath,
+      sysctl: spec.sysctls ?? {},
+      rootfsPropagation: spec.mounts?.some(m => /shared|slave/.test(m.propagation ?? '')) ? 'rslave' : 'rprivate',
+      maskedPaths: unmasked ? [] : maskedPaths,
+      readonlyPaths: unmasked ? [] : readonlyPaths,
+    },
+    annotations: {
+      'run.tsrun.overlay.lowerdir': input.layerDirs.join(':'),
+      'run.tsrun.overlay.upperdir': input.upperDir,
+      'run.tsrun.overlay.workdir': input.workDir,
+    },
+  }
+}
+
+/** What the values of `--security-opt` ask for. `seccomp` is `unconfined`, a path, or undefined for the default. */
+export function parseSecurityOptions(options: readonly string[]): {
+  noNewPrivileges: boolean
+  systemPathsUnconfined: boolean
+  seccomp: string | undefined
+} {
+  const values = new Map(
+    options.map(option => {
+      const at = option.search(/[=:]/)
+      return at < 0 ? ([option, 'true'] as const) : ([option.slice(0, at), option.slice(at + 1)] as const)
+    }),
+  )
+  return {
+    noNewPrivileges: values.get('no-new-privileges') === 'true',
+    systemPathsUnconfined: values.get('systempaths') === 'unconfined',
+    seccomp: values.get('seccomp'),
+  }
+}
+
+function buildEnvironment(container: Container, hostname: string, home: string): string[] {
+  const own = container.process.env
+  const has = (key: string) => own.some(entry => entry.startsWith(`${key}=`))
+  return [
+    ...(has('PATH') ? [] : [defaultPath]),
+    ...(has('HOSTNAME') ? [] : [`HOSTNAME=${hostname}`]),
+    ...(container.spec.tty === true && !has('TERM') ? ['TERM=xterm'] : []),
+    ...own,
+    ...(has('HOME') ? [] : [`HOME=${home}`]),
+  ]
+}
+
+function etcMounts(etcDir: string): OciMount[] {
+  return ['resolv.conf', 'hostname', 'hosts'].map(file => ({
+    destination: `/etc/${file}`,
+    type: 'bind',
+    source: `${etcDir}/${file}`,
+    options: ['rbind', 'rprivate'],
+  }))
+}
+
+/** Parents before children; a user's mount on a default one's place replaces it. */
+function orderMounts(mounts: readonly OciMount[]): OciMount[] {
+  const byPlace = new Map<string, OciMount>()
+  for (const mount of mounts) {
+    byPlace.delete(mount.destination)
+    byPlace.set(mount.destination, mount)
+  }
+  return [...byPlace.values()].sort((a, b) => depth(a.destination) - depth(b.destination))
+}
+
+function depth(path: string): number {
+  return path.split('/').filter(Boolean).length
+}

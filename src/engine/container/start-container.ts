@@ -1,0 +1,209 @@
+// Starts a created or stopped container. This file is the list of what a container is, in order; each step registers its
+// inverse (design decision D9). Afterwards nothing of it depends on this process: the container has its monitor.
+
+import { mkdirSync, rmSync } from 'node:fs'
+import { InitProcess } from '../../drivers/runtime/init-process.ts'
+import { type InitExtras, toInitConfig } from '../../drivers/runtime/oci-to-init.ts'
+import { type CgroupHandle, createCgroup } from '../../kernel/cgroup/cgroup.ts'
+import { processStartTime } from '../../kernel/pidfd.ts'
+import { type Undo, withRollback } from '../../lib/rollback.ts'
+import { writeWhole } from '../../lib/state-file.ts'
+import type { Container, RunRecord } from '../../model/container.ts'
+import { TsrunError } from '../../model/errors.ts'
+import type { OciMount, OciSpec } from '../../model/oci-spec.ts'
+import { type DeviceRule, defaultDeviceRules, type Resources } from '../../model/resources.ts'
+import type { EngineContext } from '../context.ts'
+import { defaultSymlinks } from './default-mounts.ts'
+import { prepareEtc } from './etc-dir.ts'
+import { type PreparedNetwork, prepareNetwork } from './prepare-network.ts'
+import { prepareProcess } from './prepare-process.ts'
+import { buildSpec } from './spec-builder.ts'
+import { prepareMounts } from './user-mounts.ts'
+
+export interface StartOptions {
+  readonly consoleSize?: { readonly rows: number; readonly columns: number }
+  /** Called when everything is set up and the command has not run yet: the place to attach without missing anything. */
+  readonly beforeGo?: () => Promise<void>
+}
+
+/** @throws TsrunError; nothing is left behind then */
+export async function startContainer(
+  context: EngineContext,
+  id: string,
+  options: StartOptions = {},
+): Promise<RunRecord> {
+  return context.locks.withContainer(id, async () => {
+    const { store } = context
+    const container = store.find(id)
+    const state = store.state(id)
+    if (state.status === 'running' || state.status === 'paused')
+      throw new TsrunError('conflict', 'already-running', `cannot start "${container.name}": it is running`)
+    if (state.run !== undefined) await context.tearDown(container)
+    const job = context.journal.begin('container', id)
+    return withRollback(undo => start(context, container, undo, options)).finally(() => job.end())
+  })
+}
+
+async function start(
+  context: EngineContext,
+  container: Container,
+  undo: Undo,
+  options: StartOptions,
+): Promise<RunRecord> {
+  const { paths, store } = context
+  const { id } = container
+
+  mkdirSync(paths.runFile(id, 'rootfs'), { mode: 0o700, recursive: true })
+  undo.add('run folder', () => rmSync(paths.run(id), { recursive: true, force: true }))
+  const cgroup = createCgroup(`/${context.cgroupParent}/${id}`, resourcesOf(container), undo)
+  const network = await prepareNetwork(context, container, undo)
+  const starting: RunRecord = {
+    phase: 'starting',
+    pid: 0,
+    pidStartTime: '',
+    startedAt: new Date().toISOString(),
+    endpoints: network.endpoints,
+    cgroup: cgroup.path,
+  }
+  // From here on a crash is cleaned up from this record; before, by what carries the container's id.
+  store.writeRun(id, starting)
+  undo.add('starting record', () => {})
+
+  const oci = await buildBundle(context, container, { network, cgroup, undo, options })
+  const init = new InitProcess(
+    toInitConfig(oci.spec, initExtras(context, container, { network, cgroup, seccomp: oci.seccomp })),
+    {
+      initPath: context.initPath,
+      ...(network.netnsFd === undefined ? {} : { namespaceFd: network.netnsFd }),
+      subject: `"${container.name}"`,
+    },
+  )
+  undo.add('init', () => init.close())
+  // tsrun-init holds the namespace now.
+  network.released()
+
+  const pid = init.waitReady()
+  const run: RunRecord = { ...starting, phase: 'running', pid, pidStartTime: processStartTime(pid) ?? '' }
+  store.writeRun(id, run)
+  undo.add('running record', () => {})
+  await options.beforeGo?.()
+  init.go()
+  undo.add('go', () => context.kill(id, run))
+  context.events.emit({ type: 'container', action: 'start', id, name: container.name })
+  return run
+}
+
+interface BundleParts {
+  readonly network: PreparedNetwork
+  readonly cgroup: CgroupHandle
+  readonly undo: Undo
+  readonly options: StartOptions
+}
+
+/** The OCI configuration, also on disk as the bundle's config.json. */
+async function buildBundle(
+  context: EngineContext,
+  container: Container,
+  parts: BundleParts,
+): Promise<{ spec: OciSpec; seccomp: Uint8Array | undefined }> {
+  const { paths } = context
+  const { id } = container
+  const { network, cgroup, options } = parts
+  const userMounts = await prepareMounts(context, container, parts.undo)
+  const process = prepareProcess(context, container)
+  const spec = buildSpec({
+    container,
+    user: process.user,
+    hostname: network.hostname,
+    rootfs: paths.runFile(id, 'rootfs'),
+    layerDirs: container.image.layerDirs,
+    upperDir: paths.containerFile(id, 'upper'),
+    workDir: paths.containerFile(id, 'work'),
+    etcDir: prepareEtc(context, container, network.endpoints, network.hostname),
+    capabilities: process.capabilities,
+    userMounts,
+    cgroupMounts: cgroupMounts(cgroup),
+    devices: [],
+    namespaces: network.namespaces,
+    cgroupsPath: cgroup.path,
+    ...(options.consoleSize
+      ? { consoleSize: { height: options.consoleSize.rows, width: options.consoleSize.columns } }
+      : {}),
+  })
+  writeWhole(paths.runFile(id, 'config.json'), JSON.stringify(spec))
+  rmSync(paths.containerFile(id, 'exit.json'), { force: true })
+  return { spec, seccomp: process.seccomp }
+}
+
+function initExtras(
+  context: EngineContext,
+  container: Container,
+  parts: { network: PreparedNetwork; cgroup: CgroupHandle; seccomp: Uint8Array | undefined },
+): InitExtras {
+  const { paths } = context
+  const { id, spec } = container
+  return {
+    id,
+    seccomp: parts.seccomp,
+    cgroup: parts.cgroup,
+    netnsFd: parts.network.netnsFd !== undefined,
+    stdin: spec.openStdin === true,
+    stdinOnce: spec.stdinOnce === true,
+    init: spec.init === true,
+    symlinks: defaultSymlinks,
+    monitor: {
+      attachSocket: paths.runFile(id, 'attach.sock'),
+      log:
+        spec.log?.driver === 'none'
+          ? undefined
+          : {
+              path: paths.containerFile(id, 'container.log'),
+              maxBytes: spec.log?.maxSizeBytes ?? 0,
+              maxFiles: spec.log?.maxFiles ?? 1,
+            },
+      exitFile: paths.containerFile(id, 'exit.json'),
+      exitCommand: context.exitCommand(id),
+      exitEnv: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
+      reservedPorts: parts.network.endpoints.flatMap(endpoint => endpoint.ports),
+    },
+  }
+}
+
+/** The limits asked for, and the device list that every unprivileged container has. */
+function resourcesOf(container: Container): Resources {
+  const { resources = {}, privileged, devices } = container.spec
+  if (privileged === true) return resources
+  return { ...resources, devices: resources.devices ?? [...defaultDeviceRules, ...deviceRules(devices ?? [])] }
+}
+
+function deviceRules(devices: NonNullable<Container['spec']['devices']>): DeviceRule[] {
+  return devices.length === 0 ? [] : []
+}
+
+/** The container's own cgroup, read-only: the namespace shows it as the root of each hierarchy. */
+function cgroupMounts(cgroup: CgroupHandle): OciMount[] {
+  const isV2Only = cgroup.v1Dirs.size === 0
+  if (isV2Only)
+    return [
+      {
+        destination: '/sys/fs/cgroup',
+        type: 'cgroup2',
+        source: 'cgroup',
+        options: ['nosuid', 'noexec', 'nodev', 'relatime', 'ro'],
+      },
+    ]
+  return [
+    {
+      destination: '/sys/fs/cgroup',
+      type: 'tmpfs',
+      source: 'tmpfs',
+      options: ['nosuid', 'noexec', 'nodev', 'mode=755'],
+    },
+    ...[...cgroup.v1Dirs].map(([controller, source]) => ({
+      destination: `/sys/fs/cgroup/${controller}`,
+      type: 'bind',
+      source,
+      options: ['bind', 'ro', 'nosuid', 'noexec', 'nodev', 'rprivate'],
+    })),
+  ]
+}

@@ -1,0 +1,147 @@
+// Ending containers: kill sends a signal, stop asks and then insists, wait only watches. Whoever sees the end through
+// the monitor's socket does the teardown, so that it is over when the verb returns.
+
+import { hasCode } from '../../ffi/errno.ts'
+import { killCgroup } from '../../kernel/cgroup/cgroup.ts'
+import { closePidfd, openPidfd, sendSignal } from '../../kernel/pidfd.ts'
+import type { Container, RunRecord } from '../../model/container.ts'
+import { TsrunError } from '../../model/errors.ts'
+import type { EngineContext } from '../context.ts'
+import { Attachment } from './attachment.ts'
+import { isAlive } from './container-store.ts'
+import { signalNumber } from './signals.ts'
+
+/** docker's: how long `stop` waits between asking and killing. */
+export const DEFAULT_STOP_TIMEOUT_SECONDS = 10
+
+/** Sends a signal to the container's first process. @throws TsrunError conflict when it is not running */
+export async function killContainer(context: EngineContext, container: Container, signal: string): Promise<void> {
+  const run = runningOrThrow(context, container, 'kill')
+  const number = signalNumber(signal)
+  if (number === 9) await killAndTearDown(context, container, run)
+  else signalInit(run, number)
+}
+
+/**
+ * Asks with the stop signal, kills after the timeout, and tears the container down.
+ * @param timeoutSeconds negative waits for ever
+ */
+export async function stopContainer(
+  context: EngineContext,
+  container: Container,
+  timeoutSeconds?: number,
+): Promise<void> {
+  const { status, run } = context.store.state(container.id)
+  if (run === undefined || (status !== 'running' && status !== 'paused')) return
+  context.store.write({ ...container, stoppedByUser: true })
+  const timeout = timeoutSeconds ?? container.spec.stopTimeoutSeconds ?? DEFAULT_STOP_TIMEOUT_SECONDS
+  await withEnd(context, container, async ended => {
+    if (timeout !== 0) {
+      signalInit(run, signalNumber(container.stopSignal))
+      if (await endsWithin(ended, timeout)) return
+    }
+    await context.kill(container.id, run)
+  })
+}
+
+/** Ends everything in the container at once and tears it down. */
+async function killAndTearDown(context: EngineContext, container: Container, run: RunRecord): Promise<void> {
+  context.store.write({ ...container, stoppedByUser: true })
+  await withEnd(context, container, () => context.kill(container.id, run))
+}
+
+/** Waits until the container has ended. @returns its exit code */
+export async function waitContainer(
+  context: EngineContext,
+  container: Container,
+  signal?: AbortSignal,
+): Promise<number> {
+  const watcher = await openWatcher(context, container.id, { ...(signal === undefined ? {} : { signal }) })
+  if (watcher !== undefined) {
+    watcher.ignoreOutput()
+    const code = await watcher.exit
+    signal?.throwIfAborted()
+    if (code !== undefined) return code
+  }
+  return context.store.readExit(container.id)?.exitCode ?? 0
+}
+
+/** Ends every process of the container. */
+export async function killEverything(run: RunRecord): Promise<void> {
+  signalInit(run, 9)
+  // Where the pid namespace is somebody else's, the first process does not take the others along.
+  await killCgroup(run.cgroup)
+}
+
+/** Runs `end`, which makes the container end, as the one who tears it down afterwards. */
+async function withEnd(
+  context: EngineContext,
+  container: Container,
+  end: (ended: Promise<unknown>) => Promise<void>,
+): Promise<void> {
+  const watcher = await openWatcher(context, container.id, { owner: true })
+  watcher?.ignoreOutput()
+  const ended = watcher === undefined ? Promise.resolve() : watcher.exit
+  try {
+    await end(ended)
+    await ended
+    await context.locks.withContainer(container.id, () => context.tearDown(container))
+    watcher?.release()
+  } finally {
+    watcher?.close()
+  }
+}
+
+/** A client that sees the end; undefined when the monitor has gone. */
+async function openWatcher(
+  context: EngineContext,
+  id: string,
+  options: { owner?: boolean; signal?: AbortSignal },
+): Promise<Attachment | undefined> {
+  try {
+    return await Attachment.open(context.paths.runFile(id, 'attach.sock'), options)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'ECONNREFUSED')) return undefined
+    throw error
+  }
+}
+
+function signalInit(run: RunRecord, number: number): void {
+  let pidfd: number
+  try {
+    pidfd = openPidfd(run.pid)
+  } catch (error) {
+    if (hasCode(error, 'ESRCH')) return
+    throw error
+  }
+  try {
+    // The descriptor is of whoever has the pid now: make sure that it is ours before the signal.
+    if (isAlive(run)) sendSignal(pidfd, number)
+  } catch (error) {
+    if (!hasCode(error, 'ESRCH')) throw error
+  } finally {
+    closePidfd(pidfd)
+  }
+}
+
+function runningOrThrow(context: EngineContext, container: Container, verb: string): RunRecord {
+  const { status, run } = context.store.state(container.id)
+  if (run !== undefined && (status === 'running' || status === 'paused')) return run
+  throw new TsrunError('conflict', 'not-running', `cannot ${verb} "${container.name}": it is not running`, {
+    hint: `\`tsrun start ${container.name}\` starts it`,
+  })
+}
+
+async function endsWithin(ended: Promise<unknown>, seconds: number): Promise<boolean> {
+  if (seconds < 0) {
+    await ended
+    return true
+  }
+  let timer: NodeJS.Timeout | undefined
+  const timeout = new Promise<false>(resolve => {
+    timer = setTimeout(() => resolve(false), seconds * 1000)
+  })
+  const result = await Promise.race([ended.then(() => true), timeout])
+  clearTimeout(timer)
+  return result
+}

@@ -1,0 +1,85 @@
+// Gives back what a container that has ended held: ports, link, addresses, cgroup, run folder. The same for a clean end,
+// a killed monitor, a failed start and a reboot. Idempotent; the caller holds the container's lock.
+
+import { existsSync, rmSync } from 'node:fs'
+import { killCgroup, removeCgroup } from '../../kernel/cgroup/cgroup.ts'
+import { doAll } from '../../lib/rollback.ts'
+import type { Container, RunRecord } from '../../model/container.ts'
+import type { Endpoint } from '../../model/network.ts'
+import type { EngineContext } from '../context.ts'
+import { disconnectSandbox, endpointId } from '../network/connect-sandbox.ts'
+
+/** @throws CleanupError with everything that could not be given back */
+export async function tearDownContainer(context: EngineContext, container: Container): Promise<void> {
+  const { store, paths } = context
+  const { id } = container
+  const run = store.readRun(id)
+  await doAll([
+    ['kill leftovers', () => killLeftovers(context, id, run)],
+    ['disconnect', () => disconnectAll(context, container, run)],
+    ['remove cgroup', () => removeCgroup(run?.cgroup ?? `/${context.cgroupParent}/${id}`)],
+    ['exit record', () => ensureExitRecord(context, id, run)],
+    ['remove run folder', () => rmSync(paths.run(id), { recursive: true, force: true })],
+  ])
+}
+
+/** Removes the container with all its files. The caller has torn it down. Idempotent. */
+export function eraseContainer(context: EngineContext, container: Container): void {
+  const { paths, store } = context
+  // The record goes first: what is left of the folder then belongs to nobody, and any command may sweep it.
+  rmSync(paths.containerFile(container.id, 'container.json'), { force: true })
+  store.releaseName(container.name, container.id)
+  rmSync(paths.container(container.id), { recursive: true, force: true })
+}
+
+async function killLeftovers(context: EngineContext, id: string, run: RunRecord | undefined): Promise<void> {
+  if (existsSync(context.paths.run(id))) await killCgroup(run?.cgroup ?? `/${context.cgroupParent}/${id}`)
+}
+
+async function disconnectAll(context: EngineContext, container: Container, run: RunRecord | undefined): Promise<void> {
+  const networks = context.networks.list()
+  for (const endpoint of run?.endpoints ?? []) {
+    const network = networks.find(n => n.id === endpoint.networkId)
+    if (network === undefined) continue
+    await disconnectSandbox(context.drivers(network.driver), network, endpoint, { sandboxGone: true })
+  }
+  // A start that was cut off before its first record: what it may have taken carries the container's id.
+  if (run === undefined || run.phase === 'starting') await releaseByOwner(context, container)
+}
+
+/** Whatever a start may have taken on the container's networks before it was written down. */
+async function releaseByOwner(context: EngineContext, container: Container): Promise<void> {
+  for (const network of context.networks.list()) {
+    const drivers = context.drivers(network.driver)
+    const held = await Promise.all(network.pools.map(pool => drivers.ipam.listAddresses(pool)))
+    const addresses = held.map(list => list.find(entry => entry.owner === container.id)?.address ?? '')
+    if (addresses.every(address => address === '')) continue
+    const id = endpointId(container.id, network.id)
+    const endpoint: Endpoint = {
+      id,
+      networkId: network.id,
+      containerId: container.id,
+      containerName: container.name,
+      hostInterface: context.hostInterfaceOf(id),
+      containerInterface: '',
+      mac: '',
+      addresses,
+      gateways: [],
+      ports: container.ports,
+    }
+    await disconnectSandbox(drivers, network, endpoint, { sandboxGone: true })
+  }
+}
+
+/** A container whose monitor was killed has no exit record: it was killed along. */
+function ensureExitRecord(context: EngineContext, id: string, run: RunRecord | undefined): void {
+  if (run?.phase !== 'running' || context.store.readExit(id) !== undefined) return
+  context.store.writeExit(id, {
+    exitCode: 137,
+    signal: 9,
+    oomKilled: false,
+    startedAt: run.startedAt,
+    finishedAt: new Date().toISOString(),
+    error: 'the monitor was killed',
+  })
+}

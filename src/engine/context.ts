@@ -1,0 +1,36 @@
+// What the use cases share: the stores, the drivers and a few hooks. Wired together once, in engine.ts.
+
+import type { Container, RunRecord } from '../model/container.ts'
+import type { ContainerStore } from './container/container-store.ts'
+import type { EventBus } from './events.ts'
+import type { Journal } from './journal.ts'
+import type { Locks } from './locks.ts'
+import type { NetworkDrivers } from './network/connect-sandbox.ts'
+import type { NetworkService } from './network/network-service.ts'
+import type { Paths } from './paths.ts'
+import type { VolumeService } from './volume/volume-service.ts'
+
+export interface EngineContext {
+  readonly paths: Paths
+  readonly store: ContainerStore
+  readonly journal: Journal
+  readonly locks: Locks
+  readonly networks: NetworkService
+  readonly volumes: VolumeService
+  readonly events: EventBus
+  /** The native program that sets containers up. */
+  readonly initPath: string
+  /** Parent of all cgroups of this engine, e.g. `tsrun`. */
+  readonly cgroupParent: string
+  /** @throws TsrunError invalid when there is no such driver */
+  drivers(name: string): NetworkDrivers
+  hostInterfaceOf(endpointId: string): string
+  /** What a monitor runs when nobody watched its container end. */
+  exitCommand(id: string): readonly string[]
+  /** Gives back everything that a dead container held. Idempotent; the caller holds the container's lock. */
+  tearDown(container: Container): Promise<void>
+  /** Ends every process of the container at once. */
+  kill(id: string, run: RunRecord): Promise<void>
+  /** Runs `task`; when something that no live container owns is in its way, removes that and runs it once more. */
+  retryAfterReconcile<T>(task: () => Promise<T>): Promise<T>
+}

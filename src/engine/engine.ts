@@ -1,0 +1,231 @@
+// The composition root: wires stores, drivers and services into one engine. Opening it reads two small files.
+
+import { mkdirSync, realpathSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { NftFirewall } from '../drivers/firewall/nft-firewall.ts'
+import { FileIpam } from '../drivers/ipam/file-ipam.ts'
+import { endpointInterfaceName } from '../drivers/network/bridge-names.ts'
+import { NetworkDrivers } from '../drivers/network/registry.ts'
+import { isCompiled } from '../ffi/koffi.ts'
+import { hostRoutes } from '../kernel/netlink/route.ts'
+import { withNetlinkSocket } from '../kernel/netlink/socket.ts'
+import { readJson, writeJson } from '../lib/state-file.ts'
+import { TsrunError } from '../model/errors.ts'
+import type { Endpoint } from '../model/network.ts'
+import { ContainerService } from './container/container-service.ts'
+import { ContainerStore } from './container/container-store.ts'
+import { killEverything } from './container/stop-container.ts'
+import { tearDownContainer } from './container/teardown.ts'
+import type { EngineContext } from './context.ts'
+import { EventBus } from './events.ts'
+import { ImageService } from './image/image-service.ts'
+import { Journal } from './journal.ts'
+import { libraryDirectory } from './library-directory.ts'
+import { Locks } from './locks.ts'
+import { NetworkService } from './network/network-service.ts'
+import { NetworkStore } from './network/network-store.ts'
+import { Paths } from './paths.ts'
+import { reconcileAll, reconcileAtOpen, reconcileContainer, releaseOrphanAddresses } from './reconcile.ts'
+import { VolumeService } from './volume/volume-service.ts'
+
+export const DEFAULT_ROOT = '/var/lib/tsrun'
+export const DEFAULT_STATE = '/run/tsrun'
+
+export interface EngineOptions {
+  /** What must survive a reboot. Default: $TSRUN_ROOT, else /var/lib/tsrun. */
+  readonly root?: string
+  /** What must not. Default: $TSRUN_STATE, else /run/tsrun. */
+  readonly state?: string
+  /** Folder with tsrun-init and the embedded images. Default: where this program was installed. */
+  readonly libraryDir?: string
+}
+
+export class Engine {
+  readonly root: string
+  readonly state: string
+  readonly containers: ContainerService
+  readonly networks: NetworkService
+  readonly images: ImageService
+  readonly volumes: VolumeService
+  readonly events: EventBus
+  readonly #context: EngineContext
+  readonly #firewall: NftFirewall
+
+  private constructor(parts: EngineParts) {
+    this.#context = parts.context
+    this.#firewall = parts.firewall
+    this.root = parts.context.paths.root
+    this.state = parts.context.paths.state
+    this.containers = parts.containers
+    this.networks = parts.context.networks
+    this.images = parts.images
+    this.volumes = parts.context.volumes
+    this.events = parts.context.events
+  }
+
+  /**
+   * Opens the engine over its two directories; makes them when they are not there. Jobs that were cut off by a crash
+   * are cleaned up first.
+   * @throws TsrunError denied (not root), system (directory not writable)
+   */
+  static async open(options: EngineOptions = {}): Promise<Engine> {
+    assertRoot()
+    const root = resolve(options.root ?? process.env.TSRUN_ROOT ?? DEFAULT_ROOT)
+    const state = resolve(options.state ?? process.env.TSRUN_STATE ?? DEFAULT_STATE)
+    for (const directory of [root, state]) makeDirectory(directory)
+    const parts = wire(new Paths(root, state), options.libraryDir ?? libraryDirectory())
+    await reconcileAtOpen(parts.context)
+    return new Engine(parts)
+  }
+
+  /** Checks everything on disk against the kernel and takes back what nobody owns any more. */
+  async reconcile(): Promise<void> {
+    await reconcileAll(this.#context)
+  }
+
+  /** Gives back sockets. The containers go on. */
+  async close(): Promise<void> {
+    this.#firewall.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}
+
+interface EngineParts {
+  readonly context: EngineContext
+  readonly containers: ContainerService
+  readonly images: ImageService
+  readonly firewall: NftFirewall
+}
+
+function wire(paths: Paths, libraryDir: string): EngineParts {
+  const engineId = paths.root === DEFAULT_ROOT ? 'tsrun' : `tsrun-${hash(realpathSync(paths.root))}`
+  const store = new ContainerStore(paths)
+  const events = new EventBus()
+  const journal = new Journal(paths.pending)
+  const locks = new Locks(join(paths.state, 'locks'))
+  const networkStore = new NetworkStore(paths.networks)
+  const endpoints = (): Endpoint[] => store.runningIds().flatMap(id => store.readRun(id)?.endpoints ?? [])
+  const firewall = new NftFirewall({
+    engineId,
+    snapshot: async () => ({ networks: networkStore.list(), endpoints: endpoints() }),
+  })
+  const ipam = new FileIpam({ directory: paths.ipam })
+  const networkDrivers = new NetworkDrivers({ engineId, hostState: hostState(paths) })
+  const drivers = (name: string) => ({ driver: networkDrivers.get(name), firewall, ipam })
+  const networks = new NetworkService({
+    store: networkStore,
+    locks,
+    journal,
+    drivers,
+    hostRoutes: () => withNetlinkSocket(socket => hostRoutes(socket)),
+    endpoints,
+  })
+  const volumes = new VolumeService(paths, name =>
+    store
+      .list()
+      .filter(c => c.spec.mounts?.some(m => m.type === 'volume' && m.source === name))
+      .map(c => c.name),
+  )
+  const context: EngineContext = {
+    paths,
+    store,
+    journal,
+    locks,
+    networks,
+    volumes,
+    events,
+    initPath: join(libraryDir, 'tsrun-init'),
+    cgroupParent: engineId,
+    drivers,
+    hostInterfaceOf: endpointInterfaceName,
+    exitCommand: id => [
+      ...selfCommand(libraryDir),
+      '--root',
+      paths.root,
+      '--state',
+      paths.state,
+      'container-ended',
+      id,
+    ],
+    tearDown: container => tearDownContainer(context, container),
+    kill: (_id, run) => killEverything(run),
+    retryAfterReconcile: task => retryAfterReconcile(context, task),
+  }
+  const images = new ImageService({
+    root: paths.root,
+    embeddedDir: join(libraryDir, 'images'),
+    layersInUse: async () => new Set(store.list().flatMap(container => container.image.layerDirs)),
+  })
+  const containers = new ContainerService(context, {
+    useImage: (reference, task) =>
+      images.use(reference, image =>
+        task({ reference, id: image.id, layerDirs: image.layerDirs, config: image.config }),
+      ),
+    reconcile: id => reconcileContainer(context, id),
+  })
+  return { context, containers, images, firewall }
+}
+
+/** What stands in the way may belong to a container that died unseen: its things are taken back, then one more try. */
+async function retryAfterReconcile<T>(context: EngineContext, task: () => Promise<T>): Promise<T> {
+  try {
+    return await task()
+  } catch (error) {
+    if (!(error instanceof TsrunError) || (error.kind !== 'conflict' && error.kind !== 'unavailable')) throw error
+    const dead = context.store.runningIds().filter(id => context.store.state(id).status === 'exited')
+    for (const id of dead) await reconcileContainer(context, id)
+    await releaseOrphanAddresses(context)
+    return task()
+  }
+}
+
+function assertRoot(): void {
+  if (process.geteuid?.() === 0) return
+  throw new TsrunError('denied', 'not-root', 'cannot run as this user: tsrun needs root', {
+    hint: 'run it as root, e.g. with sudo; `tsrun doctor` lists what else it needs',
+  })
+}
+
+function makeDirectory(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new TsrunError('system', 'state-directory', `cannot use the state directory "${directory}": ${reason}`, {
+      hint: 'choose another one with --root and --state (TSRUN_ROOT, TSRUN_STATE)',
+      cause: error,
+    })
+  }
+}
+
+/** Facts about the host that outlive a command, e.g. what ip_forward was before us. */
+function hostState(paths: Paths): {
+  get(key: string): string | undefined
+  set(key: string, value: string | undefined): void
+} {
+  const file = join(paths.state, 'host.json')
+  const read = () => readJson<Record<string, string>>(file) ?? {}
+  return {
+    get: key => read()[key],
+    set: (key, value) => {
+      const { [key]: _old, ...rest } = read()
+      writeJson(file, value === undefined ? rest : { ...rest, [key]: value })
+    },
+  }
+}
+
+/** How a monitor calls us back. */
+function selfCommand(libraryDir: string): string[] {
+  if (isCompiled) return [process.execPath]
+  return [process.execPath, join(libraryDir, 'cli.js')]
+}
+
+/** FNV-1a, 32 bits, as 8 hex digits: tells engines apart, protects nothing. */
+function hash(text: string): string {
+  let value = 0x811c9dc5
+  for (const byte of Buffer.from(text)) value = Math.imul(value ^ byte, 0x01000193) >>> 0
+  return value.toString(16).padStart(8, '0')
+}

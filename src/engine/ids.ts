@@ -1,0 +1,45 @@
+// Ids and names: 64 hex digits, shown as 12; names as docker's users know them.
+
+import { TsrunError } from '../model/errors.ts'
+
+/** 64 random hex digits. */
+export function newId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(32))
+  return Buffer.from(bytes.buffer).toString('hex')
+}
+
+/** The first 12 digits: what people see. */
+export function shortId(id: string): string {
+  return id.slice(0, 12)
+}
+
+const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/
+
+/** @throws TsrunError invalid */
+export function assertName(kind: string, name: string): void {
+  if (namePattern.test(name) && name.length <= 128) return
+  throw new TsrunError('invalid', 'invalid-name', `cannot name a ${kind} "${printable(name)}": the name is not valid`, {
+    hint: 'a name starts with a letter or digit and goes on with letters, digits, "_", "." and "-", at most 128 in all',
+  })
+}
+
+/** `text` with control characters shown as escapes: what a container or a stranger wrote never reaches a terminal raw. */
+export function printable(text: string): string {
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, c => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`)
+}
+
+/** A name such as `brisk_lovelace`, for a container that was given none. */
+export function inventName(): string {
+  const random = crypto.getRandomValues(new Uint16Array(2))
+  const pick = (words: readonly string[], value: number) => words[value % words.length] ?? 'a'
+  return `${pick(adjectives, random[0] ?? 0)}_${pick(people, random[1] ?? 0)}`
+}
+
+const adjectives =
+  'agile amber bold brave bright brisk calm candid clever cosy daring deft eager early fair fleet fond gentle glad golden hardy honest humble keen kind lively lucid lucky mellow merry mighty nimble noble patient plucky polite proud quick quiet rapid ready robust serene sharp silent sleek smart snug solid sturdy subtle sunny swift tidy trusty vivid warm wise witty zesty'.split(
+    ' ',
+  )
+const people =
+  'allen babbage backus bartik borg cerf church clarke codd conway cray curie dahl dijkstra engelbart euler faraday feynman floyd galois gauss goldberg hamilton hamming hopper hypatia johnson kahan kay kernighan kilby knuth lamarr lamport leibniz liskov lovelace mccarthy mcilroy meitner moore naur neumann noether nygaard perlman postel ritchie shannon sutherland tanenbaum tarjan thompson torvalds turing vaughan wilkes wirth wozniak zuse'.split(
+    ' ',
+  )

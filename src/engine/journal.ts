@@ -1,0 +1,113 @@
+// What is under way, so that a killed command leaves a trace: `<state>/pending/<kind>-<key>`, held with flock(2) by the
+// command that does it. The kernel drops the lock with its holder, so an entry that nobody holds is a job cut off,
+// and the next command cleans it up (design decision D8).
+
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { hasCode } from '../ffi/errno.ts'
+import { flock, LOCK_EX, LOCK_NB } from '../ffi/libc.ts'
+
+export type JobKind = 'container' | 'network'
+
+/** A job that was cut off. Its entry stays locked by us until `done` is called. */
+export interface CutOffJob {
+  readonly kind: JobKind
+  readonly key: string
+  /** What the job had noted down, or an empty string. */
+  readonly note: string
+  done(): void
+}
+
+/** One job under way. */
+export interface Job {
+  /** Notes down what would have to be undone. */
+  note(text: string): void
+  /** The job has ended, well or with everything undone. */
+  end(): void
+}
+
+export class Journal {
+  readonly #directory: string
+
+  constructor(directory: string) {
+    this.#directory = directory
+  }
+
+  /** Enters a job. */
+  begin(kind: JobKind, key: string): Job {
+    // Several jobs may touch one key one after another while an entry waits for its lock: each has a name of its own.
+    const path = `${this.#directory}/${kind}-${key}.${process.pid}.${nextNumber()}`
+    const fd = this.#open(path)
+    flock(fd, LOCK_EX | LOCK_NB)
+    return {
+      note: text => writeFileSync(path, text),
+      end: () => {
+        rmSync(path, { force: true })
+        closeSync(fd)
+      },
+    }
+  }
+
+  /** The jobs that were cut off; each is locked for the caller. */
+  cutOff(): CutOffJob[] {
+    return this.#entries().flatMap(name => {
+      const match = /^(container|network)-(.+)\.\d+\.\d+$/.exec(name)
+      const path = `${this.#directory}/${name}`
+      const fd = tryLock(path)
+      if (fd === undefined) return []
+      const done = () => {
+        rmSync(path, { force: true })
+        closeSync(fd)
+      }
+      const [, kind, key] = match ?? []
+      if ((kind !== 'container' && kind !== 'network') || key === undefined) {
+        done()
+        return []
+      }
+      return [{ kind, key, note: readFileSync(path, 'utf8'), done }]
+    })
+  }
+
+  #entries(): string[] {
+    try {
+      return readdirSync(this.#directory)
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return []
+      throw error
+    }
+  }
+
+  #open(path: string): number {
+    try {
+      return openSync(path, 'wx', 0o600)
+    } catch (error) {
+      if (!hasCode(error, 'ENOENT')) throw error
+      mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
+      return openSync(path, 'wx', 0o600)
+    }
+  }
+}
+
+let number = 0
+function nextNumber(): number {
+  number += 1
+  return number
+}
+
+/** A descriptor that holds the entry, or undefined when its job goes on, or it has gone. */
+function tryLock(path: string): number | undefined {
+  let fd: number
+  try {
+    fd = openSync(path, 'r+')
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined
+    throw error
+  }
+  try {
+    flock(fd, LOCK_EX | LOCK_NB)
+    return fd
+  } catch (error) {
+    closeSync(fd)
+    if (hasCode(error, 'EAGAIN')) return undefined
+    throw error
+  }
+}

@@ -1,0 +1,170 @@
+// The verbs of networks: create, list, inspect, remove, prune. Validates everything before the first change.
+
+import { withRollback } from '../../lib/rollback.ts'
+import { TsrunError } from '../../model/errors.ts'
+import type { Endpoint, Network, NetworkSpec } from '../../model/network.ts'
+import { assertName, newId } from '../ids.ts'
+import type { Journal } from '../journal.ts'
+import type { Locks } from '../locks.ts'
+import type { NetworkDrivers } from './connect-sandbox.ts'
+import { type NetworkStore, nameTaken } from './network-store.ts'
+
+/** The network that containers join when none is named. Made on first use. */
+export const DEFAULT_NETWORK = 'bridge'
+
+const reservedNames = new Set(['host', 'none', 'container', 'ns', 'default'])
+
+/** What the service needs of the engine around it. */
+export interface NetworkServiceParts {
+  readonly store: NetworkStore
+  readonly locks: Locks
+  readonly journal: Journal
+  /** @throws TsrunError invalid when there is no such driver */
+  drivers(name: string): NetworkDrivers
+  /** Routes of the host that a new pool must not overlap. */
+  hostRoutes(): readonly { readonly subnet: string; readonly name: string }[]
+  /** Endpoints of running containers. */
+  endpoints(): readonly Endpoint[]
+}
+
+/** A network with what stands in the kernel and who is on it. */
+export interface NetworkInspection {
+  readonly network: Network
+  readonly endpoints: readonly Endpoint[]
+  readonly kernel: Readonly<Record<string, unknown>>
+}
+
+export class NetworkService {
+  readonly #parts: NetworkServiceParts
+
+  constructor(parts: NetworkServiceParts) {
+    this.#parts = parts
+  }
+
+  /**
+   * Makes a network.
+   * @throws TsrunError invalid (name, subnet, option), conflict (name, subnet or interface taken)
+   */
+  async create(spec: NetworkSpec): Promise<Network> {
+    assertName('network', spec.name)
+    if (reservedNames.has(spec.name))
+      throw new TsrunError('invalid', 'reserved-name', `cannot create network "${spec.name}": the name is reserved`, {
+        hint: 'choose another name',
+      })
+    if (spec.name === DEFAULT_NETWORK && !this.#parts.store.has(spec.name)) return this.#create(spec)
+    if (this.#parts.store.has(spec.name)) throw nameTaken(spec.name)
+    return this.#create(spec)
+  }
+
+  /** The default network; made if it is not there yet. */
+  async ensureDefault(): Promise<Network> {
+    const existing = this.#parts.store.get(DEFAULT_NETWORK)
+    if (existing !== undefined) return existing
+    try {
+      return await this.#create({ name: DEFAULT_NETWORK, pools: [] })
+    } catch (error) {
+      // Another command was first.
+      const made = this.#parts.store.get(DEFAULT_NETWORK)
+      if (made !== undefined) return made
+      throw error
+    }
+  }
+
+  list(): Network[] {
+    return this.#parts.store.list()
+  }
+
+  /** @throws TsrunError not-found */
+  find(reference: string): Network {
+    return this.#parts.store.find(reference)
+  }
+
+  async inspect(reference: string): Promise<NetworkInspection> {
+    const network = this.find(reference)
+    const { driver } = this.#parts.drivers(network.driver)
+    return { network, endpoints: this.#endpointsOf(network), kernel: await driver.inspect(network) }
+  }
+
+  /** @throws TsrunError not-found, conflict when running containers are on it */
+  async remove(reference: string): Promise<Network> {
+    const network = this.find(reference)
+    return this.#parts.locks.withNetwork(network.name, async () => {
+      const users = this.#endpointsOf(network)
+      if (users.length > 0)
+        throw new TsrunError(
+          'conflict',
+          'network-in-use',
+          `cannot remove network "${network.name}": ${users.length === 1 ? 'a container is' : `${users.length} containers are`} on it: ${users.map(e => e.containerName).join(', ')}`,
+          {
+            hint: `stop ${users.length === 1 ? 'it' : 'them'} first: \`tsrun rm -f ${users.map(e => e.containerName).join(' ')}\``,
+          },
+        )
+      const job = this.#parts.journal.begin('network', network.name)
+      job.note(JSON.stringify(network))
+      await this.tearDown(network)
+      job.end()
+      return network
+    })
+  }
+
+  /** Removes the networks that no running container is on. @returns their names */
+  async prune(): Promise<string[]> {
+    const removed: string[] = []
+    for (const network of this.list()) {
+      if (network.name === DEFAULT_NETWORK || this.#endpointsOf(network).length > 0) continue
+      await this.remove(network.name)
+      removed.push(network.name)
+    }
+    return removed
+  }
+
+  /** Takes a network away, or what there is of one. Idempotent; its record goes first, so nobody joins it meanwhile. */
+  async tearDown(network: Network): Promise<void> {
+    const { driver, firewall, ipam } = this.#parts.drivers(network.driver)
+    this.#parts.store.delete(network.name)
+    await firewall.removeNetwork(network, this.list())
+    await driver.remove(network)
+    for (const pool of network.pools) await ipam.releasePool(pool)
+  }
+
+  async #create(spec: NetworkSpec): Promise<Network> {
+    const { driver, firewall, ipam } = this.#parts.drivers(spec.driver ?? 'bridge')
+    return this.#parts.locks.withNetwork(spec.name, async () => {
+      if (this.#parts.store.has(spec.name)) throw nameTaken(spec.name)
+      const draft: Network = {
+        id: newId(),
+        name: spec.name,
+        driver: driver.name,
+        pools: [],
+        internal: spec.internal === true,
+        labels: spec.labels ?? {},
+        options: spec.options ?? {},
+        createdAt: new Date().toISOString(),
+      }
+      driver.validate(draft)
+      const job = this.#parts.journal.begin('network', spec.name)
+      const network = await withRollback(async undo => {
+        undo.add('network job', () => {})
+        const pools = []
+        const busy = this.#parts.hostRoutes()
+        for (const wanted of spec.pools.length > 0 ? spec.pools : [{}]) {
+          const pool = await ipam.requestPool(wanted, busy)
+          undo.add('pool', () => ipam.releasePool(pool))
+          pools.push(pool)
+        }
+        const network = driver.validate({ ...draft, pools })
+        job.note(JSON.stringify(network))
+        await driver.create(network, undo)
+        await firewall.addNetwork(network, undo)
+        this.#parts.store.add(network)
+        undo.add('network record', () => this.#parts.store.delete(network.name))
+        return network
+      }).finally(() => job.end())
+      return network
+    })
+  }
+
+  #endpointsOf(network: Network): Endpoint[] {
+    return this.#parts.endpoints().filter(endpoint => endpoint.networkId === network.id)
+  }
+}

@@ -1,0 +1,98 @@
+// Networks on disk: `<root>/networks/<name>.json`. The file is made exclusively, so a name is taken once.
+
+import { linkSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { hasCode } from '../../ffi/errno.ts'
+import { readJson, writeJson } from '../../lib/state-file.ts'
+import { TsrunError } from '../../model/errors.ts'
+import type { Network } from '../../model/network.ts'
+import { printable, shortId } from '../ids.ts'
+
+export class NetworkStore {
+  readonly #directory: string
+
+  constructor(directory: string) {
+    this.#directory = directory
+  }
+
+  /** Writes a new network durably. @throws TsrunError conflict when the name is taken */
+  add(network: Network): void {
+    mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
+    const draft = `${this.#directory}/.${network.id}`
+    try {
+      writeJson(draft, network, { durable: true })
+      linkSync(draft, this.#path(network.name))
+    } catch (error) {
+      if (hasCode(error, 'EEXIST')) throw nameTaken(network.name)
+      throw error
+    } finally {
+      rmSync(draft, { force: true })
+    }
+  }
+
+  /** Idempotent. */
+  delete(name: string): void {
+    rmSync(this.#path(name), { force: true })
+  }
+
+  has(name: string): boolean {
+    return this.get(name) !== undefined
+  }
+
+  get(name: string): Network | undefined {
+    return name.includes('/') || name.includes('\0') ? undefined : readJson<Network>(this.#path(name))
+  }
+
+  /** All networks, by name. */
+  list(): Network[] {
+    return this.#names().flatMap(name => this.get(name) ?? [])
+  }
+
+  /**
+   * The network that `reference` means: a name, an id, or the first digits of one.
+   * @throws TsrunError not-found, or conflict when several ids begin so
+   */
+  find(reference: string): Network {
+    const named = this.get(reference)
+    if (named !== undefined) return named
+    const matches = /^[0-9a-f]{1,64}$/.test(reference) ? this.list().filter(n => n.id.startsWith(reference)) : []
+    if (matches.length > 1)
+      throw new TsrunError(
+        'conflict',
+        'ambiguous-id',
+        `cannot tell which network "${reference}" is: ${matches.length} ids begin so`,
+        {
+          hint: `give more digits: ${matches
+            .slice(0, 4)
+            .map(n => shortId(n.id))
+            .join(', ')}`,
+        },
+      )
+    const [found] = matches
+    if (found !== undefined) return found
+    throw new TsrunError('not-found', 'no-such-network', `no such network: "${printable(reference)}"`, {
+      hint: '`tsrun network list` shows all; `tsrun network create NAME` makes one',
+    })
+  }
+
+  #names(): string[] {
+    try {
+      return readdirSync(this.#directory)
+        .filter(file => file.endsWith('.json') && !file.startsWith('.'))
+        .map(file => file.slice(0, -'.json'.length))
+        .sort()
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return []
+      throw error
+    }
+  }
+
+  #path(name: string): string {
+    return `${this.#directory}/${name}.json`
+  }
+}
+
+export function nameTaken(name: string): TsrunError {
+  return new TsrunError('conflict', 'name-taken', `cannot create network "${name}": there is a network of that name`, {
+    hint: `remove it with \`tsrun network rm ${name}\`, or choose another name`,
+  })
+}

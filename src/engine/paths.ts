@@ -1,0 +1,59 @@
+// The state tree, in one place (design decision D8).
+// <root> holds what must survive a reboot, <state> what must not. Both can be read with ls and cat.
+
+import { join } from 'node:path'
+
+export class Paths {
+  readonly root: string
+  readonly state: string
+
+  constructor(root: string, state: string) {
+    this.root = root
+    this.state = state
+  }
+
+  /** One `<name>.json` a network. */
+  get networks(): string {
+    return join(this.root, 'networks')
+  }
+  /** One folder a pool, one link an address. */
+  get ipam(): string {
+    return join(this.root, 'ipam')
+  }
+  /** One folder a container. */
+  get containers(): string {
+    return join(this.root, 'containers')
+  }
+  /** `<name>` -> id: a link made exclusively, so that a name is taken once. */
+  get names(): string {
+    return join(this.root, 'names')
+  }
+  get volumes(): string {
+    return join(this.root, 'volumes')
+  }
+  /** Compiled seccomp filters, by what they were compiled from. */
+  get seccomp(): string {
+    return join(this.root, 'seccomp')
+  }
+  container(id: string): string {
+    return join(this.containers, id)
+  }
+  containerFile(id: string, file: string): string {
+    return join(this.containers, id, file)
+  }
+
+  /** What is under way: see journal.ts. */
+  get pending(): string {
+    return join(this.state, 'pending')
+  }
+  /** One folder a container whose process lives. */
+  get running(): string {
+    return join(this.state, 'containers')
+  }
+  run(id: string): string {
+    return join(this.running, id)
+  }
+  runFile(id: string, file: string): string {
+    return join(this.running, id, file)
+  }
+}

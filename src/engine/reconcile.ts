@@ -1,0 +1,111 @@
+// Brings files and kernel together again after a crash, a kill -9 or a reboot (design decision D8): finishes or undoes
+// jobs that were cut off, and takes back what dead containers held.
+
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { hasCode } from '../ffi/errno.ts'
+import { removeCgroup } from '../kernel/cgroup/cgroup.ts'
+import { writeWhole } from '../lib/state-file.ts'
+import type { Network } from '../model/network.ts'
+import type { EngineContext } from './context.ts'
+import type { CutOffJob } from './journal.ts'
+
+/**
+ * What every command does first: cheap when nothing was cut off (one small read and one readdir).
+ * After a reboot, everything below the state directory is void.
+ */
+export async function reconcileAtOpen(context: EngineContext): Promise<void> {
+  const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8')
+  const marker = `${context.paths.state}/boot-id`
+  if (readOrUndefined(marker) !== bootId) {
+    mkdirSync(context.paths.running, { recursive: true, mode: 0o700 })
+    await reconcileAll(context)
+    writeWhole(marker, bootId)
+  }
+  for (const job of context.journal.cutOff()) await finish(context, job)
+}
+
+/** Checks every container and every pool. */
+export async function reconcileAll(context: EngineContext): Promise<void> {
+  const ids = new Set([...context.store.ids(), ...context.store.runningIds()])
+  for (const id of ids) await reconcileContainer(context, id)
+  await releaseOrphanAddresses(context)
+}
+
+/** Tears a container down whose process has gone while nobody was there to do it. */
+export async function reconcileContainer(context: EngineContext, id: string): Promise<void> {
+  await context.locks.withContainer(id, async () => {
+    const container = context.store.read(id)
+    const { status } = context.store.state(id)
+    if (status === 'running' || status === 'paused') return
+    if (container === undefined) await eraseRemains(context, id)
+    else if (existsSync(context.paths.run(id))) await context.tearDown(container)
+  })
+}
+
+/** Gives back the addresses whose owner has no process and no record that reserves them. */
+export async function releaseOrphanAddresses(context: EngineContext): Promise<void> {
+  for (const network of context.networks.list()) {
+    const { ipam } = context.drivers(network.driver)
+    for (const pool of network.pools) {
+      for (const { address, owner } of await ipam.listAddresses(pool)) {
+        if (existsSync(context.paths.run(owner))) continue
+        await context.locks.withContainer(owner, async () => {
+          if (!existsSync(context.paths.run(owner))) await ipam.releaseAddress(pool, address, owner)
+        })
+      }
+    }
+  }
+}
+
+async function finish(context: EngineContext, job: CutOffJob): Promise<void> {
+  try {
+    if (job.kind === 'container') await reconcileContainer(context, job.key)
+    else await finishNetwork(context, job)
+  } finally {
+    job.done()
+  }
+}
+
+/** A network whose creation or removal was cut off: what is not on record is removed. */
+async function finishNetwork(context: EngineContext, job: CutOffJob): Promise<void> {
+  await context.locks.withNetwork(job.key, async () => {
+    const intent = job.note === '' ? undefined : (JSON.parse(job.note) as Network)
+    const recorded = context.networks.list().find(network => network.name === job.key)
+    if (intent !== undefined && recorded?.id !== intent.id) await context.networks.tearDown(intent)
+    await releaseOrphanPools(context)
+  })
+}
+
+/** Pools that no network has: a creation that was cut off before it noted anything down. */
+async function releaseOrphanPools(context: EngineContext): Promise<void> {
+  const used = new Set(context.networks.list().flatMap(network => network.pools.map(pool => pool.subnet)))
+  const { ipam } = context.drivers('bridge')
+  for (const pool of await ipam.listPools()) if (!used.has(pool.subnet)) await ipam.releasePool(pool)
+}
+
+/** A container folder without a record: its creation or removal was cut off. */
+async function eraseRemains(context: EngineContext, id: string): Promise<void> {
+  const { paths, store } = context
+  await removeCgroup(`/${context.cgroupParent}/${id}`)
+  rmSync(paths.run(id), { recursive: true, force: true })
+  for (const name of readdirOrEmpty(paths.names)) store.releaseName(name, id)
+  rmSync(paths.container(id), { recursive: true, force: true })
+}
+
+function readdirOrEmpty(path: string): string[] {
+  try {
+    return readdirSync(path)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return []
+    throw error
+  }
+}
+
+function readOrUndefined(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined
+    throw error
+  }
+}

@@ -1,0 +1,124 @@
+// Volumes: named folders that outlive containers, `<root>/volumes/<name>/{volume.json,data}`.
+
+import { mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { hasCode } from '../../ffi/errno.ts'
+import type { Undo } from '../../lib/rollback.ts'
+import { readJson, writeJson } from '../../lib/state-file.ts'
+import type { Container, MountSpec } from '../../model/container.ts'
+import { TsrunError } from '../../model/errors.ts'
+import { assertName, newId } from '../ids.ts'
+import type { Paths } from '../paths.ts'
+import { copyUp } from './copy-up.ts'
+
+export interface Volume {
+  readonly name: string
+  readonly createdAt: string
+  readonly labels: Readonly<Record<string, string>>
+  /** Made for one container without a name; goes with it under `--rm`. */
+  readonly anonymous: boolean
+  /** Host folder with the content. */
+  readonly mountpoint: string
+}
+
+export class VolumeService {
+  readonly #paths: Paths
+  readonly #usersOf: (name: string) => readonly string[]
+
+  /** @param usersOf names of the containers that mount a volume */
+  constructor(paths: Paths, usersOf: (name: string) => readonly string[]) {
+    this.#paths = paths
+    this.#usersOf = usersOf
+  }
+
+  /** Idempotent: an existing volume of that name is returned. @throws TsrunError invalid */
+  create(options: { name?: string; labels?: Readonly<Record<string, string>>; anonymous?: boolean } = {}): Volume {
+    const name = options.name ?? newId()
+    assertName('volume', name)
+    const existing = this.get(name)
+    if (existing !== undefined) return existing
+    const volume: Volume = {
+      name,
+      createdAt: new Date().toISOString(),
+      labels: options.labels ?? {},
+      anonymous: options.anonymous ?? options.name === undefined,
+      mountpoint: `${this.#paths.volumes}/${name}/data`,
+    }
+    mkdirSync(volume.mountpoint, { recursive: true, mode: 0o755 })
+    writeJson(`${this.#paths.volumes}/${name}/volume.json`, volume, { durable: true })
+    return volume
+  }
+
+  get(name: string): Volume | undefined {
+    return readJson<Volume>(`${this.#paths.volumes}/${name}/volume.json`)
+  }
+
+  list(): Volume[] {
+    try {
+      return readdirSync(this.#paths.volumes)
+        .sort()
+        .flatMap(name => this.get(name) ?? [])
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return []
+      throw error
+    }
+  }
+
+  /** @throws TsrunError not-found */
+  find(name: string): Volume {
+    const volume = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(name) ? this.get(name) : undefined
+    if (volume !== undefined) return volume
+    throw new TsrunError('not-found', 'no-such-volume', `no such volume: "${name}"`, {
+      hint: '`tsrun volume ls` lists them',
+    })
+  }
+
+  /** @throws TsrunError not-found, conflict when a container mounts it */
+  remove(name: string): void {
+    const volume = this.find(name)
+    const users = this.#usersOf(volume.name)
+    if (users.length > 0)
+      throw new TsrunError(
+        'conflict',
+        'volume-in-use',
+        `cannot remove volume "${name}": ${users.join(', ')} mounts it`,
+        {
+          hint: `remove the container first: tsrun rm ${users[0] ?? ''}`,
+        },
+      )
+    this.#erase(volume.name)
+  }
+
+  /** Removes volumes that no container mounts: the anonymous ones, or all. @returns their names */
+  prune(options: { all?: boolean } = {}): string[] {
+    const unused = this.list().filter(v => (v.anonymous || options.all === true) && this.#usersOf(v.name).length === 0)
+    for (const { name } of unused) this.#erase(name)
+    return unused.map(volume => volume.name)
+  }
+
+  /** The host folder behind a container's volume mount; a missing volume is made, a new one filled from the image. */
+  async directoryFor(container: Container, mount: MountSpec, undo: Undo): Promise<string> {
+    const name = mount.source === '' ? anonymousName(container.id, mount.target) : mount.source
+    const existing = this.get(name)
+    if (existing !== undefined) return existing.mountpoint
+    const volume = this.create({ name, anonymous: mount.source === '' })
+    undo.add('volume', () => this.#erase(name))
+    if (mount.noCopy !== true) await copyUp(container.image.layerDirs, mount.target, volume.mountpoint)
+    return volume.mountpoint
+  }
+
+  /** Removes the anonymous volumes of a container that is being removed. */
+  removeAnonymousOf(container: Container): void {
+    for (const mount of container.spec.mounts ?? []) {
+      if (mount.type === 'volume' && mount.source === '') this.#erase(anonymousName(container.id, mount.target))
+    }
+  }
+
+  #erase(name: string): void {
+    rmSync(`${this.#paths.volumes}/${name}`, { recursive: true, force: true })
+  }
+}
+
+/** The same at every start of a container: 64 hex digits, as docker's anonymous volumes have. */
+export function anonymousName(containerId: string, target: string): string {
+  return `${containerId.slice(0, 32)}${Buffer.from(target).toString('hex').slice(-32).padStart(32, '0')}`
+}

@@ -1,0 +1,30 @@
+/**
+ * tsrun as a library: the same engine that the command line drives.
+ *
+ * @example
+ * import { Engine } from 'tsrun'
+ * await using engine = await Engine.open()
+ * const started = await engine.containers.run({ image: 'busybox', command: ['echo', 'hello'] })
+ * for await (const chunk of started.stdout) process.stdout.write(chunk)
+ * await started.wait()
+ */
+export { Attachment, type AttachOptions } from './engine/container/attachment.ts'
+export {
+  ContainerService,
+  type ContainerView,
+  type RunOptions,
+  type StartedContainer,
+} from './engine/container/container-service.ts'
+export type { ExecSpec } from './engine/container/exec-container.ts'
+export type { LogLine, LogOptions as LogReadOptions } from './engine/container/logs.ts'
+export { preflight } from './engine/doctor.ts'
+export { Engine, type EngineOptions } from './engine/engine.ts'
+export type { EngineEvent, EventBus } from './engine/events.ts'
+export { ImageService } from './engine/image/image-service.ts'
+export { type NetworkInspection, NetworkService } from './engine/network/network-service.ts'
+export { type Volume, VolumeService } from './engine/volume/volume-service.ts'
+export { CleanupError } from './lib/rollback.ts'
+export type * from './model/container.ts'
+export { type ErrorKind, TsrunError } from './model/errors.ts'
+export type { Endpoint, Network, NetworkSpec, Pool, PortMapping, Protocol } from './model/network.ts'
+export type { Resources } from './model/resources.ts'

@@ -1,0 +1,92 @@
+// Looks at merged layers without mounting them anywhere: a detached mount lives as long as its descriptor, so that
+// nothing is left on the host however we end. See fsopen(2), fsconfig(2), fsmount(2).
+
+import { closeSync, constants, openSync } from 'node:fs'
+import { hasCode } from '../ffi/errno.ts'
+import { SYS, syscall } from '../ffi/libc.ts'
+
+const FSOPEN_CLOEXEC = 1
+const FSCONFIG_SET_STRING = 1
+const FSCONFIG_CMD_CREATE = 6
+const FSMOUNT_CLOEXEC = 1
+const MOUNT_ATTR_RDONLY = 1
+const O_PATH = 0o10000000
+const RESOLVE_NO_MAGICLINKS = 0x02n
+const RESOLVE_IN_ROOT = 0x10n
+/** fsconfig(2) takes values of at most 256 bytes. */
+const MAX_VALUE_BYTES = 255
+
+/** A read-only view of overlay layers. Owns its descriptors: close() it. */
+export class OverlayView {
+  readonly #root: number
+
+  /** @param layerDirs the topmost first @throws SyscallError */
+  constructor(layerDirs: readonly string[]) {
+    const [only] = layerDirs
+    if (only !== undefined && layerDirs.length === 1) {
+      this.#root = openSync(only, O_PATH | constants.O_DIRECTORY)
+      return
+    }
+    // Short names through descriptors: folder names may hold colons and be long.
+    const layers = layerDirs.map(directory => openSync(directory, O_PATH | constants.O_DIRECTORY))
+    try {
+      this.#root = mountDetached(layers.map(fd => `/proc/self/fd/${fd}`))
+    } finally {
+      for (const fd of layers) closeSync(fd)
+    }
+  }
+
+  /**
+   * Opens the folder `path`, symlinks resolved inside the view.
+   * @returns a descriptor of the caller's, or undefined where there is no folder
+   */
+  openDirectory(path: string): number | undefined {
+    // struct open_how { __u64 flags; __u64 mode; __u64 resolve; } of linux/openat2.h
+    const flags = BigInt(constants.O_RDONLY | constants.O_DIRECTORY | 0o2000000)
+    const how = Buffer.from(new BigUint64Array([flags, 0n, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS]).buffer)
+    try {
+      return syscall('openat2', SYS.openat2, 'int, const char *, const void *, size_t', [
+        this.#root,
+        path,
+        how,
+        how.length,
+      ])
+    } catch (error) {
+      if (hasCode(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) return undefined
+      throw error
+    }
+  }
+
+  close(): void {
+    closeSync(this.#root)
+  }
+}
+
+function mountDetached(layers: readonly string[]): number {
+  const context = syscall('fsopen', SYS.fsopen, 'const char *, unsigned int', ['overlay', FSOPEN_CLOEXEC])
+  try {
+    const set = (key: string, value: string) => fsconfig(context, FSCONFIG_SET_STRING, key, value)
+    const joined = layers.join(':')
+    if (joined.length <= MAX_VALUE_BYTES) set('lowerdir', joined)
+    // Since Linux 6.5; an older kernel answers EINVAL.
+    else for (const layer of layers) set('lowerdir+', layer)
+    fsconfig(context, FSCONFIG_CMD_CREATE, null, null)
+    return syscall('fsmount', SYS.fsmount, 'int, unsigned int, unsigned int', [
+      context,
+      FSMOUNT_CLOEXEC,
+      MOUNT_ATTR_RDONLY,
+    ])
+  } finally {
+    closeSync(context)
+  }
+}
+
+function fsconfig(context: number, command: number, key: string | null, value: string | null): void {
+  syscall(
+    'fsconfig',
+    SYS.fsconfig,
+    'int, unsigned int, const char *, const char *, int',
+    [context, command, key, value, 0],
+    key ?? 'overlay',
+  )
+}

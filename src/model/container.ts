@@ -1,0 +1,176 @@
+// What a container is: the user's wish (ContainerSpec), the record on disk (Container) and how it is doing (ContainerState).
+// Plain data that goes to disk as JSON as it is.
+
+import type { Endpoint, PortMapping } from './network.ts'
+import type { Resources } from './resources.ts'
+
+/** One published port as asked for; a host port of 0 means "any free one". */
+export type PortRequest = PortMapping
+
+/** What to mount into a container. */
+export interface MountSpec {
+  readonly type: 'bind' | 'volume' | 'tmpfs'
+  /** Host path (bind) or volume name (volume; empty for an anonymous one). */
+  readonly source: string
+  /** Absolute path in the container. */
+  readonly target: string
+  readonly readonly: boolean
+  /** Mount propagation of a bind; default `rprivate`. */
+  readonly propagation?: string
+  /** tmpfs: mount options such as `size=64m,mode=1777`. */
+  readonly data?: string
+  /** volume: do not fill a new volume with the image's content. */
+  readonly noCopy?: boolean
+  /** bind: make the source a directory when it is missing, as `-v` does and `--mount` does not. */
+  readonly createSource?: boolean
+}
+
+/** How a container joins one network. */
+export interface NetworkAttachment {
+  /** Name or id; `host`, `none` and `container:NAME` are networks of their own kind. */
+  readonly network: string
+  readonly ip?: string
+  readonly mac?: string
+  readonly aliases?: readonly string[]
+}
+
+/** When the container is started again by itself. */
+export interface RestartPolicy {
+  readonly name: 'no' | 'on-failure' | 'always' | 'unless-stopped'
+  /** on-failure: at most this often; 0 means without limit. */
+  readonly maximumRetryCount: number
+}
+
+/** What a user asks for with `create` or `run`. Everything but `image` has a default. */
+export interface ContainerSpec {
+  readonly image: string
+  /** Replaces the image's CMD. */
+  readonly command?: readonly string[]
+  /** Replaces the image's ENTRYPOINT; an empty list clears it. */
+  readonly entrypoint?: readonly string[]
+  readonly name?: string
+  /** `KEY=value`, added to the image's. */
+  readonly env?: readonly string[]
+  readonly workingDir?: string
+  /** `name|uid[:group|gid]`. */
+  readonly user?: string
+  readonly groupAdd?: readonly string[]
+  readonly hostname?: string
+  readonly domainname?: string
+  readonly labels?: Readonly<Record<string, string>>
+  readonly tty?: boolean
+  /** Keep stdin open (`-i`). */
+  readonly openStdin?: boolean
+  /** Close stdin when the first client goes away. */
+  readonly stdinOnce?: boolean
+  readonly init?: boolean
+  readonly autoRemove?: boolean
+  readonly networks?: readonly NetworkAttachment[]
+  readonly publish?: readonly PortRequest[]
+  /** Publish every port the image exposes on a free host port (`-P`). */
+  readonly publishAll?: boolean
+  /** Further exposed ports, `80/tcp`. */
+  readonly expose?: readonly string[]
+  readonly mounts?: readonly MountSpec[]
+  readonly volumesFrom?: readonly string[]
+  readonly readonlyRootfs?: boolean
+  readonly resources?: Resources
+  readonly ulimits?: readonly { readonly name: string; readonly soft: number; readonly hard: number }[]
+  readonly shmSizeBytes?: number
+  readonly oomScoreAdj?: number
+  readonly capAdd?: readonly string[]
+  readonly capDrop?: readonly string[]
+  readonly privileged?: boolean
+  readonly securityOpt?: readonly string[]
+  readonly devices?: readonly { readonly hostPath: string; readonly path: string; readonly access: string }[]
+  readonly sysctls?: Readonly<Record<string, string>>
+  readonly dns?: readonly string[]
+  readonly dnsSearch?: readonly string[]
+  readonly dnsOptions?: readonly string[]
+  /** `name:ip`; `host-gateway` for the host's address. */
+  readonly extraHosts?: readonly string[]
+  readonly pidMode?: string
+  readonly ipcMode?: string
+  readonly utsMode?: string
+  readonly stopSignal?: string
+  readonly stopTimeoutSeconds?: number
+  readonly restart?: RestartPolicy
+  readonly log?: LogOptions
+}
+
+/** How output is kept. */
+export interface LogOptions {
+  readonly driver: 'json-file' | 'none'
+  /** A full file is rotated; 0 means never. */
+  readonly maxSizeBytes: number
+  readonly maxFiles: number
+}
+
+/** The image as it was when the container was created. */
+export interface ContainerImage {
+  /** As the user wrote it. */
+  readonly reference: string
+  /** Digest of the image config: the image id. */
+  readonly id: string
+  /** Unpacked layers, the topmost first. */
+  readonly layerDirs: readonly string[]
+}
+
+/** The process as it will be run: image defaults and the user's wishes merged. */
+export interface ProcessSpec {
+  readonly args: readonly string[]
+  readonly env: readonly string[]
+  readonly cwd: string
+  readonly user: string
+}
+
+/** The record of a container, `containers/<id>/container.json`. */
+export interface Container {
+  /** 64 hex digits. */
+  readonly id: string
+  readonly name: string
+  /** RFC 3339. */
+  readonly createdAt: string
+  readonly image: ContainerImage
+  readonly process: ProcessSpec
+  readonly spec: ContainerSpec
+  /** Ports with the host ports that were chosen: kept over restarts. */
+  readonly ports: readonly PortMapping[]
+  readonly stopSignal: string
+  /** Set by `stop` and `kill`: the restart policy leaves the container alone. */
+  readonly stoppedByUser?: boolean
+  readonly restartCount?: number
+}
+
+/** What there is of a container while its process lives: `<state>/containers/<id>/run.json`. */
+export interface RunRecord {
+  readonly phase: 'starting' | 'running'
+  /** In the host's pid namespace; 0 while starting. */
+  readonly pid: number
+  /** Field 22 of /proc/<pid>/stat: tells a reused pid from ours. */
+  readonly pidStartTime: string
+  readonly startedAt: string
+  readonly endpoints: readonly Endpoint[]
+  readonly cgroup: string
+}
+
+/** How a container ended: `containers/<id>/exit.json`, written by the monitor. */
+export interface ExitRecord {
+  /** 128 + signal when a signal ended it. */
+  readonly exitCode: number
+  readonly signal: number
+  readonly oomKilled: boolean
+  readonly startedAt: string
+  readonly finishedAt: string
+  /** Why it could not be started, if that is how it ended. */
+  readonly error?: string
+}
+
+export type ContainerStatus = 'created' | 'running' | 'paused' | 'restarting' | 'exited' | 'dead'
+
+/** How a container is doing now: derived, never stored. */
+export interface ContainerState {
+  readonly status: ContainerStatus
+  readonly run?: RunRecord
+  readonly exit?: ExitRecord
+}
