@@ -248,7 +248,7 @@ export function parseLink(message: Pick<NetlinkMessage, 'payload'>): Link {
 /** The bytes of `02:42:0a:00:00:02`. @throws Error when `mac` is none */
 export function parseMac(mac: string): Buffer {
   if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(mac)) throw new Error(`not a MAC address: "${mac}"`)
-  return Buffer.from(mac.replaceAll(':', ''), 'hex')
+  return Buffer.from(mac.split(':').map(byte => Number.parseInt(byte, 16)))
 }
 
 function writeQueues(payload: PayloadWriter, queues: number | undefined): void {
@@ -256,7 +256,7 @@ function writeQueues(payload: PayloadWriter, queues: number | undefined): void {
 }
 
 function formatMac(bytes: Buffer | undefined): string {
-  return bytes === undefined ? '' : (bytes.toString('hex').match(/../g) ?? []).join(':')
+  return Array.from(bytes ?? [], byte => byte.toString(16).padStart(2, '0')).join(':')
 }
 
 /** struct ifinfomsg. */
