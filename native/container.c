@@ -21,7 +21,6 @@
 enum { JOIN_SESSION_KEYRING = 1 };
 
 static int channel = -1;
-static int cgroup_namespace_wanted;
 
 static void report_to_monitor(const struct failure *failure)
 {
@@ -52,18 +51,13 @@ static void start_session(const struct bootstrap *b)
 	restore_file_limit();
 }
 
-/* The cgroup that the process is in becomes the root of what it sees, so it must be in the right one first. */
-void enter_cgroup_namespace(void)
+/* The cgroup that the process is in becomes the root of what it sees, so it goes there first. */
+static void enter_cgroup_namespace(const struct bootstrap *b)
 {
-	if (!cgroup_namespace_wanted)
-		return;
-	cgroup_namespace_wanted = 0;
-	const char *before = current_stage();
-	stage("cgroup");
-	channel_expect(channel, CHANNEL_IN_CGROUP);
-	if (unshare((int)K_CLONE_NEWCGROUP) < 0)
+	if (!b->exec)
+		enter_cgroups(b);
+	if (b->namespaces & K_CLONE_NEWCGROUP && unshare((int)K_CLONE_NEWCGROUP) < 0)
 		die_errno("create a cgroup namespace");
-	stage(before);
 }
 
 static void set_host_names(const struct bootstrap *b)
@@ -113,7 +107,6 @@ static int prepare(const struct bootstrap *b)
 	else if (has_flag(b, FLAG_TTY))
 		slave = open_terminal(b, channel, -1);
 	set_host_names(b);
-	enter_cgroup_namespace();
 	return slave;
 }
 
@@ -160,7 +153,7 @@ void container_main(const struct child *child)
 	report_failures_to(report_to_monitor);
 	close_fds(child->io->monitor, 3);
 	set_title("tsrun[setup]");
-	cgroup_namespace_wanted = (b->namespaces & K_CLONE_NEWCGROUP) != 0;
+	enter_cgroup_namespace(b);
 	if (b->namespaces & K_CLONE_NEWUSER)
 		become_mapped_root(child);
 	else if (joins_user_namespace(b) && (syscall(SYS_setresgid, 0, 0, 0) < 0 || syscall(SYS_setresuid, 0, 0, 0) < 0))

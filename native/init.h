@@ -16,7 +16,6 @@ enum channel_message {
 	CHANNEL_READY, /* child -> monitor */
 	CHANNEL_EXECING, /* child -> monitor: what ends the channel from here on is a successful exec */
 	CHANNEL_MAPPED, /* monitor -> child: uid_map and gid_map are written */
-	CHANNEL_IN_CGROUP, /* monitor -> child */
 	CHANNEL_GO, /* monitor -> child */
 };
 struct packet {
@@ -59,12 +58,11 @@ struct spawned spawn_container(const struct child *child, int monitor_channel);
 void join_network(const struct bootstrap *b);
 void become_mapped_root(const struct child *child);
 void write_id_maps(const struct bootstrap *b, pid_t pid);
-void write_cgroups(const struct bootstrap *b, pid_t pid);
+void enter_cgroups(const struct bootstrap *b);
 void write_oom_score(const struct bootstrap *b, pid_t pid);
 
 /* container.c: the child, from its birth to the exec. */
 _Noreturn void container_main(const struct child *child);
-void enter_cgroup_namespace(void);
 _Noreturn void exec_command(const struct bootstrap *b);
 
 /* rootfs.c */

@@ -180,9 +180,6 @@ static void place_child(const struct bootstrap *b)
 		write_id_maps(b, monitor.child);
 		channel_send(monitor.channel, CHANNEL_MAPPED, NULL, 0, -1);
 	}
-	write_cgroups(b, monitor.child);
-	if (b->namespaces & K_CLONE_NEWCGROUP)
-		channel_send(monitor.channel, CHANNEL_IN_CGROUP, NULL, 0, -1);
 	write_oom_score(b, monitor.child);
 }
 

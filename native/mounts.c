@@ -143,8 +143,6 @@ static int filesystem_mount(const struct mount *m, int rootfs)
 	char path[32];
 	int tmpfs = strcmp(m->type, "tmpfs") == 0;
 	int copy_up = tmpfs && m->options & MOUNT_OPTION_TMP_COPY_UP;
-	if (strncmp(m->type, "cgroup", 6) == 0)
-		enter_cgroup_namespace();
 	cleanup_fd int destination = open_destination(m, rootfs, 1);
 	if (destination < 0)
 		return -1;

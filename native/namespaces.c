@@ -9,7 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +24,7 @@
 
 static int *join_fds;
 static int cgroup_fd = -1;
+static int born_in_cgroup;
 
 /* Before the clone, in the monitor: a path that is wrong is found while there is nothing to undo. */
 void open_joins(const struct bootstrap *b)
@@ -45,20 +46,59 @@ void open_joins(const struct bootstrap *b)
 		die_errno("open the cgroup %s", b->cgroup_dir);
 }
 
-/* fork(2) with flags. Where the kernel cannot have a process born in a cgroup the monitor moves it; see write_cgroups(). */
+/* fork(2) with flags. Where the kernel cannot have a process born in a cgroup it moves there itself; see enter_cgroups(). */
 static pid_t clone_process(uint64_t flags)
 {
 	struct k_clone_args args = { .flags = flags, .exit_signal = flags & K_CLONE_PARENT ? 0 : SIGCHLD };
 	if (cgroup_fd >= 0) {
 		args.flags |= K_CLONE_INTO_CGROUP;
 		args.cgroup = (uint64_t)cgroup_fd;
+		born_in_cgroup = 1;
 		pid_t pid = (pid_t)syscall(NR_CLONE3, &args, sizeof(args));
 		if (pid >= 0 || (errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP && errno != EBUSY && errno != E2BIG))
 			return pid;
 		args.flags &= ~K_CLONE_INTO_CGROUP;
 		args.cgroup = 0;
+		born_in_cgroup = 0;
 	}
 	return (pid_t)syscall(NR_CLONE3, &args, sizeof(args));
+}
+
+/*
+ * Moves this process. A write to cgroup.procs takes a lock that waits for an RCU grace period, 15 ms or more on an idle
+ * machine; since Linux 5.5 a thread that moves itself through a v1 hierarchy's `tasks` does not need it, and a
+ * process of one thread is moved by that as a whole.
+ */
+static void enter_cgroup(const char *procs)
+{
+	static const char suffix[] = "/cgroup.procs";
+	char tasks[PATH_MAX];
+	size_t length = strlen(procs);
+	cleanup_fd int fd = -1;
+	if (length > sizeof(suffix) && length < sizeof(tasks) && strcmp(procs + length - strlen(suffix), suffix) == 0) {
+		strcpy(tasks, procs);
+		strcpy(tasks + length - strlen(suffix), "/tasks");
+		fd = open(tasks, O_WRONLY | O_CLOEXEC);
+	}
+	if (fd < 0)
+		fd = open(procs, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		die_errno("open %s", procs);
+	if (write(fd, "0", 1) != 1)
+		die_errno("move into the cgroup of %s", procs);
+}
+
+/* While the host's paths are still there, and first, so that everything that follows is accounted to the container. */
+void enter_cgroups(const struct bootstrap *b)
+{
+	char procs[PATH_MAX];
+	stage("cgroup");
+	for (size_t i = 0; i < b->cgroup_procs.count; i++)
+		enter_cgroup(b->cgroup_procs.items[i]);
+	if (!b->cgroup_dir || born_in_cgroup)
+		return;
+	snprintf(procs, sizeof(procs), "%s/cgroup.procs", b->cgroup_dir);
+	enter_cgroup(procs);
 }
 
 static void join_one(uint32_t flag, int fd)
@@ -120,6 +160,9 @@ static uint64_t clone_flags(const struct bootstrap *b)
 static _Noreturn void intermediate_main(const struct child *child)
 {
 	set_title("tsrun[joining]");
+	/* In exec mode here, where the host's paths are; in run mode in the child, whose user namespace the cgroup follows. */
+	if (child->b->exec)
+		enter_cgroups(child->b);
 	join_namespaces(child->b);
 	stage("clone");
 	pid_t pid = clone_process(clone_flags(child->b) | K_CLONE_PARENT);
@@ -198,19 +241,6 @@ void write_id_maps(const struct bootstrap *b, pid_t pid)
 	stage("id-maps");
 	write_map(pid, "uid_map", b->uid_maps.items, b->uid_maps.count);
 	write_map(pid, "gid_map", b->gid_maps.items, b->gid_maps.count);
-}
-
-/*
- * By the monitor, while the child is already mounting: moving a process between cgroups waits for an RCU grace period, often
- * longer than all the rest takes.
- */
-void write_cgroups(const struct bootstrap *b, pid_t pid)
-{
-	stage("cgroup");
-	char text[32];
-	int length = snprintf(text, sizeof(text), "%d", pid);
-	for (size_t i = 0; i < b->cgroup_procs.count; i++)
-		write_file(b->cgroup_procs.items[i], text, (size_t)length);
 }
 
 void write_oom_score(const struct bootstrap *b, pid_t pid)
