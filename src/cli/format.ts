@@ -16,8 +16,8 @@ export interface Listing {
 export function renderListing(listing: Listing, format?: string): string {
   if (format === undefined || format === '' || format === 'table') return defaultTable(listing)
   if (format === 'json') return lines(listing.rows.map(row => JSON.stringify(row)))
-  if (format.startsWith('table ')) return templateTable(listing, unescape(format.slice('table '.length)))
-  const template = parseTemplate(unescape(format))
+  if (format.startsWith('table ')) return templateTable(listing, expandEscapes(format.slice('table '.length)))
+  const template = parseTemplate(expandEscapes(format))
   return lines(listing.rows.map(row => template(row)))
 }
 
@@ -25,7 +25,7 @@ export function renderListing(listing: Listing, format?: string): string {
 export function renderInspection(objects: readonly unknown[], format?: string): string {
   if (format === undefined || format === '') return `${JSON.stringify(objects, null, 4)}\n`
   if (format === 'json') return `${JSON.stringify(objects)}\n`
-  const template = parseTemplate(unescape(format))
+  const template = parseTemplate(expandEscapes(format))
   return lines(objects.map(object => template(object)))
 }
 
@@ -50,7 +50,7 @@ function templateTable({ columns, rows }: Listing, format: string): string {
   )
 }
 
-function unescape(format: string): string {
+function expandEscapes(format: string): string {
   return format.replace(/\\t/g, '\t').replace(/\\n/g, '\n')
 }
 

@@ -105,7 +105,7 @@ function wire(paths: Paths, libraryDir: string): EngineParts {
   const store = new ContainerStore(paths)
   const events = new EventBus()
   const journal = new Journal(paths.pending)
-  const locks = new Locks(join(paths.state, 'locks'))
+  const locks = new Locks(paths)
   const networkStore = new NetworkStore(paths.networks)
   const endpoints = (): Endpoint[] => store.runningIds().flatMap(id => store.readRun(id)?.endpoints ?? [])
   const firewall = new NftFirewall({

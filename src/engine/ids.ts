@@ -25,7 +25,7 @@ export function assertName(kind: string, name: string): void {
 
 /** `text` with control characters shown as escapes: what a container or a stranger wrote never reaches a terminal raw. */
 export function printable(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, c => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`)
+  return text.replace(/\p{Cc}/gu, c => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`)
 }
 
 /** A name such as `brisk_lovelace`, for a container that was given none. */

@@ -46,6 +46,9 @@ export class Paths {
   get pending(): string {
     return join(this.state, 'pending')
   }
+  get locks(): string {
+    return join(this.state, 'locks')
+  }
   /** One folder a container whose process lives. */
   get running(): string {
     return join(this.state, 'containers')

@@ -72,7 +72,7 @@ async function finishNetwork(context: EngineContext, job: CutOffJob): Promise<vo
     const intent = job.note === '' ? undefined : (JSON.parse(job.note) as Network)
     const recorded = context.networks.list().find(network => network.name === job.key)
     if (intent !== undefined && recorded?.id !== intent.id) await context.networks.tearDown(intent)
-    await releaseOrphanPools(context)
+    await context.locks.withPools(() => releaseOrphanPools(context))
   })
 }
 

@@ -156,7 +156,10 @@ export function llistxattr(path: Buffer): string[] {
     return { value, length: call('llistxattr', 'long llistxattr(const void *, void *, size_t)', [path, value, size]) }
   })
   if (list === undefined || list.length === 0) return []
-  return list.toString('latin1', 0, list.length - 1).split('\0').sort()
+  return list
+    .toString('latin1', 0, list.length - 1)
+    .split('\0')
+    .sort()
 }
 
 /** syncfs(2) on another thread: all that was written to the file system of `fd` is on the disk afterwards. */

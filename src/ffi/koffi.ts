@@ -22,8 +22,11 @@ export interface Koffi {
   decode(pointer: unknown, offset: number, type: string, length?: number): unknown
 }
 
+/** Set by scripts/build when it makes the executable. */
+declare const TSRUN_COMPILED: true | undefined
+
 /** Whether this is the compiled executable and not a JavaScript runtime on our files. */
-export const isCompiled = 'bun' in process.versions && import.meta.url.includes('$bunfs')
+export const isCompiled = typeof TSRUN_COMPILED !== 'undefined'
 
 export const koffi: Koffi = load()
 

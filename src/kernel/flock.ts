@@ -1,7 +1,7 @@
 // Advisory file locks, flock(2) (design decision D3). A lock belongs to an open file: the kernel drops it when the
 // holder closes it or dies, and descriptors are close-on-exec, so no child inherits it.
 
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, statSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { hasCode } from '../ffi/errno.ts'
 import { flock, LOCK_EX, LOCK_NB, LOCK_SH } from '../ffi/libc.ts'
@@ -23,33 +23,44 @@ export interface LockOptions {
   /** How long to wait for other holders. Default 30 s; 0 tries once. */
   readonly timeoutMs?: number
   readonly signal?: AbortSignal
+  /** `path` is an existing folder. Default false. */
+  readonly folder?: boolean
 }
 
 const longestPauseMs = 20
 
 /**
- * Locks the file `path`, which is made where it is missing (mode 0600; its folder must exist) and stays.
+ * Locks the file `path`, which is made where it is missing (mode 0600; its folder must exist) and stays; or the folder
+ * `path`, with `folder`. Whoever holds the lock may remove what it stands for: those who wait notice and start over.
  * Not reentrant: a second call in the same process waits for the first.
  * Waiting is polling with pauses from 1 to 20 ms: a blocking flock on a pool thread would hold that thread, and
  * the four of them together, and could not be given up.
- * @throws TsrunError unavailable after `timeoutMs`; the signal's reason when aborted; SyscallError
+ * @throws TsrunError unavailable after `timeoutMs`; the signal's reason when aborted; SyscallError; Error ENOENT for a
+ * folder that is not there
  */
 export async function lockFile(path: string, options: LockOptions = {}): Promise<FileLock> {
   const { what = `"${path}"`, shared = false, timeoutMs = 30_000, signal } = options
   signal?.throwIfAborted()
-  const fd = openSync(path, 'a', 0o600)
+  const deadline = performance.now() + timeoutMs
+  const fd = openSync(path, options.folder === true ? 'r' : 'a', 0o600)
   try {
-    const deadline = performance.now() + timeoutMs
     for (let pauseMs = 1; !tryLock(fd, shared); pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
       const leftMs = deadline - performance.now()
       if (leftMs <= 0) throw lockedTooLong(what, path, timeoutMs)
       await sleep(Math.min(pauseMs, leftMs), undefined, signal === undefined ? {} : { signal })
     }
+    if (isStill(path, fd)) return heldLock(path, fd)
   } catch (error) {
     closeSync(fd)
     throw error
   }
-  return heldLock(path, fd)
+  closeSync(fd)
+  return lockFile(path, { ...options, timeoutMs: deadline - performance.now() })
+}
+
+/** Whether `fd` is what the name stands for, and not something removed while we waited for it. */
+function isStill(path: string, fd: number): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino
 }
 
 /** Runs `task` while holding the lock on `path`. @throws like lockFile(), and whatever `task` throws */

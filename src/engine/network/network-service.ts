@@ -1,6 +1,6 @@
 // The verbs of networks: create, list, inspect, remove, prune. Validates everything before the first change.
 
-import { withRollback } from '../../lib/rollback.ts'
+import { type Undo, withRollback } from '../../lib/rollback.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, Network, NetworkSpec } from '../../model/network.ts'
 import { assertName, newId } from '../ids.ts'
@@ -143,7 +143,7 @@ export class NetworkService {
       }
       driver.validate(draft)
       const job = this.#parts.journal.begin('network', spec.name)
-      const network = await withRollback(async undo => {
+      const make = async (undo: Undo) => {
         undo.add('network job', () => {})
         const pools = []
         const busy = this.#parts.hostRoutes()
@@ -159,8 +159,8 @@ export class NetworkService {
         this.#parts.store.add(network)
         undo.add('network record', () => this.#parts.store.delete(network.name))
         return network
-      }).finally(() => job.end())
-      return network
+      }
+      return this.#parts.locks.withPools(() => withRollback(make)).finally(() => job.end())
     })
   }
 
