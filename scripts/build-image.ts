@@ -20,7 +20,17 @@ const { values } = parseArgs({
 const etcFiles: Readonly<Record<string, { mode: number; lines: readonly string[] }>> = {
   'etc/group': {
     mode: 0o644,
-    lines: ['root:x:0:', 'daemon:x:1:', 'bin:x:2:', 'sys:x:3:', 'tty:x:5:', 'mail:x:8:', 'www-data:x:33:', 'users:x:100:', 'nobody:x:65534:'],
+    lines: [
+      'root:x:0:',
+      'daemon:x:1:',
+      'bin:x:2:',
+      'sys:x:3:',
+      'tty:x:5:',
+      'mail:x:8:',
+      'www-data:x:33:',
+      'users:x:100:',
+      'nobody:x:65534:',
+    ],
   },
   'etc/nsswitch.conf': { mode: 0o644, lines: ['passwd: files', 'group: files', 'shadow: files', 'hosts: files dns'] },
   'etc/passwd': {

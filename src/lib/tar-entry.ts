@@ -1,14 +1,7 @@
 // What one member of a tar archive says. Names are byte strings: one character per byte (latin1), because a file name
 // on Linux is any bytes and a detour through UTF-8 would change some of them. `Buffer.from(name, 'latin1')` gives the bytes.
 
-export type TarEntryType =
-  | 'file'
-  | 'hardlink'
-  | 'symlink'
-  | 'character-device'
-  | 'block-device'
-  | 'directory'
-  | 'fifo'
+export type TarEntryType = 'file' | 'hardlink' | 'symlink' | 'character-device' | 'block-device' | 'directory' | 'fifo'
 
 /** Seconds since 1970 and nanoseconds after them; nanoseconds are never negative. */
 export interface TarTime {

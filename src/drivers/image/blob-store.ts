@@ -1,12 +1,12 @@
 // Content-addressed blobs, one file each, named by their sha256. A blob has its name only when all of it is there and right.
 
 import { createHash } from 'node:crypto'
-import { createReadStream, readFileSync, renameSync, statSync } from 'node:fs'
+import { createReadStream, readdirSync, readFileSync, renameSync, statSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { hasCode } from '../../ffi/errno.ts'
 import { faultPoint } from '../../lib/fault.ts'
 import { TsrunError } from '../../model/errors.ts'
-import type { Descriptor, Digest } from '../../model/image.ts'
+import { type Descriptor, type Digest, isDigest } from '../../model/image.ts'
 import { sha256 } from './digest.ts'
 import type { ImageFiles } from './image-files.ts'
 import type { Staging } from './staging.ts'
@@ -37,11 +37,17 @@ export class BlobStore {
     const path = this.#files.blob(digest)
     try {
       const size = statSync(path).size
-      if (size > maxDocumentBytes) throw new TsrunError('invalid', 'document-too-large', `blob ${digest} of ${size} bytes is no manifest or config`)
+      if (size > maxDocumentBytes)
+        throw new TsrunError(
+          'invalid',
+          'document-too-large',
+          `blob ${digest} of ${size} bytes is no manifest or config`,
+        )
       const bytes = readFileSync(path)
       if (sha256(bytes) === digest) return bytes
     } catch (error) {
-      if (hasCode(error, 'ENOENT')) throw new TsrunError('not-found', 'no-such-blob', `blob ${digest} is not in the image store`)
+      if (hasCode(error, 'ENOENT'))
+        throw new TsrunError('not-found', 'no-such-blob', `blob ${digest} is not in the image store`)
       throw error
     }
     throw new TsrunError('system', 'damaged-blob', `blob ${digest} in the image store is damaged`, {
@@ -59,6 +65,36 @@ export class BlobStore {
     return (await this.write(staging, [bytes])).digest
   }
 
+  /** Takes a blob out of its place, into `staging`, where it dies. Idempotent. Returns the bytes that gives back. */
+  moveOut(staging: Staging, digest: Digest): number {
+    const size = this.size(digest) ?? 0
+    try {
+      renameSync(this.#files.blob(digest), staging.temporary('trash'))
+    } catch (error) {
+      if (!hasCode(error, 'ENOENT')) throw error
+    }
+    faultPoint('image blob removed')
+    return size
+  }
+
+  /** Digests of all blobs. */
+  list(): Digest[] {
+    return readdirSync(this.#files.blobs)
+      .map(hex => `sha256:${hex}` as Digest)
+      .filter(isDigest)
+  }
+
+  /** Gives a file in `staging`, whose digest the caller has computed, its place. */
+  async adopt(staging: Staging, path: string, digest: Digest): Promise<void> {
+    staging.keep(digest)
+    if (staging.isDurable) {
+      const file = await open(path, 'r')
+      staging.defer(syncAndClose(file))
+    }
+    renameSync(path, this.#files.blob(digest))
+    faultPoint('image blob')
+  }
+
   /**
    * Stores what `source` gives. The blob is synced in the background: `staging.synced()` must be awaited before a name
    * points to it.
@@ -74,15 +110,24 @@ export class BlobStore {
     try {
       const { digest, size } = await copy(source, file, expected.size)
       if (expected.digest !== undefined && digest !== expected.digest) {
-        throw new TsrunError('invalid', 'digest-mismatch', `the content is ${digest}, but ${expected.digest} was expected`)
+        throw new TsrunError(
+          'invalid',
+          'digest-mismatch',
+          `the content is ${digest}, but ${expected.digest} was expected`,
+        )
       }
       if (expected.size !== undefined && size !== expected.size) {
-        throw new TsrunError('invalid', 'size-mismatch', `the content has ${size} bytes, but ${expected.size} were expected`)
+        throw new TsrunError(
+          'invalid',
+          'size-mismatch',
+          `the content has ${size} bytes, but ${expected.size} were expected`,
+        )
       }
       staging.keep(digest)
       renameSync(path, this.#files.blob(digest))
       faultPoint('image blob')
-      staging.defer(syncAndClose(file))
+      if (staging.isDurable) staging.defer(syncAndClose(file))
+      else await file.close()
       return { digest, size }
     } catch (error) {
       await file.close()
@@ -100,7 +145,8 @@ async function copy(
   let size = 0
   for await (const chunk of source) {
     size += chunk.length
-    if (size > limit) throw new TsrunError('invalid', 'size-mismatch', `the content has more than the expected ${limit} bytes`)
+    if (size > limit)
+      throw new TsrunError('invalid', 'size-mismatch', `the content has more than the expected ${limit} bytes`)
     hash.update(chunk)
     for (let at = 0; at < chunk.length; ) at += (await file.write(chunk, at)).bytesWritten
   }

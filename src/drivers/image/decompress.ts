@@ -58,7 +58,9 @@ async function* rejoin(first: Buffer, rest: AsyncIterator<Buffer>): AsyncGenerat
   }
 }
 
-async function decompressor(compression: 'gzip' | 'zstd'): Promise<NodeJS.ReadWriteStream & { destroy(error?: Error): void }> {
+async function decompressor(
+  compression: 'gzip' | 'zstd',
+): Promise<NodeJS.ReadWriteStream & { destroy(error?: Error): void }> {
   const zlib = await import('node:zlib')
   if (compression === 'gzip') return zlib.createGunzip({ chunkSize: outputChunk })
   // @types/node 20 does not know it.

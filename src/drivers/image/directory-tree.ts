@@ -20,7 +20,7 @@ import {
   utimensAt,
 } from '../../ffi/file-at.ts'
 import { copyMetadata, markOpaque } from './file-metadata.ts'
-import { isWhiteout, linkTarget, type LowerLayers } from './lower-layers.ts'
+import { isWhiteout, type LowerLayers, linkTarget } from './lower-layers.ts'
 
 const maxOpenDirectories = 64
 const maxLinks = 40
@@ -209,7 +209,10 @@ export class DirectoryTree {
 
   /** `directory` has no links; to find one is an error. */
   #within<T>(directory: string, task: (fd: number) => T): T {
-    const fd = directory === '' ? this.#root : openAt2(this.#root, cString(directory), directoryFlags, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
+    const fd =
+      directory === ''
+        ? this.#root
+        : openAt2(this.#root, cString(directory), directoryFlags, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
     try {
       return task(fd)
     } finally {
@@ -239,7 +242,12 @@ export function removeTreeAt(parentFd: number, name: Buffer): void {
     if (hasCode(error, 'ENOENT')) return
     if (!hasCode(error, 'EISDIR', 'EPERM')) throw error
   }
-  const fd = openAt2(parentFd, name, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW, RESOLVE_NO_SYMLINKS)
+  const fd = openAt2(
+    parentFd,
+    name,
+    constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW,
+    RESOLVE_NO_SYMLINKS,
+  )
   try {
     for (const child of readdirSync(`/proc/self/fd/${fd}`, 'buffer')) {
       removeTreeAt(fd, Buffer.concat([child, Buffer.alloc(1)]))

@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { hasCode } from '../../ffi/errno.ts'
 import { faultPoint } from '../../lib/fault.ts'
 import { readJsonFile, writeJsonFile } from '../../lib/json-file.ts'
-import type { Digest } from '../../model/image.ts'
+import { type Digest, isDigest } from '../../model/image.ts'
 import { currentBoot, type ImageFiles } from './image-files.ts'
 import type { Staging } from './staging.ts'
 import type { UnpackLimits } from './unpack-limits.ts'
@@ -81,7 +81,9 @@ export class LayerStore {
 
   /** Chain ids of all layers that have their place. */
   list(): Digest[] {
-    return readdirSync(this.#files.layers).map(hex => `sha256:${hex}` as Digest)
+    return readdirSync(this.#files.layers)
+      .map(hex => `sha256:${hex}` as Digest)
+      .filter(isDigest)
   }
 
   /** Takes a layer out of its place, into `staging`, where it dies. Takes no longer for a large one. Idempotent. */

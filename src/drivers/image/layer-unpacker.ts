@@ -7,11 +7,11 @@ import { hasCode } from '../../ffi/errno.ts'
 import {
   chmodAt,
   chownAt,
+  cString,
   fchmod,
   fchown,
   fsetxattr,
   futimens,
-  cString,
   linkAt,
   mkdirAt,
   mknodAt,
@@ -136,7 +136,10 @@ export class LayerUnpacker implements TarHandler {
         return
       case 'symlink': {
         const target = cString(entry.linkName)
-        this.#finishNode(this.#replacing(path, p => symlinkAt(target, p.parentFd, p.name)), entry)
+        this.#finishNode(
+          this.#replacing(path, p => symlinkAt(target, p.parentFd, p.name)),
+          entry,
+        )
         return
       }
       default:
@@ -184,7 +187,10 @@ export class LayerUnpacker implements TarHandler {
     }
     const kind = entry.type === 'fifo' ? S_IFIFO : entry.type === 'block-device' ? S_IFBLK : S_IFCHR
     const device = entry.type === 'fifo' ? { major: 0, minor: 0 } : { major, minor }
-    this.#finishNode(this.#replacing(path, p => mknodAt(p.parentFd, p.name, kind | 0o600, device)), entry)
+    this.#finishNode(
+      this.#replacing(path, p => mknodAt(p.parentFd, p.name, kind | 0o600, device)),
+      entry,
+    )
   }
 
   #finishNode(place: Place, entry: TarEntry): void {
@@ -222,7 +228,8 @@ export class LayerUnpacker implements TarHandler {
     if (source === undefined) {
       throw new TsrunError('invalid', 'invalid-layer', `hard link to "${displayName(path)}", which is not there`)
     }
-    if (!source.stat.isFile()) throw new TsrunError('unsupported', 'invalid-layer', 'hard link to a special file of a lower layer')
+    if (!source.stat.isFile())
+      throw new TsrunError('unsupported', 'invalid-layer', 'hard link to a special file of a lower layer')
     const from = openSync(source.path, constants.O_RDONLY | constants.O_NOFOLLOW)
     try {
       const to = openAt(place.parentFd, place.name, createExclusive, 0o600)
@@ -320,7 +327,12 @@ function copyContent(from: number, to: number): void {
 /** Says which entry it was. */
 function explain(error: unknown, name: string): unknown {
   if (!(error instanceof Error)) return error
-  const kind = error instanceof TsrunError ? error.kind : hasCode(error, 'ENOSPC', 'EDQUOT', 'EIO', 'EMFILE') ? 'system' : 'invalid'
+  const kind =
+    error instanceof TsrunError
+      ? error.kind
+      : hasCode(error, 'ENOSPC', 'EDQUOT', 'EIO', 'EMFILE')
+        ? 'system'
+        : 'invalid'
   const code = error instanceof TsrunError ? error.code : 'invalid-layer'
   return new TsrunError(kind, code, `cannot unpack "${displayName(name)}": ${error.message}`, { cause: error })
 }

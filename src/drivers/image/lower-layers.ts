@@ -3,8 +3,8 @@
 // symbolic link is followed, because every part of a path is looked at itself.
 
 import { lstatSync, readlinkSync, type Stats } from 'node:fs'
-import { cString, lgetxattr } from '../../ffi/file-at.ts'
 import { hasCode } from '../../ffi/errno.ts'
+import { cString, lgetxattr } from '../../ffi/file-at.ts'
 
 export const opaqueXattr = cString('trusted.overlay.opaque')
 

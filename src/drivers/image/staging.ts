@@ -2,7 +2,7 @@
 // It is locked (flock) as long as its process lives; one that can be locked by another is a dead process's and is removed.
 // `keep/<hex>` files in it name the blobs and layers that the work needs: prune leaves those alone.
 
-import { closeSync, constants, mkdirSync, openSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { closeSync, constants, mkdirSync, openSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { hasCode } from '../../ffi/errno.ts'
 import { cString } from '../../ffi/file-at.ts'
@@ -15,26 +15,29 @@ let counter = 0
 
 export class Staging {
   readonly path: string
+  /** What is made here must survive a power loss: it is synced. */
+  readonly isDurable: boolean
   readonly #fd: number
   readonly #syncs: Promise<void>[] = []
 
-  private constructor(path: string, fd: number) {
+  private constructor(path: string, fd: number, isDurable: boolean) {
     this.path = path
     this.#fd = fd
+    this.isDurable = isDurable
     mkdirSync(join(path, 'keep'))
   }
 
-  /** Makes and locks a new one. The caller closes it. */
-  static open(folder: string): Staging {
+  /** Makes and locks a new one. The caller closes it. @param isDurable false for what can be had again at any time */
+  static open(folder: string, isDurable = true): Staging {
     for (;;) {
       const path = join(folder, `${process.pid}-${Date.now().toString(36)}-${counter++}`)
       mkdirSync(path, { mode: 0o700 })
       const fd = lockFolder(path)
-      if (fd !== undefined) return new Staging(path, fd)
+      if (fd !== undefined) return new Staging(path, fd, isDurable)
     }
   }
 
-  /** From now on prune leaves this blob or layer alone. Call it before looking whether it is there. */
+  /** From now on prune leaves this blob or layer alone. Under the shared lock it is safe to look then whether it is there. */
   keep(digest: Digest): void {
     writeFileSync(join(this.path, 'keep', digestHex(digest)), '')
   }
@@ -66,21 +69,24 @@ export class Staging {
   }
 }
 
-/** Removes what dead processes left. Returns what live ones keep: hex digests of blobs and layers. */
-export function sweepStaging(folder: string): Set<string> {
+/**
+ * Takes what dead processes left, into `own`, to die with it: that is quick, however much it is.
+ * @returns what live ones keep: hex digests of blobs and layers
+ */
+export function sweepStaging(folder: string, own: Staging): Set<string> {
   const kept = new Set<string>()
   for (const name of readdirSync(folder)) {
     const path = join(folder, name)
     const fd = lockFolder(path)
-    if (fd !== undefined) {
-      try {
-        removeTree(path)
-      } finally {
-        closeSync(fd)
-      }
+    if (fd === undefined) {
+      for (const hex of readKept(join(path, 'keep'))) kept.add(hex)
       continue
     }
-    for (const hex of readKept(join(path, 'keep'))) kept.add(hex)
+    try {
+      renameSync(path, own.temporary('dead'))
+    } finally {
+      closeSync(fd)
+    }
   }
   return kept
 }

@@ -6,6 +6,7 @@ import { chainIds } from '../../drivers/image/digest.ts'
 import { currentBoot } from '../../drivers/image/image-files.ts'
 import { LayerStore } from '../../drivers/image/layer-store.ts'
 import type { Staging } from '../../drivers/image/staging.ts'
+import { lockStore } from '../../drivers/image/store-lock.ts'
 import type { UnpackLimits } from '../../drivers/image/unpack-limits.ts'
 import { syncFolder } from '../../lib/json-file.ts'
 import { TsrunError } from '../../model/errors.ts'
@@ -19,8 +20,6 @@ export interface AddImageRequest {
   /** What the names point to where it is not the manifest: the index it was chosen from. */
   readonly target?: Descriptor
   readonly names: readonly ImageReference[]
-  /** Default true: it survives a power loss. Not so for what can be had again at any time. */
-  readonly isDurable?: boolean
   readonly limits?: Partial<UnpackLimits>
   readonly signal?: AbortSignal
   /** Told as layers are unpacked. */
@@ -29,24 +28,47 @@ export interface AddImageRequest {
 
 /** Unpacks what is not unpacked yet and makes the image known. @throws TsrunError invalid, not-found (a blob is missing) */
 export async function addImage(store: ImageStore, staging: Staging, request: AddImageRequest): Promise<ImageRecord> {
-  const isDurable = request.isDurable ?? true
+  const { isDurable } = staging
   const record = await unpackImage(store, staging, request)
   await staging.synced()
   if (isDurable) syncFolder(store.files.blobs)
-  store.setRecord(record, isDurable)
-  for (const reference of request.names) {
-    const name = { target: request.target ?? request.manifest, manifest: request.manifest.digest }
-    store.setName(reference, name, isDurable)
+  const unlock = await lockStore(store.files.lock, 'shared')
+  try {
+    store.setRecord(record, isDurable)
+    for (const reference of request.names) {
+      const name = { target: request.target ?? request.manifest, manifest: request.manifest.digest }
+      store.setName(reference, name, isDurable)
+    }
+  } finally {
+    unlock()
   }
   return record
 }
 
 /** Unpacks an image that the store knows once more: layers are missing, or not sound since the machine went down. */
 export async function repairImage(store: ImageStore, staging: Staging, record: ImageRecord): Promise<ImageRecord> {
-  const repaired = await unpackImage(store, staging, { manifest: record.manifest })
-  const { storedAt } = record
-  store.setRecord({ ...repaired, storedAt }, false)
+  const repaired = { ...(await unpackImage(store, staging, { manifest: record.manifest })), storedAt: record.storedAt }
+  const unlock = await lockStore(store.files.lock, 'shared')
+  try {
+    // Unless it was removed meanwhile.
+    if (store.record(record.manifest.digest) !== undefined) store.setRecord(repaired, false)
+  } finally {
+    unlock()
+  }
   return repaired
+}
+
+/**
+ * Makes sure that no removal that goes on at the same time takes these blobs and layers. Only what is there afterwards is safe:
+ * look then.
+ */
+export async function keepAll(store: ImageStore, staging: Staging, digests: readonly Digest[]): Promise<void> {
+  const unlock = await lockStore(store.files.lock, 'shared')
+  try {
+    for (const digest of digests) staging.keep(digest)
+  } finally {
+    unlock()
+  }
 }
 
 async function unpackImage(
@@ -57,9 +79,9 @@ async function unpackImage(
   const { manifest: descriptor, limits, signal } = request
   const blobs = new BlobStore(store.files)
   const layerStore = new LayerStore(store.files)
-  staging.keep(descriptor.digest)
+  await keepAll(store, staging, [descriptor.digest])
   const manifest = parseManifest(blobs.read(descriptor.digest))
-  staging.keep(manifest.config.digest)
+  await keepAll(store, staging, [manifest.config.digest, ...manifest.layers.map(layer => layer.digest)])
   const config = parseConfig(blobs.read(manifest.config.digest))
   const diffIds = config.rootfs.diff_ids
   if (diffIds.length !== manifest.layers.length) {
@@ -70,12 +92,11 @@ async function unpackImage(
     )
   }
   const chain = chainIds(diffIds)
+  await keepAll(store, staging, chain)
   const layers: Layer[] = []
   for (const [index, { digest, mediaType, size }] of manifest.layers.entries()) {
     const [diffId, chainId] = [diffIds[index], chain[index]]
     if (diffId === undefined || chainId === undefined) throw new Error('the chain of layers is too short')
-    staging.keep(digest)
-    staging.keep(chainId)
     request.onLayer?.(diffId, index, manifest.layers.length)
     if (!blobs.has({ digest, size })) {
       throw new TsrunError('not-found', 'no-such-blob', `layer ${digest} of the image is not in the store`, {

@@ -29,7 +29,8 @@ export function parseReference(text: string): ImageReference {
   if (tag !== undefined && !tagPattern.test(tag)) {
     throw reject(`"${tag}" is not a tag`, 'a tag has up to 128 letters, digits, ".", "_" or "-"')
   }
-  if (at < 0 && /^[0-9a-f]{64}$/.test(name)) throw reject('a repository name cannot be 64 hex digits: that is an image id')
+  if (at < 0 && /^[0-9a-f]{64}$/.test(name))
+    throw reject('a repository name cannot be 64 hex digits: that is an image id')
   const { registry, repository } = splitName(name)
   if (!domainPattern.test(registry)) throw reject(`"${registry}" is not a registry host`)
   for (const component of repository.split('/')) {

@@ -2,19 +2,76 @@
 // asked for, so that `run` does not pay for tar, compression and hashing.
 
 import { ImageFiles } from '../../drivers/image/image-files.ts'
-import { ImageStore } from './image-store.ts'
-import { type ResolvedImage, resolveImage, useImage } from './resolve-image.ts'
+import type { PackOptions } from '../../drivers/image/layer-packer.ts'
+import { lockStore } from '../../drivers/image/store-lock.ts'
+import type { UnpackLimits } from '../../drivers/image/unpack-limits.ts'
+import { TsrunError } from '../../model/errors.ts'
+import type { ContainerDefaults, Digest, Platform } from '../../model/image.ts'
+import { familiarReference, parseReference } from './image-reference.ts'
+import { type ImageRecord, ImageStore } from './image-store.ts'
+import type { HistoryLine, ImageInspect, ImageSummary, ImageUsage } from './list-images.ts'
+import type { ImageUser, RemovedImages } from './remove-image.ts'
+import { notFound, type ResolvedImage, resolveImage, useImage } from './resolve-image.ts'
+import type { ArchiveFormat } from './save-image.ts'
 
+export type { HistoryLine, ImageInspect, ImageSummary, ImageUsage } from './list-images.ts'
+export type { ImageUser, RemovedImages } from './remove-image.ts'
 export type { ResolvedImage } from './resolve-image.ts'
+export type { ArchiveFormat } from './save-image.ts'
 
 export interface ImageServiceOptions {
   /** The engine's root: images, layers and staging go below it. */
   readonly root: string
   /** OCI image layouts that came with tsrun, `<embeddedDir>/<name>`. */
   readonly embeddedDir?: string
-  /** Chain ids or directories of the layers that containers need. */
+  /** Chain ids or directories of the layers that containers need: never removed. */
   readonly layersInUse?: () => Promise<ReadonlySet<string>>
+  /** The containers, for the errors of remove() and for prune(). */
+  readonly users?: () => Promise<readonly ImageUser[]>
+  /** How much a layer may ask for; see unpack-limits.ts for the defaults. */
+  readonly limits?: Partial<UnpackLimits>
 }
+
+/** What load() brought in. */
+export interface LoadedImageSummary {
+  readonly id: Digest
+  /** Short forms; empty for an image without a name. */
+  readonly names: readonly string[]
+}
+
+export interface LoadImagesOptions {
+  /** Default: this machine's. */
+  readonly platform?: Platform
+  readonly signal?: AbortSignal
+}
+
+export interface ImportImageOptions {
+  /** Name for the new image. */
+  readonly reference?: string
+  /** Dockerfile instructions for the config, e.g. `CMD ["sh"]`. */
+  readonly changes?: readonly string[]
+  readonly message?: string
+  readonly platform?: Platform
+  readonly signal?: AbortSignal
+}
+
+export interface CommitImageOptions {
+  /** The image the container was made of: an id or a name. */
+  readonly base: string
+  /** The upper directory of the container's overlay. */
+  readonly upperDirectory: string
+  readonly reference?: string
+  readonly changes?: readonly string[]
+  /** The container's own defaults, where they differ from the image's. */
+  readonly defaults?: ContainerDefaults
+  readonly message?: string
+  readonly author?: string
+  /** What the history says; default: the command of the container. */
+  readonly createdBy?: string
+}
+
+/** Layers that came longer ago than this are settled on the way of slow commands. */
+const settleAgeMs = 60_000
 
 export class ImageService {
   readonly #store: ImageStore
@@ -35,10 +92,179 @@ export class ImageService {
 
   /**
    * Runs `task` while the image cannot be removed. The task writes down that a container uses the layers; it should take
-   * milliseconds, since removals wait for it.
+   * milliseconds, since removals wait for it. It must not remove, prune or tag images itself.
    * @throws as resolve(), and what the task throws
    */
   use<T>(reference: string, task: (image: ResolvedImage) => Promise<T>): Promise<T> {
     return useImage(this.#store, { text: reference, embeddedDir: this.#options.embeddedDir }, task)
   }
+
+  /** Whether the store has the image, complete; brings nothing in. */
+  has(reference: string): boolean {
+    const found = this.#store.find(reference)
+    return found !== undefined && this.#store.isComplete(found.record)
+  }
+
+  /** The lines of `images`, newest first. */
+  async list(): Promise<ImageSummary[]> {
+    const { listImages } = await import('./list-images.ts')
+    return listImages(this.#store)
+  }
+
+  /** docker's inspect document. @throws TsrunError not-found */
+  async inspect(reference: string): Promise<ImageInspect> {
+    const { inspectImage } = await import('./list-images.ts')
+    return inspectImage(this.#store, await this.#record(reference))
+  }
+
+  /** The steps an image was made by, newest first. @throws TsrunError not-found */
+  async history(reference: string): Promise<HistoryLine[]> {
+    const { imageHistory } = await import('./list-images.ts')
+    return imageHistory(await this.#record(reference))
+  }
+
+  /** Gives an image one more name, taking it from the image that has it. @throws TsrunError not-found, invalid */
+  async tag(reference: string, name: string): Promise<void> {
+    const target = parseReference(name)
+    if (target.digest !== undefined) {
+      throw new TsrunError('invalid', 'digest-as-name', `cannot tag as "${name}": a name for an image has no digest`)
+    }
+    await this.resolve(reference)
+    const unlock = await lockStore(this.#store.files.lock, 'shared')
+    try {
+      const found = this.#store.find(reference)
+      if (found === undefined) throw notFound(reference)
+      const { record } = found
+      const pointsTo = found.name?.target ?? record.manifest
+      this.#store.setName(target, { target: pointsTo, manifest: record.manifest.digest }, true)
+    } finally {
+      unlock()
+    }
+  }
+
+  /**
+   * Removes a name; with its last name, or by id, the image.
+   * @throws TsrunError not-found; conflict (a container uses it, an id has several names): `force` overrides unless it runs
+   */
+  async remove(reference: string, options: { readonly force?: boolean } = {}): Promise<RemovedImages> {
+    const { removeImage } = await import('./remove-image.ts')
+    return removeImage(this.#store, this.#inUse(), { text: reference, isForced: options.force ?? false })
+  }
+
+  /** Removes images without a name (with `all`: without a container), and whatever crashes have left behind. */
+  async prune(options: { readonly all?: boolean; readonly until?: Date } = {}): Promise<RemovedImages> {
+    const { pruneImages } = await import('./remove-image.ts')
+    const { all = false, until } = options
+    const filter = (record: ImageRecord): boolean => until === undefined || new Date(record.storedAt) < until
+    const removed = await pruneImages(this.#store, this.#inUse(), { isAll: all, filter })
+    await this.settle(settleAgeMs)
+    return removed
+  }
+
+  /**
+   * Loads an archive of `docker save`, podman or skopeo, an OCI archive, each also compressed; or, by path, an OCI layout.
+   * @param source a path, or the bytes (stdin)
+   * @throws TsrunError not-found (file, platform), invalid
+   */
+  async load(source: string | AsyncIterable<Buffer>, options: LoadImagesOptions = {}): Promise<LoadedImageSummary[]> {
+    const { loadImages } = await import('./load-archive.ts')
+    const loaded = await loadImages(this.#store, source, { ...options, ...this.#limits() })
+    await this.settle(settleAgeMs)
+    return loaded.map(({ record, names }) => ({ id: record.id, names: names.map(familiarReference) }))
+  }
+
+  /**
+   * Images as one archive. `docker-archive` (default) is read by `docker load` and is an OCI layout as well.
+   * Nothing is looked up before the first chunk is asked for.
+   * @throws TsrunError not-found
+   */
+  async *save(references: readonly string[], format: ArchiveFormat = 'docker-archive'): AsyncGenerator<Buffer> {
+    for (const reference of references) await this.resolve(reference)
+    const { saveImages } = await import('./save-image.ts')
+    yield* saveImages(this.#store, references, format)
+  }
+
+  /** Makes an image of the archive of a root file system, plain or compressed. @throws TsrunError invalid */
+  async import(source: AsyncIterable<Buffer>, options: ImportImageOptions = {}): Promise<LoadedImageSummary> {
+    const { applyChanges } = await import('./config-changes.ts')
+    const { createImage } = await import('./create-image.ts')
+    const { reference, message, platform, signal, changes = [] } = options
+    const names = reference === undefined ? [] : [parseReference(reference)]
+    const record = await createImage(this.#store, {
+      layer: source,
+      defaults: applyChanges({}, changes),
+      names,
+      createdBy: 'tsrun import',
+      ...(message === undefined ? {} : { comment: message }),
+      ...(platform === undefined ? {} : { platform }),
+      ...(signal === undefined ? {} : { signal }),
+      ...this.#limits(),
+    })
+    return { id: record.id, names: names.map(familiarReference) }
+  }
+
+  /** Makes an image of what a container has changed. The container should be paused or stopped. @throws TsrunError not-found */
+  async commit(options: CommitImageOptions): Promise<LoadedImageSummary> {
+    const { applyChanges } = await import('./config-changes.ts')
+    const { createImage } = await import('./create-image.ts')
+    const { packDirectory } = await import('../../drivers/image/layer-packer.ts')
+    const base = await this.#record(options.base)
+    const names = options.reference === undefined ? [] : [parseReference(options.reference)]
+    const { message, author, changes = [] } = options
+    const record = await createImage(this.#store, {
+      base,
+      layer: packDirectory(options.upperDirectory, { kind: 'upper' }),
+      defaults: applyChanges(options.defaults ?? base.config.config ?? {}, changes),
+      names,
+      createdBy: options.createdBy ?? 'tsrun commit',
+      ...(message === undefined ? {} : { comment: message }),
+      ...(author === undefined ? {} : { author }),
+      ...this.#limits(),
+    })
+    return { id: record.id, names: names.map(familiarReference) }
+  }
+
+  /** The tar of a directory: `export` of a container's mounted root file system. */
+  async *export(directory: string, options: PackOptions = { kind: 'tree' }): AsyncGenerator<Buffer> {
+    const { packDirectory } = await import('../../drivers/image/layer-packer.ts')
+    yield* packDirectory(directory, options)
+  }
+
+  /** What the store takes up, for `system df`. */
+  async diskUsage(): Promise<ImageUsage> {
+    const { imageUsage } = await import('./list-images.ts')
+    return imageUsage(this.#store, await this.#inUse().users())
+  }
+
+  /**
+   * Makes sure that layers are on the disk (one syncfs), where they are not known to be. For moments in which nobody waits:
+   * without it they are unpacked again on first use after a reboot.
+   */
+  async settle(ageMs = 0): Promise<void> {
+    const { settleImages } = await import('./settle-images.ts')
+    await settleImages(this.#store, ageMs)
+  }
+
+  async #record(reference: string): Promise<ImageRecord> {
+    const { manifestDigest } = await this.resolve(reference)
+    const record = this.#store.record(manifestDigest)
+    if (record === undefined) throw notFound(reference)
+    return record
+  }
+
+  #inUse(): { layers: () => Promise<ReadonlySet<string>>; users: () => Promise<readonly ImageUser[]> } {
+    return { layers: this.#options.layersInUse ?? noLayers, users: this.#options.users ?? noUsers }
+  }
+
+  #limits(): { limits?: Partial<UnpackLimits> } {
+    return this.#options.limits === undefined ? {} : { limits: this.#options.limits }
+  }
+}
+
+async function noLayers(): Promise<ReadonlySet<string>> {
+  return new Set()
+}
+
+async function noUsers(): Promise<readonly ImageUser[]> {
+  return []
 }

@@ -8,7 +8,14 @@ import { hasCode } from '../../ffi/errno.ts'
 import { faultPoint } from '../../lib/fault.ts'
 import { readJsonFile, syncFolder, writeJsonFile } from '../../lib/json-file.ts'
 import { TsrunError } from '../../model/errors.ts'
-import { type Descriptor, type Digest, type Image, type ImageReference, isDigest, mediaTypes } from '../../model/image.ts'
+import {
+  type Descriptor,
+  type Digest,
+  type Image,
+  type ImageReference,
+  isDigest,
+  mediaTypes,
+} from '../../model/image.ts'
 import { familiarReference, formatReference, parseReference } from './image-reference.ts'
 
 /** What a name means. */
@@ -32,6 +39,11 @@ export class ImageStore {
 
   constructor(files: ImageFiles) {
     this.files = files
+  }
+
+  /** Whether anything was ever put into the store. */
+  get exists(): boolean {
+    return existsSync(this.files.blobs)
   }
 
   /** What a name means; undefined where the store has no such name. */
@@ -141,7 +153,11 @@ export class ImageStore {
         'org.opencontainers.image.ref.name': familiarReference(parseReference(reference)),
       },
     }))
-    writeJsonFile(join(this.files.images, 'index.json'), { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests })
+    writeJsonFile(join(this.files.images, 'index.json'), {
+      schemaVersion: 2,
+      mediaType: mediaTypes.ociIndex,
+      manifests,
+    })
   }
 
   #named(text: string): ImageName | undefined {

@@ -14,8 +14,8 @@ import {
   isManifestType,
   type Platform,
 } from '../../model/image.ts'
-import { type AddImageRequest, addImage } from './add-image.ts'
-import { parseReference } from './image-reference.ts'
+import { type AddImageRequest, addImage, keepAll } from './add-image.ts'
+import { formatReference, parseReference } from './image-reference.ts'
 import type { ImageRecord, ImageStore } from './image-store.ts'
 import { formatPlatform, hostPlatform, parseConfig, parseIndex, parseManifest, selectManifests } from './manifest.ts'
 
@@ -23,14 +23,18 @@ import { formatPlatform, hostPlatform, parseConfig, parseIndex, parseManifest, s
 export interface LayoutSource {
   /** The content of index.json. */
   readonly index: Buffer
+  /** Gives a blob that was hashed already its place in the store; false where that cannot be done. */
+  readonly adopt?: (digest: Digest) => Promise<boolean>
   /** Undefined where the layout lacks the blob. */
   open(digest: Digest): AsyncIterable<Buffer> | undefined
 }
 
-export interface LoadLayoutOptions extends Pick<AddImageRequest, 'isDurable' | 'limits' | 'signal'> {
+export interface LoadLayoutOptions extends Pick<AddImageRequest, 'limits' | 'signal'> {
   readonly platform?: Platform
   /** Name for an image that has none of its own. */
   readonly fallbackName?: ImageReference
+  /** Names that stand beside the layout, by digest of the config. */
+  readonly tagsByConfig?: ReadonlyMap<string, readonly string[]>
 }
 
 /** What came into the store. */
@@ -43,7 +47,11 @@ export interface LoadedImage {
 export function directoryLayout(path: string): LayoutSource {
   const index = join(path, 'index.json')
   if (!existsSync(join(path, 'oci-layout')) || !existsSync(index)) {
-    throw new TsrunError('invalid', 'no-layout', `"${path}" is not an OCI image layout: it has no oci-layout and index.json`)
+    throw new TsrunError(
+      'invalid',
+      'no-layout',
+      `"${path}" is not an OCI image layout: it has no oci-layout and index.json`,
+    )
   }
   return {
     index: readFileSync(index),
@@ -67,30 +75,34 @@ export async function loadLayout(
     if (!isIndexType(target.mediaType) && !isManifestType(target.mediaType)) continue
     const manifest = await loader.choose(target, platform, options.platform !== undefined)
     if (manifest === undefined) continue
-    await loader.fetchImage(manifest)
-    const own = nameOf(target)
-    const names = own !== undefined ? [own] : options.fallbackName !== undefined ? [options.fallbackName] : []
-    const { limits, isDurable, signal } = options
+    const config = await loader.fetchImage(manifest)
+    const names = namesFor(target, config, options)
+    const { limits, signal } = options
     const record = await addImage(store, staging, {
       manifest,
       target,
       names,
       ...(limits === undefined ? {} : { limits }),
-      ...(isDurable === undefined ? {} : { isDurable }),
       ...(signal === undefined ? {} : { signal }),
     })
     loaded.push({ record, names })
   }
   if (loaded.length > 0) return loaded
-  throw new TsrunError('not-found', 'no-image-for-platform', `the archive holds no image for ${formatPlatform(platform)}`)
+  throw new TsrunError(
+    'not-found',
+    'no-image-for-platform',
+    `the archive holds no image for ${formatPlatform(platform)}`,
+  )
 }
 
 class Loader {
+  readonly #store: ImageStore
   readonly #blobs: BlobStore
   readonly #staging: Staging
   readonly #source: LayoutSource
 
   constructor(store: ImageStore, staging: Staging, source: LayoutSource) {
+    this.#store = store
     this.#blobs = new BlobStore(store.files)
     this.#staging = staging
     this.#source = source
@@ -113,17 +125,20 @@ class Loader {
     return undefined
   }
 
-  async fetchImage(manifest: Descriptor): Promise<void> {
+  /** @returns the digest of the config */
+  async fetchImage(manifest: Descriptor): Promise<Digest> {
     await this.fetch(manifest)
     const { config, layers } = parseManifest(this.#blobs.read(manifest.digest))
     await this.fetch(config)
     for (const layer of layers) await this.fetch(layer)
+    return config.digest
   }
 
   /** Brings one blob into the store, unless it is there. */
   async fetch({ digest, size }: Descriptor): Promise<void> {
-    this.#staging.keep(digest)
+    await keepAll(this.#store, this.#staging, [digest])
     if (this.#blobs.has({ digest, size })) return
+    if (await this.#source.adopt?.(digest)) return
     const content = this.#source.open(digest)
     if (content === undefined) {
       throw new TsrunError('invalid', 'incomplete-archive', `the archive lacks the blob ${digest}`)
@@ -144,6 +159,13 @@ class Loader {
     const index = { schemaVersion: 2, manifests: [{ ...target, platform }] } as const
     return selectManifests(index, wanted).length > 0
   }
+}
+
+function namesFor(target: Descriptor, config: Digest, options: LoadLayoutOptions): ImageReference[] {
+  const own = nameOf(target)
+  const names = [...(own === undefined ? [] : [own]), ...(options.tagsByConfig?.get(config) ?? []).map(parseReference)]
+  if (names.length === 0 && options.fallbackName !== undefined) names.push(options.fallbackName)
+  return [...new Map(names.map(name => [formatReference(name), name])).values()]
 }
 
 /** The name a descriptor brings: containerd and docker write the whole one; others perhaps a tag alone, which is none. */

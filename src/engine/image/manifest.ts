@@ -17,7 +17,7 @@ import {
 export function parseManifest(bytes: Buffer): ImageManifest {
   const value = parseObject(bytes, 'manifest')
   if (value.schemaVersion === 1) {
-    throw new TsrunError('unsupported', 'schema-1', 'the image is in docker\'s old format (schema 1)', {
+    throw new TsrunError('unsupported', 'schema-1', "the image is in docker's old format (schema 1)", {
       hint: 'push it again with a docker from 2016 or later',
     })
   }
@@ -26,9 +26,14 @@ export function parseManifest(bytes: Buffer): ImageManifest {
   for (const layer of value.layers) {
     checkDescriptor(layer, 'layer')
     if (/foreign|nondistributable/.test(layer.mediaType)) {
-      throw new TsrunError('unsupported', 'foreign-layer', `layer ${layer.digest} is foreign: its registry does not have it`, {
-        hint: 'such layers are parts of Windows, which cannot run here',
-      })
+      throw new TsrunError(
+        'unsupported',
+        'foreign-layer',
+        `layer ${layer.digest} is foreign: its registry does not have it`,
+        {
+          hint: 'such layers are parts of Windows, which cannot run here',
+        },
+      )
     }
   }
   return value as unknown as ImageManifest
@@ -57,7 +62,8 @@ export function parseConfig(bytes: Buffer): ImageConfig {
   if (config !== undefined && config !== null && !isObject(config)) throw invalid('the config has no object "config"')
   for (const key of ['Env', 'Cmd', 'Entrypoint', 'Shell', 'OnBuild']) {
     const list: unknown = isObject(config) ? config[key] : undefined
-    const isFine = list === undefined || list === null || (Array.isArray(list) && list.every(e => typeof e === 'string'))
+    const isFine =
+      list === undefined || list === null || (Array.isArray(list) && list.every(e => typeof e === 'string'))
     if (!isFine) throw invalid(`"${key}" of the config is not a list of texts`)
   }
   return { ...value, ...(config === null ? { config: {} } : {}) } as unknown as ImageConfig
@@ -83,10 +89,13 @@ export function hostPlatform(): Platform {
 export function parsePlatform(text: string): Platform {
   const [os, architecture, variant, ...rest] = text.split('/')
   if (!os || rest.length > 0) {
-    throw new TsrunError('invalid', 'invalid-platform', `invalid platform "${text}"`, { hint: 'write e.g. linux/arm64' })
+    throw new TsrunError('invalid', 'invalid-platform', `invalid platform "${text}"`, {
+      hint: 'write e.g. linux/arm64',
+    })
   }
   const aliases: Readonly<Record<string, string>> = { x86_64: 'amd64', aarch64: 'arm64', i386: '386', armhf: 'arm' }
-  if (architecture === undefined) return os === 'linux' ? hostPlatform() : { os: 'linux', architecture: aliases[os] ?? os }
+  if (architecture === undefined)
+    return os === 'linux' ? hostPlatform() : { os: 'linux', architecture: aliases[os] ?? os }
   return { os, architecture: aliases[architecture] ?? architecture, ...(variant === undefined ? {} : { variant }) }
 }
 
@@ -103,13 +112,13 @@ export function selectManifests(index: ImageIndex, wanted: Platform): Descriptor
   const scored: { readonly descriptor: Descriptor; readonly score: number }[] = []
   for (const descriptor of index.manifests) {
     if (!isIndexType(descriptor.mediaType) && !isManifestType(descriptor.mediaType)) continue
-    const score = fit(descriptor, wanted)
+    const score = rankPlatform(descriptor, wanted)
     if (score > 0) scored.push({ descriptor, score })
   }
   return scored.sort((a, b) => b.score - a.score).map(({ descriptor }) => descriptor)
 }
 
-function fit({ platform, annotations, artifactType }: Descriptor, wanted: Platform): number {
+function rankPlatform({ platform, annotations, artifactType }: Descriptor, wanted: Platform): number {
   if (artifactType !== undefined || annotations?.['vnd.docker.reference.type'] !== undefined) return 0
   if (platform === undefined) return 1
   if (platform.os !== wanted.os || platform.architecture !== wanted.architecture) return 0

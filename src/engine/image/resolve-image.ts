@@ -60,7 +60,7 @@ async function bringIn(store: ImageStore, text: string, embeddedDir: string | un
   if (found === undefined && !isEmbedded(text, embeddedDir)) throw notFound(text)
   store.files.create()
   const { Staging } = await import('../../drivers/image/staging.ts')
-  const staging = Staging.open(store.files.staging)
+  const staging = Staging.open(store.files.staging, false)
   try {
     if (found !== undefined) {
       const { repairImage } = await import('./add-image.ts')
@@ -69,7 +69,7 @@ async function bringIn(store: ImageStore, text: string, embeddedDir: string | un
     const reference = parseReference(text)
     const { directoryLayout, loadLayout } = await import('./load-layout.ts')
     const source = directoryLayout(embeddedPath(reference, embeddedDir) ?? '')
-    await loadLayout(store, staging, { source, options: { isDurable: false, fallbackName: reference } })
+    await loadLayout(store, staging, { source, options: { fallbackName: reference } })
   } finally {
     await staging.close()
   }
@@ -87,7 +87,10 @@ function isEmbedded(text: string, embeddedDir: string | undefined): boolean {
 }
 
 /** The embedded images are official ones of docker.io under the tag `latest`, one layout each. */
-function embeddedPath({ registry, repository, tag, digest }: ImageReference, folder: string | undefined): string | undefined {
+function embeddedPath(
+  { registry, repository, tag, digest }: ImageReference,
+  folder: string | undefined,
+): string | undefined {
   const name = repository.startsWith('library/') ? repository.slice(8) : ''
   const isPossible = registry === 'docker.io' && name !== '' && !name.includes('/') && tag === 'latest' && !digest
   return folder !== undefined && isPossible ? join(folder, name) : undefined
