@@ -121,7 +121,7 @@ function lockFolder(path: string): number | undefined {
     // It may have been swept between open and lock.
     if (isStill(path, fd)) return fd
   } catch (error) {
-    if (!hasCode(error, 'EAGAIN')) {
+    if (!hasCode(error, 'EAGAIN', 'EWOULDBLOCK')) {
       closeSync(fd)
       throw error
     }

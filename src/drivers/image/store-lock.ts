@@ -51,7 +51,7 @@ function tryLock(fd: number, operation: number): boolean {
     flock(fd, operation | LOCK_NB)
     return true
   } catch (error) {
-    if (hasCode(error, 'EAGAIN')) return false
+    if (hasCode(error, 'EAGAIN', 'EWOULDBLOCK')) return false
     throw error
   }
 }
