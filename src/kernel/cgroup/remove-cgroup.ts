@@ -4,7 +4,7 @@ import { readdirSync, rmdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { hasCode } from '../../ffi/errno.ts'
 import { CleanupError } from '../../lib/rollback.ts'
-import { type CgroupReference, cgroupDirs, toHandle } from './handle.ts'
+import { type CgroupReference, cgroupPath } from './handle.ts'
 import { cgroupLayout } from './layout.ts'
 
 /**
@@ -15,7 +15,10 @@ import { cgroupLayout } from './layout.ts'
 export async function removeCgroup(cgroup: CgroupReference, options: { timeoutMs?: number } = {}): Promise<void> {
   const deadline = Date.now() + (options.timeoutMs ?? 2000)
   const failures: { step: string; error: unknown }[] = []
-  for (const dir of cgroupDirs(toHandle(cgroup))) {
+  const path = typeof cgroup === 'string' ? cgroupPath(cgroup) : cgroup.path
+  // In every hierarchy: an update may have added some since the handle was made.
+  for (const root of roots()) {
+    const dir = root + path
     try {
       await removeDir(dir, deadline)
     } catch (error) {
@@ -27,14 +30,19 @@ export async function removeCgroup(cgroup: CgroupReference, options: { timeoutMs
 
 /** Removes an empty `/tsrun` (or other parent) in every hierarchy; one with containers in it stays. */
 export function removeCgroupParent(parent = '/tsrun'): void {
-  const { v2Root, v1Roots } = cgroupLayout()
-  for (const root of new Set([...(v2Root === undefined ? [] : [v2Root]), ...v1Roots.values()])) {
+  for (const root of roots()) {
     try {
       rmdirSync(root + parent)
     } catch (error) {
       if (!hasCode(error, 'ENOENT', 'EBUSY', 'ENOTEMPTY')) throw error
     }
   }
+}
+
+/** The mount point of every hierarchy, once. */
+function roots(): Set<string> {
+  const { v2Root, v1Roots } = cgroupLayout()
+  return new Set([...(v2Root === undefined ? [] : [v2Root]), ...v1Roots.values()])
 }
 
 async function removeDir(dir: string, deadline: number): Promise<void> {
