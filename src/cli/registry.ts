@@ -49,6 +49,17 @@ export const commandGroups: readonly { readonly title: string; readonly commands
   {
     title: 'Images, networks, volumes',
     commands: [
+      { name: 'images', summary: 'list images', load: () => import('./commands/images.ts') },
+      { name: 'rmi', summary: 'remove images', load: () => import('./commands/rmi.ts') },
+      { name: 'load', summary: 'read images from an archive', load: () => import('./commands/load.ts') },
+      { name: 'save', summary: 'write images to an archive', load: () => import('./commands/save.ts') },
+      {
+        name: 'import',
+        summary: 'make an image of a root file system archive',
+        load: () => import('./commands/import.ts'),
+      },
+      { name: 'tag', summary: 'give an image a further name', load: () => import('./commands/tag.ts') },
+      { name: 'history', summary: 'show the steps of an image', load: () => import('./commands/history.ts') },
       {
         name: 'network',
         summary: 'create, list, inspect and remove networks',

@@ -158,6 +158,10 @@ function wire(paths: Paths, libraryDir: string): EngineParts {
     root: paths.root,
     embeddedDir: join(libraryDir, 'images'),
     layersInUse: async () => new Set(store.list().flatMap(container => container.image.layerDirs)),
+    users: async () =>
+      store
+        .list()
+        .map(({ id, name, image }) => ({ name, imageId: image.id, isRunning: store.state(id).status === 'running' })),
   })
   const containers = new ContainerService(context, {
     useImage: (reference, task) =>

@@ -1,0 +1,42 @@
+import type { Command } from 'commander'
+import { Engine } from '../../engine/engine.ts'
+import { printable } from '../../engine/ids.ts'
+import { renderListing } from '../format.ts'
+import { formatAgo, formatBytes, truncate } from '../table.ts'
+
+export function register(program: Command): Command {
+  return program
+    .command('history')
+    .description('Show the steps an image was made by.')
+    .argument('<image>')
+    .option('-q, --quiet', 'only ids')
+    .option('--no-trunc', 'do not cut anything short')
+    .option('--format <format>', 'json, or a Go template')
+    .addHelpText('after', '\nExample:\n  tsrun history busybox')
+    .action(async (image: string, flags: { quiet?: boolean; trunc: boolean; format?: string }) => {
+      await using engine = await Engine.open()
+      const steps = await engine.images.history(image)
+      const idOf = (id: string) => (flags.trunc ? id.replace('sha256:', '').slice(0, 12) : id)
+      if (flags.quiet === true) {
+        process.stdout.write(steps.map(step => `${idOf(step.id)}\n`).join(''))
+        return
+      }
+      const rows = steps.map(step => ({
+        ID: idOf(step.id),
+        CreatedSince: step.created === undefined ? 'N/A' : formatAgo(step.created),
+        CreatedAt: step.created ?? 'N/A',
+        CreatedBy: flags.trunc ? truncate(printable(step.createdBy), 45) : printable(step.createdBy),
+        Size: formatBytes(step.size),
+        Comment: printable(step.comment),
+      }))
+      process.stdout.write(renderListing({ columns, rows }, flags.format))
+    })
+}
+
+const columns = [
+  ['IMAGE', 'ID'],
+  ['CREATED', 'CreatedSince'],
+  ['CREATED BY', 'CreatedBy'],
+  ['SIZE', 'Size'],
+  ['COMMENT', 'Comment'],
+] as const

@@ -1,0 +1,32 @@
+import { createWriteStream } from 'node:fs'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import type { Command } from 'commander'
+import { Engine } from '../../engine/engine.ts'
+import { TsrunError } from '../../model/errors.ts'
+
+const formats = ['docker-archive', 'oci-archive'] as const
+
+export function register(program: Command): Command {
+  return program
+    .command('save')
+    .description('Write images to an archive that docker, podman and skopeo read.')
+    .argument('<image...>')
+    .option('-o, --output <file>', 'file to write; default: standard output')
+    .option('--format <format>', 'docker-archive (default) or oci-archive')
+    .addHelpText('after', '\nExample:\n  tsrun save -o busybox.tar busybox')
+    .action(async (names: string[], flags: { output?: string; format?: string }) => {
+      const format = formats.find(each => each === (flags.format ?? 'docker-archive'))
+      if (format === undefined)
+        throw new TsrunError('invalid', 'format', `invalid value "${flags.format}" for --format`, {
+          hint: formats.join(', '),
+        })
+      if (flags.output === undefined && process.stdout.isTTY)
+        throw new TsrunError('invalid', 'no-output', 'cannot write an archive to a terminal', {
+          hint: 'name a file with -o',
+        })
+      await using engine = await Engine.open()
+      const target = flags.output === undefined ? process.stdout : createWriteStream(flags.output, { mode: 0o600 })
+      await pipeline(Readable.from(engine.images.save(names, format)), target)
+    })
+}
