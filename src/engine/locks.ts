@@ -16,7 +16,10 @@ export class Locks {
   /** Runs `task` while nobody else changes the container. The lock is the container's folder. */
   async withContainer<T>(id: string, task: () => Promise<T>): Promise<T> {
     try {
-      return await withLock(this.#paths.container(id), guard(task), { what: `container ${id.slice(0, 12)}`, folder: true })
+      return await withLock(this.#paths.container(id), guard(task), {
+        what: `container ${id.slice(0, 12)}`,
+        folder: true,
+      })
     } catch (error) {
       if (error instanceof Passed) throw error.cause
       // Without a folder there is nothing left to change, but perhaps remains in other places to clear away.

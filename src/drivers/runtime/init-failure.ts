@@ -2,6 +2,7 @@
 
 import { errnoName } from '../../ffi/errno.ts'
 import type { InitMessage } from '../../kernel/init-protocol.ts'
+import { findSocketOwner } from '../../kernel/socket-owner.ts'
 import { TsrunError } from '../../model/errors.ts'
 
 type Failed = Extract<InitMessage, { kind: 'failed' }>
@@ -9,17 +10,8 @@ type Failed = Extract<InitMessage, { kind: 'failed' }>
 /** @param subject `"web"`: how to call the container */
 export function describeFailure(subject: string, failed: Failed): TsrunError {
   const code = errnoName(failed.errno)
-  if (failed.phase === 'exec') return describeExecFailure(subject, failed.what, code)
-  if (failed.stage === 'reserve-port') {
-    return new TsrunError(
-      'conflict',
-      'port-taken',
-      `cannot publish ${failed.what} for ${subject}: ${portReason(code)}`,
-      {
-        hint: 'choose another host port, e.g. -p 8080:80, or stop the process that holds it',
-      },
-    )
-  }
+  if (failed.phase === 'exec') return describeExecFailure(subject, failed.what.replace(/^exec /, ''), code)
+  if (failed.stage === 'reserve-port') return describePortFailure(subject, failed.what, code)
   const hints: Readonly<Record<string, string>> = {
     EPERM: 'tsrun needs root with CAP_SYS_ADMIN and CAP_NET_ADMIN; `tsrun doctor` lists what is missing',
     ENOSYS: 'the kernel lacks this call; `tsrun doctor` lists what is missing',
@@ -58,8 +50,26 @@ function describeExecFailure(subject: string, what: string, code: string): Tsrun
   )
 }
 
-function portReason(code: string): string {
-  if (code === 'EADDRINUSE') return 'the port is in use on the host'
-  if (code === 'EADDRNOTAVAIL') return 'the host has no such address'
-  return `the kernel refused it (bind: ${code})`
+/** @param what `tcp 0.0.0.0:80` */
+function describePortFailure(subject: string, what: string, code: string): TsrunError {
+  const [, protocol = '', address = '', port = ''] = /^(\w+) \[?([^\]]*)\]?:(\d+)$/.exec(what) ?? []
+  const place = `${address.includes(':') ? `[${address}]` : address}:${port}/${protocol}`
+  const cannot = `cannot publish ${place} for ${subject}`
+  if (code === 'EADDRNOTAVAIL')
+    return new TsrunError(
+      'invalid',
+      'no-such-address',
+      `${cannot}: the host has no address ${address} (bind: ${code})`,
+      {
+        hint: '`ip address` lists the addresses; without one the port is published on all',
+      },
+    )
+  if (code !== 'EADDRINUSE')
+    return new TsrunError('system', 'port-refused', `${cannot}: the kernel refused the port (bind: ${code})`)
+  const owner =
+    protocol === 'sctp' ? undefined : findSocketOwner(protocol === 'udp' ? 'udp' : 'tcp', address, Number(port))
+  const by = owner === undefined ? 'on the host' : `by ${owner.command} (pid ${owner.pid})`
+  return new TsrunError('conflict', 'port-taken', `${cannot}: the port is in use ${by}`, {
+    hint: `choose another host port, e.g. -p ${Number(port) + 8000 > 65535 ? 8080 : Number(port) + 8000}:..., or stop that process`,
+  })
 }

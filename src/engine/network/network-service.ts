@@ -148,7 +148,9 @@ export class NetworkService {
         const pools = []
         const busy = this.#parts.hostRoutes()
         for (const wanted of spec.pools.length > 0 ? spec.pools : [{}]) {
-          const pool = await ipam.requestPool(wanted, busy)
+          const pool = await ipam.requestPool(wanted, busy).catch((error: unknown) => {
+            throw this.#explained(spec.name, error)
+          })
           undo.add('pool', () => ipam.releasePool(pool))
           pools.push(pool)
         }
@@ -161,6 +163,22 @@ export class NetworkService {
         return network
       }
       return this.#parts.locks.withPools(() => withRollback(make)).finally(() => job.end())
+    })
+  }
+
+  /** IPAM speaks of pools, since it knows no networks: here they get their names. */
+  #explained(name: string, error: unknown): unknown {
+    if (!(error instanceof TsrunError)) return error
+    const message = error.message
+      .replace(/^cannot create a pool( \S+)?: /, `cannot create network "${name}": `)
+      .replace(/the pool (\S+)/, (text, subnet) => {
+        const owner = this.list().find(network => network.pools.some(pool => pool.subnet === subnet))
+        return owner === undefined ? text : `${subnet} of network "${owner.name}"`
+      })
+      .replace(/: it overlaps /, ': the subnet overlaps ')
+    return new TsrunError(error.kind, error.code, message, {
+      ...(error.hint === undefined ? {} : { hint: error.hint }),
+      cause: error,
     })
   }
 
