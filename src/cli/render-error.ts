@@ -1,7 +1,5 @@
 // An error -> what the user reads and the exit code. The only place where errors become text.
 
-import { SyscallError } from '../ffi/errno.ts'
-import { CleanupError } from '../lib/rollback.ts'
 import { TsrunError } from '../model/errors.ts'
 
 /** `tsrun: <message>` and, where there is one, a hint. With TSRUN_DEBUG set, the causes and cleanup errors follow. */
@@ -25,10 +23,9 @@ export function exitCodeOf(error: unknown, forContainers: boolean): number {
 }
 
 function messageOf(error: unknown): string {
-  if (error instanceof CleanupError || error instanceof TsrunError || error instanceof SyscallError)
-    return error.message
-  if (error instanceof Error && 'syscall' in error && 'code' in error) return nodeMessage(error)
-  return error instanceof Error ? error.message : String(error)
+  if (!(error instanceof Error)) return String(error)
+  // Node's own errors have the plain name; ours put the words in order themselves.
+  return error.name === 'Error' && 'syscall' in error && 'code' in error ? nodeMessage(error) : error.message
 }
 
 /** Node says `ENOSPC: no space left on device, write`: the same facts in our order. */

@@ -24,3 +24,6 @@ export function libraryDirectory(): string {
     directory = parent
   }
 }
+
+/** What this program runs on, for people. */
+export const runtimeName = isCompiled ? 'compiled executable' : `Node.js ${process.versions.node}`

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { isCompiled } from '../../ffi/koffi.ts'
+import { runtimeName } from '../../engine/library-directory.ts'
 import { version } from '../version.ts'
 
 export function register(program: Command): Command {
@@ -8,7 +8,6 @@ export function register(program: Command): Command {
     .description('Show the version.')
     .addHelpText('after', '\nExample:\n  tsrun version')
     .action(() => {
-      const runtime = isCompiled ? 'compiled executable' : `Node.js ${process.versions.node}`
-      process.stdout.write(`tsrun version ${version} (${process.platform}/${process.arch}, ${runtime})\n`)
+      process.stdout.write(`tsrun version ${version} (${process.platform}/${process.arch}, ${runtimeName})\n`)
     })
 }
