@@ -36,8 +36,10 @@ void stage(const char *name)
 	size_t length = strlen(name);
 	if (strncmp(fault, name, length) != 0 || fault[length] != ':')
 		return;
-	if (strcmp(fault + length, ":kill") == 0)
+	if (strcmp(fault + length, ":kill") == 0) {
 		kill(getpid(), SIGKILL);
+		_exit(128 + SIGKILL); /* pid 1 of a pid namespace cannot kill itself */
+	}
 	errno = EIO;
 	if (strcmp(fault + length, ":fail") == 0)
 		die_errno("injected fault at %s", name);

@@ -53,6 +53,7 @@ struct child {
 	struct stdio *io;
 	int channel;
 };
+void take_engine_fd(void);
 void open_joins(const struct bootstrap *b);
 struct spawned spawn_container(const struct child *child, int monitor_channel);
 void join_network(const struct bootstrap *b);
@@ -66,10 +67,14 @@ _Noreturn void container_main(const struct child *child);
 _Noreturn void exec_command(const struct bootstrap *b);
 
 /* rootfs.c */
+void prepare_rootfs(const struct bootstrap *b);
+void close_prepared_rootfs(void);
 int attach_rootfs(const struct bootstrap *b);
 void finish_rootfs(const struct bootstrap *b, int rootfs);
 
 /* mounts.c, inroot.c, copyup.c, devices.c, protect.c: everything below the rootfs. */
+void prepare_mounts(const struct bootstrap *b);
+void close_prepared_mounts(const struct bootstrap *b);
 void make_mounts(const struct bootstrap *b, int rootfs);
 int clone_mount(int fd, const char *path, int recursive);
 int restrict_mount(int mount, uint32_t flags, int recursive);

@@ -56,31 +56,48 @@ static int tell_engine(uint32_t type, const void *payload, uint32_t length)
 	return n == (ssize_t)(8 + length) ? 0 : -1;
 }
 
-/* Nothing came of it: what was made so far goes, and there is neither a record nor a teardown, the engine does that. */
-static _Noreturn void give_up(void)
+static void kill_child(void)
 {
-	if (monitor.child > 0) {
-		kill(monitor.child, SIGKILL);
-		waitpid(monitor.child, NULL, 0);
-	}
+	if (monitor.child <= 0)
+		return;
+	kill(monitor.child, SIGKILL);
+	waitpid(monitor.child, &monitor.status, 0);
+	monitor.child = 0;
+}
+
+/* Nothing came of it: what was made so far goes, and there is neither a record nor a teardown, the engine does that. */
+static void undo(void)
+{
+	kill_child();
 	remove_attach_socket(&monitor);
 	if (monitor.b)
 		remove_empty_log(monitor.b);
+}
+
+static _Noreturn void give_up(void)
+{
+	undo();
 	_exit(1);
+}
+
+/*
+ * Told last: whoever hears of it may try again at once. After GO the engine has written down that the container runs; if it
+ * cannot be told otherwise any more, a record and a teardown are the only way that anybody ever learns of it.
+ */
+static _Noreturn void report_failure(const void *payload, uint32_t length)
+{
+	int ran = monitor.went && monitor.child > 0;
+	undo();
+	if (tell_engine(MESSAGE_FAILED, payload, length) == 0 || !ran)
+		_exit(1);
+	write_exit_record(&monitor);
+	run_exit_command(monitor.b);
 }
 
 static void report_to_engine(const struct failure *failure)
 {
 	uint8_t payload[1024];
-	tell_engine(MESSAGE_FAILED, payload, encode_failure(failure, payload));
-	give_up();
-}
-
-/* The child's failure, as it is. */
-static _Noreturn void relay_failure(const struct packet *packet)
-{
-	tell_engine(MESSAGE_FAILED, packet->payload, packet->length);
-	give_up();
+	report_failure(payload, encode_failure(failure, payload));
 }
 
 static void set_up_signals(void)
@@ -107,7 +124,7 @@ static void set_up_descriptors(void)
 		_exit(1);
 	fcntl(CONTROL_FD, F_SETFL, flags & ~O_NONBLOCK);
 	fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC);
-	fcntl(ENGINE_FD, F_SETFD, FD_CLOEXEC);
+	take_engine_fd();
 	close(4);
 	k_close_range(6, ~0U, 0);
 	for (int fd = 0; fd < 3; fd++)
@@ -128,7 +145,7 @@ static int next_packet(struct packet *packet)
 {
 	while (channel_receive(monitor.channel, packet)) {
 		if (packet->type == MESSAGE_FAILED)
-			relay_failure(packet);
+			report_failure(packet->payload, packet->length);
 		if (packet->type != CHANNEL_PTY || packet->fd < 0)
 			return 1;
 		take_terminal(packet->fd);
@@ -165,6 +182,7 @@ static void start_child(const struct bootstrap *b, struct stdio *io)
 	struct spawned spawned = spawn_container(&child, ends[0]);
 	close(ends[1]);
 	close_fds(io->child, 3);
+	close_prepared_mounts(b);
 	monitor.child = spawned.pid;
 	if (spawned.intermediate) {
 		expect_from_child(CHANNEL_PID, &packet);
@@ -218,8 +236,9 @@ static void pass_go(const struct bootstrap *b)
 	for (struct client *c = monitor.clients; c; c = c->next)
 		client_readable(&monitor, c);
 	sweep_clients(&monitor);
-	apply_rlimits(b, monitor.child);
+	monitor.went = 1;
 	format_time(monitor.started_at);
+	apply_rlimits(b, monitor.child);
 	channel_send(monitor.channel, CHANNEL_GO, NULL, 0, -1);
 	while (next_packet(&packet))
 		execing |= packet.type == CHANNEL_EXECING;
@@ -261,6 +280,8 @@ static void prepare(const struct bootstrap *b)
 	open_attach_socket(b, &monitor);
 	open_log(b);
 	open_joins(b);
+	if (b->namespaces & K_CLONE_NEWUSER)
+		prepare_mounts(b);
 }
 
 _Noreturn void monitor_main(void)

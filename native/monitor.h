@@ -54,6 +54,7 @@ struct monitor {
 	struct client *clients;
 	unsigned clients_count;
 	int exited, status; /* the child is reaped */
+	int went; /* GO has been passed on */
 	int released; /* an owner has done the teardown */
 	char started_at[40];
 };

@@ -20,6 +20,35 @@
 /* Binds onto these files of /proc are what lxcfs does; onto anything else there they would fake the kernel's word. */
 static const char *const proc_files[] = { "cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo" };
 
+static int *prepared; /* detached bind sources, -1 for the other mounts */
+
+/*
+ * In the monitor, for a container with a user namespace: its root is nobody on the host and may not be able to reach the
+ * layers or a bind's source, so both are opened here and only attached there.
+ */
+void prepare_mounts(const struct bootstrap *b)
+{
+	stage("mounts");
+	prepared = calloc(b->mounts.count + 1, sizeof(int));
+	if (!prepared)
+		die_errno("allocate the list of mounts");
+	for (size_t i = 0; i < b->mounts.count; i++) {
+		const struct mount *m = &b->mounts.items[i];
+		int bind = (m->flags & MS_BIND) != 0;
+		prepared[i] = bind ? clone_mount(AT_FDCWD, m->source, (m->flags & MS_REC) != 0) : -1;
+		if (bind && prepared[i] < 0 && !(m->options & MOUNT_OPTION_OPTIONAL))
+			die_errno("open %s to mount it on %s", m->source, m->destination);
+	}
+	prepare_rootfs(b);
+}
+
+void close_prepared_mounts(const struct bootstrap *b)
+{
+	if (prepared)
+		close_fds(prepared, (int)b->mounts.count);
+	close_prepared_rootfs();
+}
+
 /* A detached copy of the mount at `path`, or, with an empty path, of what `fd` is. */
 int clone_mount(int fd, const char *path, int recursive)
 {
@@ -109,10 +138,10 @@ static int open_destination(const struct mount *m, int rootfs, int directory)
 }
 
 /* 0, or -1 with errno: the caller knows whether this mount may be missing. */
-static int bind_mount(const struct mount *m, int rootfs, int prepared)
+static int bind_mount(const struct mount *m, int rootfs, int opened)
 {
 	struct stat st;
-	cleanup_fd int source = prepared >= 0 ? prepared : clone_mount(AT_FDCWD, m->source, (m->flags & MS_REC) != 0);
+	cleanup_fd int source = opened >= 0 ? opened : clone_mount(AT_FDCWD, m->source, (m->flags & MS_REC) != 0);
 	if (source < 0 || fstat(source, &st) < 0)
 		return -1;
 	cleanup_fd int destination = open_destination(m, rootfs, S_ISDIR(st.st_mode));
@@ -171,7 +200,7 @@ void make_mounts(const struct bootstrap *b, int rootfs)
 	for (size_t i = 0; i < b->mounts.count; i++) {
 		const struct mount *m = &b->mounts.items[i];
 		int bind = (m->flags & MS_BIND) != 0;
-		if ((bind ? bind_mount(m, rootfs, -1) : filesystem_mount(m, rootfs)) == 0 || m->options & MOUNT_OPTION_OPTIONAL)
+		if ((bind ? bind_mount(m, rootfs, prepared ? prepared[i] : -1) : filesystem_mount(m, rootfs)) == 0 || m->options & MOUNT_OPTION_OPTIONAL)
 			continue;
 		die_errno("mount %s on %s", bind || *m->source ? m->source : m->type, m->destination);
 	}

@@ -25,6 +25,14 @@
 static int *join_fds;
 static int cgroup_fd = -1;
 static int born_in_cgroup;
+static int engine_fd = -1; /* what the engine passed as descriptor 5, if anything */
+
+/* Before anything else is opened, which could get the number 5. */
+void take_engine_fd(void)
+{
+	if (fcntl(ENGINE_FD, F_SETFD, FD_CLOEXEC) == 0)
+		engine_fd = ENGINE_FD;
+}
 
 /* Before the clone, in the monitor: a path that is wrong is found while there is nothing to undo. */
 void open_joins(const struct bootstrap *b)
@@ -116,7 +124,7 @@ static void join_namespaces(const struct bootstrap *b)
 	stage("join-namespaces");
 	uint32_t through_pidfd = 0;
 	if (has_flag(b, FLAG_NETNS_FD) && !b->exec)
-		join_one(K_CLONE_NEWNET, ENGINE_FD);
+		join_one(K_CLONE_NEWNET, engine_fd);
 	for (size_t i = 0; i < b->joins.count; i++) {
 		if (join_fds[i] < 0)
 			through_pidfd |= b->joins.items[i].flag;
@@ -126,7 +134,7 @@ static void join_namespaces(const struct bootstrap *b)
 	for (size_t i = 0; i < b->joins.count; i++)
 		if (join_fds[i] >= 0 && b->joins.items[i].flag == K_CLONE_NEWUSER)
 			join_one(K_CLONE_NEWUSER, join_fds[i]);
-	if (through_pidfd && setns(ENGINE_FD, (int)through_pidfd) < 0)
+	if (through_pidfd && setns(engine_fd, (int)through_pidfd) < 0)
 		die_errno("join the container's namespaces");
 }
 
@@ -141,8 +149,8 @@ void join_network(const struct bootstrap *b)
 {
 	stage("join-namespaces");
 	if (has_flag(b, FLAG_NETNS_FD))
-		join_one(K_CLONE_NEWNET, ENGINE_FD);
-	close(ENGINE_FD);
+		join_one(K_CLONE_NEWNET, engine_fd);
+	close_fd(&engine_fd);
 }
 
 static int needs_intermediate(const struct bootstrap *b)
@@ -170,7 +178,7 @@ static _Noreturn void intermediate_main(const struct child *child)
 		die_errno("create the container's process");
 	if (pid == 0) {
 		close_joins(child->b);
-		close(ENGINE_FD);
+		close_fd(&engine_fd);
 		container_main(child);
 	}
 	if (channel_send(child->channel, CHANNEL_PID, &pid, sizeof(pid), -1) < 0)
@@ -197,7 +205,7 @@ struct spawned spawn_container(const struct child *child, int monitor_channel)
 		container_main(child);
 	}
 	close_joins(b);
-	close(ENGINE_FD);
+	close_fd(&engine_fd);
 	return indirect ? (struct spawned){ 0, pid } : (struct spawned){ pid, 0 };
 }
 

@@ -84,6 +84,7 @@ static void reap_child(struct monitor *m)
 		;
 	if (!m->exited && waitpid(m->child, &m->status, WNOHANG) == m->child) {
 		m->exited = 1;
+		m->child = 0;
 		int64_t now = now_ms();
 		for (struct client *c = m->clients; c; c = c->next)
 			c->last_progress = now;

@@ -145,9 +145,35 @@ static void make_parent_private(const char *target)
 	}
 }
 
+/* Detached. -1: an overlay that has to be made with mount(2), in place. */
+static int open_rootfs(const struct bootstrap *b)
+{
+	int fd = b->rootfs.overlay ? open_overlay(b) : clone_mount(AT_FDCWD, b->rootfs.upper_or_path, 1);
+	if (fd < 0 && !b->rootfs.overlay)
+		die_errno("bind the rootfs %s", b->rootfs.upper_or_path);
+	return fd;
+}
+
+static int prepared = -1;
+
+/* In the monitor; see prepare_mounts(). */
+void prepare_rootfs(const struct bootstrap *b)
+{
+	stage("rootfs");
+	prepared = open_rootfs(b);
+}
+
+void close_prepared_rootfs(void)
+{
+	close_fd(&prepared);
+}
+
 static void attach(int mount_fd, const struct bootstrap *b)
 {
 	cleanup_fd int target = open(b->rootfs.target, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	/* The root of a user namespace may not be able to get there; on top of `/` it is as invisible to the host. */
+	if (target < 0 && errno == EACCES)
+		target = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (target < 0 || k_move_mount(mount_fd, target) < 0)
 		die_errno("attach the rootfs to %s", b->rootfs.target);
 }
@@ -165,11 +191,9 @@ int attach_rootfs(const struct bootstrap *b)
 	if (shared)
 		make_parent_private(b->rootfs.target);
 
-	int fd = b->rootfs.overlay ? open_overlay(b) : clone_mount(AT_FDCWD, b->rootfs.upper_or_path, 1);
-	if (fd < 0 && b->rootfs.overlay)
-		return mount_overlay(b);
+	int fd = prepared >= 0 ? prepared : open_rootfs(b);
 	if (fd < 0)
-		die_errno("bind the rootfs %s", b->rootfs.upper_or_path);
+		return mount_overlay(b);
 	attach(fd, b);
 	if (!b->rootfs.overlay)
 		set_propagation(fd, MS_PRIVATE | MS_REC);

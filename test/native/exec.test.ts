@@ -24,7 +24,7 @@ afterAll(async () => {
 })
 
 test('exec sees the processes, files and host name of the container', async () => {
-  const result = await bench.exec(session.pid, ['sh', '-c', 'hostname; ls /tmp; pgrep -c -x sleep'])
+  const result = await bench.exec(session.pid, ['sh', '-c', 'hostname; ls /tmp; ps -o comm | grep -c ^sleep'])
 
   expect(result.outcome).toEqual({ kind: 'started' })
   expect(result).toMatchObject({ code: 0, stdout: 'box\ninside\n1\n' })
