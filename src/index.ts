@@ -4,9 +4,9 @@
  * @example
  * import { Engine } from 'tsrun'
  * await using engine = await Engine.open()
- * const started = await engine.containers.run({ image: 'busybox', command: ['echo', 'hello'] })
- * for await (const chunk of started.stdout) process.stdout.write(chunk)
- * await started.wait()
+ * const job = await engine.containers.run({ image: 'busybox', command: ['echo', 'hello'], autoRemove: true })
+ * for await (const chunk of job.stdout) process.stdout.write(chunk)
+ * console.log('exit code', await job.wait())
  */
 export { Attachment, type AttachOptions } from './engine/container/attachment.ts'
 export {
@@ -17,6 +17,7 @@ export {
 } from './engine/container/container-service.ts'
 export type { ExecSpec } from './engine/container/exec-container.ts'
 export type { LogLine, LogOptions as LogReadOptions } from './engine/container/logs.ts'
+export { RunningContainer } from './engine/container/running-container.ts'
 export { preflight } from './engine/doctor.ts'
 export { Engine, type EngineOptions } from './engine/engine.ts'
 export type { EngineEvent, EventBus } from './engine/events.ts'

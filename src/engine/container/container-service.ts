@@ -8,6 +8,7 @@ import { Attachment, type AttachOptions } from './attachment.ts'
 import { createContainer, type ImageForContainer } from './create-container.ts'
 import { type ExecSpec, execInContainer } from './exec-container.ts'
 import { type LogLine, type LogOptions, readLog } from './logs.ts'
+import { RunningContainer } from './running-container.ts'
 import { type StartOptions, startContainer } from './start-container.ts'
 import { killContainer, stopContainer, waitContainer } from './stop-container.ts'
 import { eraseContainer } from './teardown.ts'
@@ -75,6 +76,25 @@ export class ContainerService {
     })
     if (attachment === undefined) throw new Error('the start went by without attaching')
     return { container, run, attachment }
+  }
+
+  /**
+   * Creates and starts a container and holds its streams. A failure leaves nothing of it behind.
+   * @throws TsrunError
+   */
+  async run(spec: ContainerSpec): Promise<RunningContainer> {
+    const container = await this.create({ stdinOnce: spec.openStdin === true, ...spec })
+    try {
+      const started = await this.startAttached(container.id, { owner: true })
+      return new RunningContainer({
+        ...started,
+        finish: () => this.finish(started),
+        stop: timeoutSeconds => this.stop(container.id, timeoutSeconds),
+      })
+    } catch (error) {
+      await this.remove(container.id, { force: true, volumes: true })
+      throw error
+    }
   }
 
   /** For the owner, after the end: gives everything back and, with `autoRemove`, removes the container. */
