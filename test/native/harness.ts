@@ -319,6 +319,7 @@ export class Client {
     this.socket = socket
     socket.on('data', chunk => this.#take(chunk))
     socket.on('error', () => {})
+    socket.on('end', () => socket.end())
     socket.on('close', () => {
       this.#ended = true
       this.#notify()
