@@ -17,6 +17,7 @@ import { ContainerStore } from './container/container-store.ts'
 import { killEverything } from './container/stop-container.ts'
 import { tearDownContainer } from './container/teardown.ts'
 import type { EngineContext } from './context.ts'
+import { EventLog } from './event-log.ts'
 import { EventBus } from './events.ts'
 import { ImageService } from './image/image-service.ts'
 import { Journal } from './journal.ts'
@@ -103,7 +104,7 @@ interface EngineParts {
 function wire(paths: Paths, libraryDir: string): EngineParts {
   const engineId = paths.root === DEFAULT_ROOT ? 'tsrun' : `tsrun-${hash(realpathSync(paths.root))}`
   const store = new ContainerStore(paths)
-  const events = new EventBus()
+  const events = new EventBus(new EventLog(paths.events))
   const journal = new Journal(paths.pending)
   const locks = new Locks(paths)
   const networkStore = new NetworkStore(paths.networks)

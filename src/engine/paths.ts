@@ -46,6 +46,14 @@ export class Paths {
   get pending(): string {
     return join(this.state, 'pending')
   }
+  /** What happened: see event-log.ts. */
+  get events(): string {
+    return join(this.state, 'events.jsonl')
+  }
+  /** One file a container that waits to be restarted: see restart.ts. */
+  get restarting(): string {
+    return join(this.state, 'restarting')
+  }
   get locks(): string {
     return join(this.state, 'locks')
   }

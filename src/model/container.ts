@@ -1,6 +1,7 @@
 // What a container is: the user's wish (ContainerSpec), the record on disk (Container) and how it is doing (ContainerState).
 // Plain data that goes to disk as JSON as it is.
 
+import type { Healthcheck } from './image.ts'
 import type { Endpoint, PortMapping } from './network.ts'
 import type { Resources } from './resources.ts'
 
@@ -95,6 +96,10 @@ export interface ContainerSpec {
   readonly stopSignal?: string
   readonly stopTimeoutSeconds?: number
   readonly restart?: RestartPolicy
+  /** Fields that are absent are the image's; `Test: ['NONE']` turns its healthcheck off. */
+  readonly healthcheck?: Healthcheck
+  /** Notes for other programs; tsrun only keeps them. */
+  readonly annotations?: Readonly<Record<string, string>>
   readonly log?: LogOptions
 }
 
@@ -137,9 +142,16 @@ export interface Container {
   /** Ports with the host ports that were chosen: kept over restarts. */
   readonly ports: readonly PortMapping[]
   readonly stopSignal: string
+  /** The image's and the user's healthcheck merged; absent where there is none. */
+  readonly healthcheck?: Healthcheck
+  /** RFC 3339: the last time it was started. */
+  readonly startedAt?: string
   /** Set by `stop` and `kill`: the restart policy leaves the container alone. */
   readonly stoppedByUser?: boolean
+  /** Automatic restarts since somebody started it. */
   readonly restartCount?: number
+  /** How long the last automatic restart waited: the next one waits twice as long. */
+  readonly restartDelayMs?: number
 }
 
 /** What there is of a container while its process lives: `<state>/containers/<id>/run.json`. */
@@ -168,9 +180,31 @@ export interface ExitRecord {
 
 export type ContainerStatus = 'created' | 'running' | 'paused' | 'restarting' | 'exited' | 'dead'
 
+/** What the healthcheck found: `<state>/containers/<id>/health.json`. */
+export interface HealthState {
+  readonly status: 'starting' | 'healthy' | 'unhealthy'
+  /** Failures since the last success. */
+  readonly failingStreak: number
+  /** The last five probes, the oldest first. */
+  readonly log: readonly HealthProbe[]
+}
+
+/** One run of a healthcheck. */
+export interface HealthProbe {
+  /** RFC 3339. */
+  readonly start: string
+  readonly end: string
+  /** -1 when it took too long or could not be run. */
+  readonly exitCode: number
+  /** The first 4096 bytes of what it wrote. */
+  readonly output: string
+}
+
 /** How a container is doing now: derived, never stored. */
 export interface ContainerState {
   readonly status: ContainerStatus
   readonly run?: RunRecord
   readonly exit?: ExitRecord
+  /** Where it has a healthcheck and lives. */
+  readonly health?: HealthState
 }

@@ -5,6 +5,7 @@ import type { Container, ContainerSpec, ContainerState, RunRecord } from '../../
 import { TsrunError } from '../../model/errors.ts'
 import type { EngineContext } from '../context.ts'
 import { Attachment, type AttachOptions } from './attachment.ts'
+import { emitContainer } from './container-events.ts'
 import { createContainer, type ImageForContainer } from './create-container.ts'
 import { type ExecSpec, execInContainer } from './exec-container.ts'
 import { type LogLine, type LogOptions, readLog } from './logs.ts'
@@ -49,7 +50,7 @@ export class ContainerService {
   /** Makes a container; nothing of it runs. @throws TsrunError invalid, not-found (image), conflict (name) */
   async create(spec: ContainerSpec): Promise<Container> {
     const container = await this.#useImage(spec.image, image => createContainer(this.#context, spec, image))
-    this.#context.events.emit({ type: 'container', action: 'create', id: container.id, name: container.name })
+    emitContainer(this.#context, container, 'create')
     return container
   }
 
@@ -66,7 +67,8 @@ export class ContainerService {
       ...options,
       beforeGo: async () => {
         attachment = await this.#attach(container, {
-          owner: options.owner === true,
+          // Whose policy restarts it needs its monitor's call at the end, and has no other owner.
+          owner: options.owner === true && !restarts(container),
           ...(options.signal ? { signal: options.signal } : {}),
         })
       },
@@ -99,6 +101,10 @@ export class ContainerService {
 
   /** For the owner, after the end: gives everything back and, with `autoRemove`, removes the container. */
   async finish(started: Pick<StartedContainer, 'container' | 'attachment'>): Promise<void> {
+    if (restarts(started.container)) {
+      started.attachment.close()
+      return
+    }
     await this.#end(started.container.id)
     started.attachment.release()
   }
@@ -106,6 +112,10 @@ export class ContainerService {
   /** What the monitor asks for when nobody watched the container end. */
   async ended(id: string): Promise<void> {
     await this.#end(id)
+    const container = this.#context.store.read(id)
+    if (container === undefined || !restarts(container)) return
+    const { restartByPolicy } = await import('./restart.ts')
+    await restartByPolicy(this.#context, container)
   }
 
   /** A further client of a running container. @throws TsrunError conflict when it is not running */
@@ -126,7 +136,10 @@ export class ContainerService {
 
   /** @throws TsrunError conflict when it is not running */
   async kill(reference: string, signal = 'KILL'): Promise<void> {
-    await killContainer(this.#context, this.find(reference), signal)
+    const container = this.find(reference)
+    await killContainer(this.#context, container, signal)
+    if (container.spec.autoRemove === true && this.#context.store.readRun(container.id) === undefined)
+      await this.#end(container.id)
   }
 
   /** Asks, then insists. Does nothing to a container that has ended. */
@@ -148,9 +161,9 @@ export class ContainerService {
   async remove(reference: string, options: { force?: boolean; volumes?: boolean } = {}): Promise<Container> {
     const container = this.find(reference)
     const { status } = await this.state(container)
-    if (status === 'running' || status === 'paused') {
+    if (isUp(status)) {
       if (options.force !== true)
-        throw new TsrunError('conflict', 'running', `cannot remove "${container.name}": it is running`, {
+        throw new TsrunError('conflict', 'running', `cannot remove "${container.name}": it is ${status}`, {
           hint: `\`tsrun stop ${container.name}\` first, or \`tsrun rm -f ${container.name}\``,
         })
       await stopContainer(this.#context, container, 0)
@@ -170,8 +183,7 @@ export class ContainerService {
     const containers = options.all === true ? this.#context.store.list() : this.#runningContainers()
     for (const container of containers) {
       const state = await this.state(container)
-      if (options.all === true || state.status === 'running' || state.status === 'paused')
-        views.push({ container, state })
+      if (options.all === true || isUp(state.status)) views.push({ container, state })
     }
     return views
   }
@@ -219,7 +231,6 @@ export class ContainerService {
       const container = this.#context.store.read(id)
       if (container === undefined) return
       await this.#context.tearDown(container)
-      this.#context.events.emit({ type: 'container', action: 'die', id, name: container.name })
       if (container.spec.autoRemove === true) this.#erase(container, true)
     })
   }
@@ -227,12 +238,13 @@ export class ContainerService {
   #erase(container: Container, withVolumes: boolean): void {
     eraseContainer(this.#context, container)
     if (withVolumes) this.#context.volumes.removeAnonymousOf(container)
-    this.#context.events.emit({ type: 'container', action: 'destroy', id: container.id, name: container.name })
+    emitContainer(this.#context, container, 'destroy')
   }
 
   #runningContainers(): Container[] {
     const { store } = this.#context
-    const containers = store.runningIds().flatMap(id => store.read(id) ?? [])
+    const ids = new Set([...store.runningIds(), ...store.restartingIds()])
+    const containers = [...ids].flatMap(id => store.read(id) ?? [])
     return containers.sort((a, b) => (a.createdAt < b.createdAt ? 1 : -1))
   }
 
@@ -251,4 +263,13 @@ export class ContainerService {
       if (!hasCode(error, 'ENOENT', 'ECONNREFUSED')) throw error
     }
   }
+}
+
+/** What docker counts as running: also what is paused, or is going to be started again in a moment. */
+function isUp(status: ContainerState['status']): boolean {
+  return status === 'running' || status === 'paused' || status === 'restarting'
+}
+
+function restarts({ spec }: Container): boolean {
+  return spec.restart !== undefined && spec.restart.name !== 'no'
 }

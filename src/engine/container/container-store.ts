@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync,
 import { hasCode } from '../../ffi/errno.ts'
 import { processStartTime } from '../../kernel/pidfd.ts'
 import { readJson, writeJson } from '../../lib/state-file.ts'
-import type { Container, ContainerState, ExitRecord, RunRecord } from '../../model/container.ts'
+import type { Container, ContainerState, ExitRecord, HealthState, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { printable, shortId } from '../ids.ts'
 import type { Paths } from '../paths.ts'
@@ -43,6 +43,15 @@ export class ContainerStore {
 
   write(container: Container): void {
     writeJson(this.#paths.containerFile(container.id, 'container.json'), container)
+  }
+
+  /** Changes the record as it stands now. @returns the new record, or undefined where there is none any more */
+  change(id: string, change: (container: Container) => Container): Container | undefined {
+    const container = this.read(id)
+    if (container === undefined) return undefined
+    const changed = change(container)
+    this.write(changed)
+    return changed
   }
 
   read(id: string): Container | undefined {
@@ -111,12 +120,37 @@ export class ContainerStore {
     const run = this.readRun(id)
     if (run !== undefined && isAlive(run)) {
       const paused = existsSync(this.#paths.runFile(id, 'paused'))
-      return { status: paused ? 'paused' : 'running', run }
+      const health = readJson<HealthState>(this.#paths.runFile(id, 'health.json'))
+      return { status: paused ? 'paused' : 'running', run, ...(health === undefined ? {} : { health }) }
     }
     const exit = this.readExit(id)
     const known = { ...(run === undefined ? {} : { run }), ...(exit === undefined ? {} : { exit }) }
     if (run?.phase === 'running') return { status: 'exited', ...known }
+    if (run === undefined && this.waitsForRestart(id)) return { status: 'restarting', ...known }
     return { status: exit === undefined ? 'created' : 'exited', ...known }
+  }
+
+  /** Ids of the containers that wait to be restarted. */
+  restartingIds(): string[] {
+    return readdirOrEmpty(this.#paths.restarting).filter(name => /^[0-9a-f]{64}$/.test(name))
+  }
+
+  /** Whether a process lives that is going to start the container again. */
+  waitsForRestart(id: string): boolean {
+    const waiting = readJson<RestartMarker>(`${this.#paths.restarting}/${id}`)
+    return waiting !== undefined && processStartTime(waiting.pid) === waiting.pidStartTime
+  }
+
+  /** This process is going to start the container again. */
+  markRestarting(id: string): void {
+    mkdirSync(this.#paths.restarting, { recursive: true, mode: 0o700 })
+    const marker: RestartMarker = { pid: process.pid, pidStartTime: processStartTime(process.pid) ?? '' }
+    writeJson(`${this.#paths.restarting}/${id}`, marker)
+  }
+
+  /** Nobody is going to: the one who waits ends when the file goes. Idempotent. */
+  unmarkRestarting(id: string): void {
+    rmSync(`${this.#paths.restarting}/${id}`, { force: true })
   }
 
   #idOfName(name: string): string | undefined {
@@ -127,6 +161,12 @@ export class ContainerStore {
       throw error
     }
   }
+}
+
+/** Who is going to restart a container: `<state>/restarting/<id>`. */
+interface RestartMarker {
+  readonly pid: number
+  readonly pidStartTime: string
 }
 
 /** Whether the container's first process lives, and is not another that was given its pid. */

@@ -13,6 +13,7 @@ import { TsrunError } from '../../model/errors.ts'
 import type { OciMount, OciSpec } from '../../model/oci-spec.ts'
 import { type DeviceRule, defaultDeviceRules, type Resources } from '../../model/resources.ts'
 import type { EngineContext } from '../context.ts'
+import { emitContainer } from './container-events.ts'
 import { defaultSymlinks } from './default-mounts.ts'
 import { prepareEtc } from './etc-dir.ts'
 import { type PreparedNetwork, prepareNetwork } from './prepare-network.ts'
@@ -24,7 +25,12 @@ export interface StartOptions {
   readonly consoleSize?: { readonly rows: number; readonly columns: number }
   /** Called when everything is set up and the command has not run yet: the place to attach without missing anything. */
   readonly beforeGo?: () => Promise<void>
+  /** A restart by policy: it counts, and nothing happens when this says that it is no longer wanted. */
+  readonly automatic?: () => boolean
 }
+
+/** Why an automatic start did not come about. */
+export class NotWanted extends Error {}
 
 /** @throws TsrunError; nothing is left behind then */
 export async function startContainer(
@@ -35,10 +41,12 @@ export async function startContainer(
   return context.locks.withContainer(id, async () => {
     const { store } = context
     const container = store.find(id)
+    if (options.automatic?.() === false) throw new NotWanted()
     const state = store.state(id)
     if (state.status === 'running' || state.status === 'paused')
       throw new TsrunError('conflict', 'already-running', `cannot start "${container.name}": it is running`)
     if (state.run !== undefined) await context.tearDown(container)
+    store.unmarkRestarting(id)
     const job = context.journal.begin('container', id)
     return withRollback(undo => start(context, container, undo, options)).finally(() => job.end())
   })
@@ -86,11 +94,20 @@ async function start(
   const run: RunRecord = { ...starting, phase: 'running', pid, pidStartTime: processStartTime(pid) ?? '' }
   store.writeRun(id, run)
   undo.add('running record', () => {})
+  const automatic = options.automatic !== undefined
+  // Not from the record read above: the host ports may have been chosen meanwhile.
+  store.change(id, current => noteStart(current, run.startedAt, automatic))
   await options.beforeGo?.()
   init.go()
   undo.add('go', () => context.kill(id, run))
-  context.events.emit({ type: 'container', action: 'start', id, name: container.name })
+  emitContainer(context, container, 'start')
   return run
+}
+
+function noteStart(container: Container, startedAt: string, automatic: boolean): Container {
+  if (automatic) return { ...container, startedAt, restartCount: (container.restartCount ?? 0) + 1 }
+  const { stoppedByUser: _stopped, restartCount: _count, restartDelayMs: _delay, ...rest } = container
+  return { ...rest, startedAt }
 }
 
 interface BundleParts {

@@ -1,13 +1,15 @@
 // Ending containers: kill sends a signal, stop asks and then insists, wait only watches. Whoever sees the end through
 // the monitor's socket does the teardown, so that it is over when the verb returns.
 
+import { existsSync, rmSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
-import { killCgroup } from '../../kernel/cgroup/cgroup.ts'
+import { killCgroup, thawCgroup } from '../../kernel/cgroup/cgroup.ts'
 import { closePidfd, openPidfd, sendSignal } from '../../kernel/pidfd.ts'
 import type { Container, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { EngineContext } from '../context.ts'
 import { Attachment } from './attachment.ts'
+import { emitContainer } from './container-events.ts'
 import { isAlive } from './container-store.ts'
 import { signalNumber } from './signals.ts'
 
@@ -18,8 +20,12 @@ export const DEFAULT_STOP_TIMEOUT_SECONDS = 10
 export async function killContainer(context: EngineContext, container: Container, signal: string): Promise<void> {
   const run = runningOrThrow(context, container, 'kill')
   const number = signalNumber(signal)
-  if (number === 9) await killAndTearDown(context, container, run)
+  if (number === 9 || number === signalNumber(container.stopSignal)) await markStopped(context, container.id)
+  emitContainer(context, container, 'kill', { signal: String(number) })
+  if (number === 9) await withEnd(context, container, () => context.kill(container.id, run))
   else signalInit(run, number)
+  // A frozen process takes no signal; docker thaws it for those that are to end it.
+  if (number === signalNumber(container.stopSignal)) thawIfPaused(context, container.id, run)
 }
 
 /**
@@ -31,23 +37,37 @@ export async function stopContainer(
   container: Container,
   timeoutSeconds?: number,
 ): Promise<void> {
+  await markStopped(context, container.id)
   const { status, run } = context.store.state(container.id)
   if (run === undefined || (status !== 'running' && status !== 'paused')) return
-  context.store.write({ ...container, stoppedByUser: true })
   const timeout = timeoutSeconds ?? container.spec.stopTimeoutSeconds ?? DEFAULT_STOP_TIMEOUT_SECONDS
   await withEnd(context, container, async ended => {
     if (timeout !== 0) {
-      signalInit(run, signalNumber(container.stopSignal))
+      const number = signalNumber(container.stopSignal)
+      emitContainer(context, container, 'kill', { signal: String(number) })
+      signalInit(run, number)
+      thawIfPaused(context, container.id, run)
       if (await endsWithin(ended, timeout)) return
     }
+    emitContainer(context, container, 'kill', { signal: '9' })
     await context.kill(container.id, run)
+  })
+  emitContainer(context, container, 'stop')
+}
+
+/** From now on its restart policy leaves the container alone, and one that waits for its restart waits in vain. */
+async function markStopped(context: EngineContext, id: string): Promise<void> {
+  await context.locks.withContainer(id, async () => {
+    context.store.change(id, container => ({ ...container, stoppedByUser: true }))
+    context.store.unmarkRestarting(id)
   })
 }
 
-/** Ends everything in the container at once and tears it down. */
-async function killAndTearDown(context: EngineContext, container: Container, run: RunRecord): Promise<void> {
-  context.store.write({ ...container, stoppedByUser: true })
-  await withEnd(context, container, () => context.kill(container.id, run))
+function thawIfPaused(context: EngineContext, id: string, run: RunRecord): void {
+  const marker = context.paths.runFile(id, 'paused')
+  if (!existsSync(marker)) return
+  thawCgroup(run.cgroup)
+  rmSync(marker, { force: true })
 }
 
 /** Waits until the container has ended. @returns its exit code */

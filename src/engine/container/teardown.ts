@@ -8,6 +8,7 @@ import type { Container, RunRecord } from '../../model/container.ts'
 import type { Endpoint } from '../../model/network.ts'
 import type { EngineContext } from '../context.ts'
 import { disconnectSandbox, endpointId } from '../network/connect-sandbox.ts'
+import { emitContainer } from './container-events.ts'
 
 /** @throws CleanupError with everything that could not be given back */
 export async function tearDownContainer(context: EngineContext, container: Container): Promise<void> {
@@ -19,6 +20,7 @@ export async function tearDownContainer(context: EngineContext, container: Conta
     ['disconnect', () => disconnectAll(context, container, run)],
     ['remove cgroup', () => removeCgroup(run?.cgroup ?? `/${context.cgroupParent}/${id}`)],
     ['exit record', () => ensureExitRecord(context, id, run)],
+    ['report the end', () => reportEnd(context, container, run)],
     ['remove run folder', () => rmSync(paths.run(id), { recursive: true, force: true })],
   ])
 }
@@ -69,6 +71,18 @@ async function releaseByOwner(context: EngineContext, container: Container): Pro
     }
     await disconnectSandbox(drivers, network, endpoint, { sandboxGone: true })
   }
+}
+
+/** Here, since whoever sees a container end comes by once: while its run record is still there. */
+function reportEnd(context: EngineContext, container: Container, run: RunRecord | undefined): void {
+  if (run?.phase !== 'running' || !existsSync(context.paths.runFile(container.id, 'run.json'))) return
+  const exit = context.store.readExit(container.id)
+  if (exit?.oomKilled === true) emitContainer(context, container, 'oom')
+  const lived = Date.parse(exit?.finishedAt ?? '') - Date.parse(exit?.startedAt ?? '')
+  emitContainer(context, container, 'die', {
+    execDuration: String(Math.max(0, Math.floor((Number.isNaN(lived) ? 0 : lived) / 1000))),
+    exitCode: String(exit?.exitCode ?? 0),
+  })
 }
 
 /** A container whose monitor was killed has no exit record: it was killed along. */

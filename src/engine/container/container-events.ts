@@ -1,0 +1,25 @@
+// Events of containers carry docker's attributes: labels, image, name, and what the action adds.
+
+import type { Container } from '../../model/container.ts'
+import type { EventBus } from '../events.ts'
+
+/** Emits one. @param attributes what the action adds, e.g. `exitCode` of `die` */
+export function emitContainer(
+  context: { readonly events: EventBus },
+  container: Container,
+  action: string,
+  attributes: Readonly<Record<string, string>> = {},
+): void {
+  context.events.emit({
+    type: 'container',
+    action,
+    id: container.id,
+    name: container.name,
+    attributes: {
+      ...container.spec.labels,
+      ...attributes,
+      image: container.image.reference,
+      name: container.name,
+    },
+  })
+}

@@ -1,0 +1,166 @@
+// Events on disk, `<state>/events.jsonl`: one JSON object a line, appended whole by whatever command made it happen. When the
+// file is full it becomes `events.jsonl.1`, so that there are never more than two.
+
+import {
+  closeSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  statSync,
+  watch,
+  writeSync,
+} from 'node:fs'
+import { dirname } from 'node:path'
+import { hasCode } from '../ffi/errno.ts'
+import { flock, LOCK_EX, LOCK_NB } from '../ffi/libc.ts'
+
+const DEFAULT_MAX_BYTES = 1 << 20
+/** What a watch cannot see (another file system, no inotify watches left) is seen by then. */
+const POLL_MS = 500
+
+export class EventLog {
+  readonly #path: string
+  readonly #maxBytes: number
+
+  constructor(path: string, options: { maxBytes?: number } = {}) {
+    this.#path = path
+    this.#maxBytes = options.maxBytes ?? DEFAULT_MAX_BYTES
+  }
+
+  /** Adds one line. A line is one write(2) to a file opened for appending, so lines of several processes never mix. */
+  append(line: string): void {
+    const fd = this.#open()
+    try {
+      writeSync(fd, `${line}\n`)
+      if (fstatSync(fd).size >= this.#maxBytes) this.#rotate(fd)
+    } finally {
+      closeSync(fd)
+    }
+  }
+
+  /** The lines there are, oldest first; with a signal, also those to come until it is aborted. */
+  async *lines(follow?: AbortSignal): AsyncGenerator<string> {
+    const reader = new Reader(this.#path)
+    try {
+      yield* wholeLines(readOrEmpty(`${this.#path}.1`))
+      for (;;) {
+        yield* reader.read()
+        if (follow === undefined || follow.aborted) return
+        await this.#change(follow)
+      }
+    } finally {
+      reader.close()
+    }
+  }
+
+  #open(): number {
+    try {
+      return openSync(this.#path, 'a', 0o600)
+    } catch (error) {
+      if (!hasCode(error, 'ENOENT')) throw error
+      mkdirSync(dirname(this.#path), { recursive: true, mode: 0o700 })
+      return openSync(this.#path, 'a', 0o600)
+    }
+  }
+
+  /** Only the one who holds the lock of the file that still stands there renames it: a fresh one must not follow it. */
+  #rotate(fd: number): void {
+    try {
+      flock(fd, LOCK_EX | LOCK_NB)
+    } catch (error) {
+      if (hasCode(error, 'EAGAIN')) return
+      throw error
+    }
+    if (statSync(this.#path, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino)
+      renameSync(this.#path, `${this.#path}.1`)
+  }
+
+  #change(signal: AbortSignal): Promise<void> {
+    return new Promise(resolve => {
+      const watcher = watchQuietly(dirname(this.#path), () => done())
+      const timer = setTimeout(() => done(), POLL_MS)
+      const done = () => {
+        clearTimeout(timer)
+        watcher?.close()
+        signal.removeEventListener('abort', done)
+        resolve()
+      }
+      signal.addEventListener('abort', done, { once: true })
+    })
+  }
+}
+
+/** Reads a growing file line by line, and goes over to its successor when it has been renamed. */
+class Reader {
+  readonly #path: string
+  #fd: number | undefined
+  #rest = ''
+
+  constructor(path: string) {
+    this.#path = path
+  }
+
+  *read(): Generator<string> {
+    for (;;) {
+      this.#fd ??= openOrUndefined(this.#path)
+      if (this.#fd === undefined) return
+      // Looked at before reading: nothing is added to a file that has been renamed and read after that.
+      const renamed = statSync(this.#path, { throwIfNoEntry: false })?.ino !== fstatSync(this.#fd).ino
+      yield* this.#readOpen(this.#fd)
+      if (!renamed) return
+      this.close()
+    }
+  }
+
+  close(): void {
+    if (this.#fd !== undefined) closeSync(this.#fd)
+    this.#fd = undefined
+    this.#rest = ''
+  }
+
+  *#readOpen(fd: number): Generator<string> {
+    const buffer = Buffer.allocUnsafe(1 << 16)
+    for (let length = readSync(fd, buffer); length > 0; length = readSync(fd, buffer)) {
+      const text = this.#rest + buffer.toString('latin1', 0, length)
+      const end = text.lastIndexOf('\n') + 1
+      this.#rest = text.slice(end)
+      yield* wholeLines(Buffer.from(text.slice(0, end), 'latin1').toString('utf8'))
+    }
+  }
+}
+
+function wholeLines(text: string): string[] {
+  return text.split('\n').filter(line => line !== '')
+}
+
+function watchQuietly(path: string, onChange: () => void): { close(): void } | undefined {
+  try {
+    const watcher = watch(path, onChange)
+    watcher.on('error', onChange)
+    return watcher
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'ENOSPC', 'EMFILE')) return undefined
+    throw error
+  }
+}
+
+function readOrEmpty(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return ''
+    throw error
+  }
+}
+
+function openOrUndefined(path: string): number | undefined {
+  try {
+    return openSync(path, 'r')
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined
+    throw error
+  }
+}
