@@ -2,7 +2,7 @@
 // archive has them; whiteouts become character devices 0:0 and opaque directories get their attribute.
 // Safe for any archive: see directory-tree.ts for how a path is found. A name is created, never opened through.
 
-import { closeSync, constants, ftruncateSync, openSync, readSync, writeSync } from 'node:fs'
+import { closeSync, constants, ftruncateSync, openSync, readSync, type Stats, writeSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
 import {
   chmodAt,
@@ -157,20 +157,27 @@ export class LayerUnpacker implements TarHandler {
 
   #directory(path: string, entry: TarEntry): void {
     let place = this.#tree.place(path)
-    try {
+    // A directory that comes twice is looked at first: an error for each would make a long archive of them slow.
+    const there = this.#directoryTimes.has(path) ? this.#tree.stat(place) : this.#makeDirectory(place)
+    if (there !== undefined && !there.isDirectory()) {
+      this.#tree.remove(place)
+      place = this.#tree.place(path)
       mkdirAt(place.parentFd, place.name, 0o700)
-    } catch (error) {
-      if (!hasCode(error, 'EEXIST')) throw error
-      const there = this.#tree.stat(place)
-      if (there !== undefined && !there.isDirectory()) {
-        this.#tree.remove(place)
-        place = this.#tree.place(path)
-        mkdirAt(place.parentFd, place.name, 0o700)
-        // The archive both removes the lower directory and brings a new one.
-        if (isWhiteout(there)) markOpaque(place.parentFd, place.name)
-      }
+      // The archive both removes the lower directory and brings a new one.
+      if (isWhiteout(there)) markOpaque(place.parentFd, place.name)
     }
     this.#finishDirectory(place, path, entry)
+  }
+
+  /** Makes a directory; what stands in its place is left and returned. */
+  #makeDirectory(place: Place): Stats | undefined {
+    try {
+      mkdirAt(place.parentFd, place.name, 0o700)
+      return undefined
+    } catch (error) {
+      if (!hasCode(error, 'EEXIST')) throw error
+      return this.#tree.stat(place)
+    }
   }
 
   #finishDirectory(place: Place, path: string, entry: TarEntry): void {

@@ -69,11 +69,13 @@ async function bringIn(store: ImageStore, text: string, embeddedDir: string | un
     const reference = parseReference(text)
     const { directoryLayout, loadLayout } = await import('./load-layout.ts')
     const source = directoryLayout(embeddedPath(reference, embeddedDir) ?? '')
-    await loadLayout(store, staging, { source, options: { fallbackName: reference } })
+    const [loaded] = await loadLayout(store, staging, { source, options: { fallbackName: reference } })
+    if (loaded === undefined) throw notFound(text)
+    // Not looked up again: it may be removed at any moment, as any image that is resolved and not used under the lock.
+    return { ...describe(store, loaded), reference: familiarReference(reference) }
   } finally {
     await staging.close()
   }
-  return lookUp(store, text) ?? Promise.reject(notFound(text))
 }
 
 function isEmbedded(text: string, embeddedDir: string | undefined): boolean {
@@ -96,7 +98,10 @@ function embeddedPath(
   return folder !== undefined && isPossible ? join(folder, name) : undefined
 }
 
-function describe(store: ImageStore, { record, name }: { record: ImageRecord; name?: ImageName }): ResolvedImage {
+function describe(
+  store: ImageStore,
+  { record, name }: { readonly record: ImageRecord; readonly name?: ImageName },
+): ResolvedImage {
   const layers = record.layers.map(layer => layer.chainId).reverse()
   return {
     id: record.id,
