@@ -76,8 +76,10 @@ void accept_clients(struct monitor *m)
 		c->current = -1;
 		c->subscription = SUBSCRIPTION_STDIN | SUBSCRIPTION_STDOUT | SUBSCRIPTION_STDERR;
 		c->last_progress = now_ms();
-		c->next = m->clients;
-		m->clients = c;
+		struct client **last = &m->clients;
+		while (*last)
+			last = &(*last)->next;
+		*last = c;
 		m->clients_count++;
 	}
 }

@@ -34,6 +34,8 @@ import {
 export const repository = fileURLToPath(new URL('../..', import.meta.url))
 export const ALL_CAPABILITIES = (1n << 41n) - 1n
 
+const ID = 'feedfacecafe0123'
+
 const MS_NOSUID = 2
 const MS_NODEV = 4
 const MS_NOEXEC = 8
@@ -43,6 +45,7 @@ export class Workbench {
   readonly dir = mkdtempSync(join(tmpdir(), 'tsrun-native-'))
   readonly init = join(this.dir, 'bin', 'tsrun-init')
   readonly lower = join(this.dir, 'lower')
+  readonly #sessions: Session[] = []
   #count = 0
 
   constructor(options: { readonly sanitize?: boolean } = {}) {
@@ -56,7 +59,13 @@ export class Workbench {
       if (name !== 'busybox') symlinkSync('busybox', join(this.lower, 'bin', name))
   }
 
+  /** Also ends the containers that a failed test has left behind. */
   dispose(): void {
+    for (const { control, messages } of this.#sessions) {
+      control.destroy()
+      for (const message of messages)
+        if (message.kind === 'ready' && isOurs(message.pid)) process.kill(message.pid, 'SIGKILL')
+    }
     rmSync(this.dir, { recursive: true, force: true })
   }
 
@@ -71,7 +80,7 @@ export class Workbench {
     const { process, monitor, ...rest } = change
     return {
       mode: 'run',
-      id: '0123456789abcdef',
+      id: ID,
       process: {
         args,
         env: ['PATH=/bin', 'HOME=/root'],
@@ -208,7 +217,9 @@ export class Workbench {
       stdio: ['ignore', 'ignore', 'inherit', 'pipe', 'ignore', options.fd5 ?? 'ignore'],
       env: { SECRET_OF_THE_ENGINE: 'yes', ASAN_OPTIONS: 'detect_leaks=0' },
     })
-    return new Session(child)
+    const session = new Session(child)
+    this.#sessions.push(session)
+    return session
   }
 }
 
@@ -393,6 +404,14 @@ export async function attach(path: string): Promise<Client> {
     socket.once('connect', () => resolve(new Client(socket)))
     socket.once('error', reject)
   })
+}
+
+/** Process numbers are used again: ours have one of our monitors as parent. */
+function isOurs(pid: number): boolean {
+  return (
+    isAlive(pid) &&
+    readFileSync(`/proc/${parentOf(pid)}/cmdline`, 'latin1').startsWith(`tsrun-monitor ${ID.slice(0, 12)}`)
+  )
 }
 
 /** Waits until `condition` holds; fails after `timeoutMs`. */

@@ -152,7 +152,7 @@ describe('the container', () => {
     await session.outcome()
     const stat = readFileSync(`/proc/${session.pid}/stat`, 'utf8')
     const monitor = Number(stat.slice(stat.lastIndexOf(')')).split(' ')[2])
-    expect(readFileSync(`/proc/${monitor}/cmdline`, 'latin1')).toMatch(/^tsrun-monitor 0123456789ab\0/)
+    expect(readFileSync(`/proc/${monitor}/cmdline`, 'latin1')).toMatch(/^tsrun-monitor feedfacecafe\0/)
 
     process.kill(monitor, 'SIGKILL')
 
@@ -255,7 +255,8 @@ describe('a terminal', () => {
     await client.until(() => client.stdout.includes('ready'))
     client.socket.write(encodeResize(5, 6))
     client.stdin(Buffer.from('word\n'))
-    await client.until(() => client.stdout.includes('got word'))
+    client.stdin(Buffer.from('cat runs\n'))
+    await client.until(() => client.stdout.includes('cat runs'))
     client.stdin(Buffer.from('\x03'))
 
     expect(await client.exit()).toBe(130)
@@ -282,7 +283,9 @@ describe('a terminal', () => {
     client.own()
     session.go()
     await session.outcome()
-    client.stdin(Buffer.from('x\n\x03'))
+    client.stdin(Buffer.from('x\n'))
+    await client.until(() => client.stdout.toString() === 'x\r\nx\r\n')
+    client.stdin(Buffer.from('\x03'))
     expect(await client.exit()).toBe(130)
     client.release()
   })
