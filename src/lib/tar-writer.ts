@@ -86,7 +86,7 @@ function encodeBlock(entry: TarEntry, { prefix, name }: { prefix: string; name: 
   octal(block, 108, 8, entry.uid < 8 ** 7 ? entry.uid : 0)
   octal(block, 116, 8, entry.gid < 8 ** 7 ? entry.gid : 0)
   octal(block, 124, 12, entry.size < 8 ** 11 ? entry.size : 0)
-  octal(block, 136, 12, needsPaxTime(entry.mtime) ? Math.max(0, entry.mtime.seconds) : entry.mtime.seconds)
+  octal(block, 136, 12, Math.min(Math.max(0, entry.mtime.seconds), 8 ** 11 - 1))
   block.write('        ', 148, 'latin1')
   block.write(flag ?? flags[entry.type], 156, 'latin1')
   block.write(entry.linkName.slice(0, 100), 157, 'latin1')
