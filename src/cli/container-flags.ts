@@ -2,10 +2,17 @@
 
 import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
-import type { ContainerSpec, NetworkAttachment, RestartPolicy } from '../model/container.ts'
+import type { ContainerSpec, NetworkAttachment } from '../model/container.ts'
 import { TsrunError } from '../model/errors.ts'
-import { parseByteSize, parseByteSizeOrUnlimited, parseCpus, parseWholeNumber } from '../model/parse-resources.ts'
+import {
+  parseByteSize,
+  parseByteSizeOrUnlimited,
+  parseCpus,
+  parseDeviceRate,
+  parseWholeNumber,
+} from '../model/parse-resources.ts'
 import type { Resources } from '../model/resources.ts'
+import { addFurtherFlags, readLabelFiles, toFurtherSpec } from './further-flags.ts'
 import { parseMount, parseTmpfs, parseVolume } from './parse-mounts.ts'
 import { parsePublish } from './parse-ports.ts'
 
@@ -15,7 +22,7 @@ const collect = (value: string, previous: string[] | undefined) => [...(previous
 
 /** Declares the flags on `command`. */
 export function addContainerFlags(command: Command): Command {
-  return command
+  return addFurtherFlags(command)
     .option('-i, --interactive', 'keep stdin open')
     .option('-t, --tty', 'give it a terminal')
     .option('--name <name>', 'name of the container')
@@ -51,6 +58,11 @@ export function addContainerFlags(command: Command): Command {
     .option('--cpuset-mems <list>', 'memory nodes to use')
     .option('--pids-limit <number>', 'most processes; -1 is unlimited')
     .option('--blkio-weight <number>', 'relative I/O weight, 10 to 1000')
+    .option('--device-read-bps <device:rate>', 'most bytes a second read from a disk: /dev/sda:1mb', collect)
+    .option('--device-write-bps <device:rate>', 'the same for writing', collect)
+    .option('--device-read-iops <device:rate>', 'most reads a second from a disk: /dev/sda:1000', collect)
+    .option('--device-write-iops <device:rate>', 'the same for writing', collect)
+    .option('--oom-kill-disable', 'cgroup v1: let it sleep at the memory limit instead of killing it')
     .option('--ulimit <name=soft[:hard]>', 'set a ulimit', collect)
     .option('--shm-size <bytes>', 'size of /dev/shm; default 64m')
     .option('--oom-score-adj <number>', 'how soon the kernel kills it when memory is short')
@@ -96,7 +108,7 @@ export function toContainerSpec(flags: Flags, rest: readonly string[]): Containe
     groupAdd: list('groupAdd'),
     ...optional('hostname', text('hostname')),
     ...optional('domainname', text('domainname')),
-    labels: parsePairs('--label', list('label')),
+    labels: parsePairs('--label', [...readLabelFiles(flags), ...list('label')]),
     tty: flag('tty'),
     openStdin: flag('interactive'),
     init: flag('init'),
@@ -107,7 +119,7 @@ export function toContainerSpec(flags: Flags, rest: readonly string[]): Containe
     expose: list('expose'),
     mounts: [...list('volume').map(parseVolume), ...list('mount').map(parseMount), ...list('tmpfs').map(parseTmpfs)],
     readonlyRootfs: flag('readOnly'),
-    resources: parseResources(text),
+    resources: parseResources(flags),
     ulimits: list('ulimit').map(parseUlimit),
     ...optional(
       'shmSizeBytes',
@@ -135,6 +147,7 @@ export function toContainerSpec(flags: Flags, rest: readonly string[]): Containe
       mapOptional(stopTimeout, v => parseWholeNumber('--stop-timeout', v, { min: -1, max: 1e9 })),
     ),
     log: parseLog(text('logDriver') ?? 'json-file', list('logOpt')),
+    ...toFurtherSpec(flags),
   }
 }
 
@@ -166,7 +179,13 @@ function parseNetwork(text: string): NetworkAttachment {
   }
 }
 
-function parseResources(text: (name: string) => string | undefined): Resources {
+/** The limits among the flags. @throws TsrunError invalid */
+export function parseResources(flags: Flags): Resources {
+  const text = (name: string) => flags[name] as string | undefined
+  const rates = (name: string, flag: string, unit: 'bytes' | 'plain') => {
+    const given = (flags[name] as string[] | undefined) ?? []
+    return given.length === 0 ? undefined : given.map(rate => parseDeviceRate(flag, rate, unit))
+  }
   const whole = (name: string, flag: string, range: { min: number; max: number }) =>
     mapOptional(text(name), value => parseWholeNumber(flag, value, range))
   return {
@@ -193,18 +212,12 @@ function parseResources(text: (name: string) => string | undefined): Resources {
     ...optional('cpusetMems', text('cpusetMems')),
     ...optional('pidsLimit', whole('pidsLimit', '--pids-limit', { min: -1, max: 4194304 })),
     ...optional('blkioWeight', whole('blkioWeight', '--blkio-weight', { min: 10, max: 1000 })),
+    ...optional('deviceReadBps', rates('deviceReadBps', '--device-read-bps', 'bytes')),
+    ...optional('deviceWriteBps', rates('deviceWriteBps', '--device-write-bps', 'bytes')),
+    ...optional('deviceReadIops', rates('deviceReadIops', '--device-read-iops', 'plain')),
+    ...optional('deviceWriteIops', rates('deviceWriteIops', '--device-write-iops', 'plain')),
+    ...optional('oomKillDisable', flags.oomKillDisable === true ? true : undefined),
   }
-}
-
-/** `no`, `always`, `unless-stopped`, `on-failure[:n]`. @throws TsrunError invalid */
-export function parseRestart(text: string): RestartPolicy {
-  const match = /^(no|always|unless-stopped|on-failure)(?::(\d{1,9}))?$/.exec(text)
-  const name = match?.[1] as RestartPolicy['name'] | undefined
-  if (name === undefined || (match?.[2] !== undefined && name !== 'on-failure'))
-    throw new TsrunError('invalid', 'restart', `invalid value "${text}" for --restart`, {
-      hint: 'no, always, unless-stopped, on-failure or on-failure:N',
-    })
-  return { name, maximumRetryCount: Number(match?.[2] ?? 0) }
 }
 
 function parseUlimit(text: string): { name: string; soft: number; hard: number } {

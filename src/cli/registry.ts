@@ -29,6 +29,15 @@ export const commandGroups: readonly { readonly title: string; readonly commands
       { name: 'restart', summary: 'stop and start containers', load: () => import('./commands/restart.ts') },
       { name: 'kill', summary: 'send a signal to containers', load: () => import('./commands/kill.ts') },
       { name: 'rm', summary: 'remove containers', load: () => import('./commands/rm.ts') },
+      { name: 'pause', summary: 'freeze all processes of containers', load: () => import('./commands/pause.ts') },
+      { name: 'unpause', summary: 'let frozen containers go on', load: () => import('./commands/unpause.ts') },
+      { name: 'rename', summary: 'give a container another name', load: () => import('./commands/rename.ts') },
+      {
+        name: 'update',
+        summary: 'change limits and restart policy of containers',
+        load: () => import('./commands/update.ts'),
+      },
+      { name: 'top', summary: 'list the processes of a container', load: () => import('./commands/top.ts') },
       {
         name: 'wait',
         summary: 'wait for containers to end and print their exit codes',

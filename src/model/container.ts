@@ -3,7 +3,7 @@
 
 import type { Healthcheck } from './image.ts'
 import type { Endpoint, PortMapping } from './network.ts'
-import type { Resources } from './resources.ts'
+import type { DeviceRule, Resources } from './resources.ts'
 
 /** One published port as asked for; a host port of 0 means "any free one". */
 export type PortRequest = PortMapping
@@ -73,6 +73,7 @@ export interface ContainerSpec {
   /** Further exposed ports, `80/tcp`. */
   readonly expose?: readonly string[]
   readonly mounts?: readonly MountSpec[]
+  /** `NAME[:ro|rw]` of containers whose binds and volumes are mounted as well. */
   readonly volumesFrom?: readonly string[]
   readonly readonlyRootfs?: boolean
   readonly resources?: Resources
@@ -84,6 +85,10 @@ export interface ContainerSpec {
   readonly privileged?: boolean
   readonly securityOpt?: readonly string[]
   readonly devices?: readonly { readonly hostPath: string; readonly path: string; readonly access: string }[]
+  /** Devices that it may make and use, by number. */
+  readonly deviceRules?: readonly DeviceRule[]
+  /** Its cgroup goes below this one; default: the engine's. */
+  readonly cgroupParent?: string
   readonly sysctls?: Readonly<Record<string, string>>
   readonly dns?: readonly string[]
   readonly dnsSearch?: readonly string[]

@@ -5,6 +5,7 @@ import type { Container, ContainerSpec, ContainerState, RunRecord } from '../../
 import { TsrunError } from '../../model/errors.ts'
 import type { EngineContext } from '../context.ts'
 import { Attachment, type AttachOptions } from './attachment.ts'
+import type { ContainerUpdate } from './change-container.ts'
 import { emitContainer } from './container-events.ts'
 import { createContainer, type ImageForContainer } from './create-container.ts'
 import { type ExecSpec, execInContainer } from './exec-container.ts'
@@ -13,6 +14,7 @@ import { RunningContainer } from './running-container.ts'
 import { type StartOptions, startContainer } from './start-container.ts'
 import { killContainer, stopContainer, waitContainer } from './stop-container.ts'
 import { eraseContainer } from './teardown.ts'
+import type { ProcessTable } from './top.ts'
 
 /** A container and how it is doing. */
 export interface ContainerView {
@@ -147,6 +149,36 @@ export class ContainerService {
     const container = this.find(reference)
     await stopContainer(this.#context, container, timeoutSeconds)
     if (container.spec.autoRemove === true) await this.#end(container.id)
+  }
+
+  /** Stops every process where it is. @throws TsrunError conflict when it is not running, or paused already */
+  async pause(reference: string): Promise<void> {
+    const { pauseContainer } = await import('./pause.ts')
+    await pauseContainer(this.#context, this.find(reference))
+  }
+
+  /** @throws TsrunError conflict when it is not paused */
+  async unpause(reference: string): Promise<void> {
+    const { unpauseContainer } = await import('./pause.ts')
+    await unpauseContainer(this.#context, this.find(reference))
+  }
+
+  /** @throws TsrunError invalid, conflict (name taken) */
+  async rename(reference: string, name: string): Promise<void> {
+    const { renameContainer } = await import('./change-container.ts')
+    await renameContainer(this.#context, this.find(reference), name)
+  }
+
+  /** New limits, at once where it runs, or a new restart policy. @throws TsrunError invalid, system */
+  async update(reference: string, update: ContainerUpdate): Promise<void> {
+    const { updateContainer } = await import('./change-container.ts')
+    await updateContainer(this.#context, this.find(reference), update)
+  }
+
+  /** Its processes. @param psArguments options for the host's ps @throws TsrunError conflict when it is not running */
+  async top(reference: string, psArguments: readonly string[] = []): Promise<ProcessTable> {
+    const { listProcesses } = await import('./top.ts')
+    return listProcesses(this.#context, this.find(reference), psArguments)
   }
 
   /** Waits for the end. @returns the exit code */

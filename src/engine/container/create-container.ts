@@ -10,6 +10,8 @@ import { assertName, inventName, newId } from '../ids.ts'
 import type { Journal } from '../journal.ts'
 import type { Paths } from '../paths.ts'
 import type { ContainerStore } from './container-store.ts'
+import { mergeHealthcheck } from './merge-healthcheck.ts'
+import { mountsFrom } from './volumes-from.ts'
 
 /** What of an image a container needs. */
 export interface ImageForContainer {
@@ -32,6 +34,10 @@ export async function createContainer(
   image: ImageForContainer,
 ): Promise<Container> {
   if (spec.name !== undefined) assertName('container', spec.name)
+  if (spec.autoRemove === true && spec.restart !== undefined && spec.restart.name !== 'no')
+    throw new TsrunError('invalid', 'restart-and-remove', 'cannot create a container that is removed and restarted', {
+      hint: 'choose one of --rm and --restart',
+    })
   const process = mergeProcess(spec, image.config)
   if (process.args.length === 0)
     throw new TsrunError(
@@ -42,6 +48,8 @@ export async function createContainer(
         hint: `name one: tsrun run ${spec.image} COMMAND`,
       },
     )
+  const healthcheck = mergeHealthcheck(spec.healthcheck, image.config.config?.Healthcheck)
+  const inherited = mountsFrom(parts.store, spec)
   const id = newId()
   const { paths, store } = parts
   const job = parts.journal.begin('container', id)
@@ -58,7 +66,11 @@ export async function createContainer(
       createdAt: new Date().toISOString(),
       image: { reference: image.reference, id: image.id, layerDirs: image.layerDirs },
       process,
-      spec: { ...spec, mounts: [...(spec.mounts ?? []), ...imageVolumes(spec, image.config)] },
+      spec: {
+        ...spec,
+        mounts: withImageVolumes(withMounts(spec.mounts ?? [], inherited), image.config),
+      },
+      ...(healthcheck === undefined ? {} : { healthcheck }),
       ports: resolvePorts(spec, image.config),
       stopSignal: spec.stopSignal ?? image.config.config?.StopSignal ?? 'SIGTERM',
     }
@@ -104,11 +116,17 @@ function mergeEnv(base: readonly string[], own: readonly string[]): string[] {
   return [...merged.values()]
 }
 
-function imageVolumes(spec: ContainerSpec, config: ImageConfig): MountSpec[] {
-  const taken = new Set(spec.mounts?.map(mount => mount.target))
-  return Object.keys(config.config?.Volumes ?? {})
-    .filter(target => !taken.has(target))
-    .map(target => ({ type: 'volume', source: '', target, readonly: false }))
+function withImageVolumes(mounts: readonly MountSpec[], config: ImageConfig): MountSpec[] {
+  const volumes = Object.keys(config.config?.Volumes ?? {}).map(
+    (target): MountSpec => ({ type: 'volume', source: '', target, readonly: false }),
+  )
+  return withMounts(mounts, volumes)
+}
+
+/** `further` mounts where `own` has none. */
+function withMounts(own: readonly MountSpec[], further: readonly MountSpec[]): MountSpec[] {
+  const taken = new Set(own.map(mount => mount.target))
+  return [...own, ...further.filter(mount => !taken.has(mount.target))]
 }
 
 /** The ports asked for; host port 0 where any will do. */

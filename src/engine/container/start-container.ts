@@ -11,14 +11,16 @@ import { writeWhole } from '../../lib/state-file.ts'
 import type { Container, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { OciMount, OciSpec } from '../../model/oci-spec.ts'
-import { type DeviceRule, defaultDeviceRules, type Resources } from '../../model/resources.ts'
+import { defaultDeviceRules, type Resources } from '../../model/resources.ts'
 import type { EngineContext } from '../context.ts'
 import { emitContainer } from './container-events.ts'
 import { defaultSymlinks } from './default-mounts.ts'
+import { findDevices, type HostDevices } from './devices.ts'
 import { prepareEtc } from './etc-dir.ts'
 import { type PreparedNetwork, prepareNetwork } from './prepare-network.ts'
 import { prepareProcess } from './prepare-process.ts'
 import { buildSpec } from './spec-builder.ts'
+import { cgroupPathOf } from './teardown.ts'
 import { prepareMounts } from './user-mounts.ts'
 
 export interface StartOptions {
@@ -63,7 +65,8 @@ async function start(
 
   mkdirSync(paths.runFile(id, 'rootfs'), { mode: 0o700, recursive: true })
   undo.add('run folder', () => rmSync(paths.run(id), { recursive: true, force: true }))
-  const cgroup = createCgroup(`/${context.cgroupParent}/${id}`, resourcesOf(container), undo)
+  const devices = findDevices(container.spec)
+  const cgroup = createCgroup(cgroupPathOf(context, container), resourcesOf(container, devices), undo)
   const network = await prepareNetwork(context, container, undo)
   const starting: RunRecord = {
     phase: 'starting',
@@ -77,7 +80,7 @@ async function start(
   store.writeRun(id, starting)
   undo.add('starting record', () => {})
 
-  const oci = await buildBundle(context, container, { network, cgroup, undo, options })
+  const oci = await buildBundle(context, container, { network, cgroup, devices, undo, options })
   const init = new InitProcess(
     toInitConfig(oci.spec, initExtras(context, container, { network, cgroup, seccomp: oci.seccomp })),
     {
@@ -111,6 +114,7 @@ function noteStart(container: Container, startedAt: string, automatic: boolean):
 }
 
 interface BundleParts {
+  readonly devices: HostDevices
   readonly network: PreparedNetwork
   readonly cgroup: CgroupHandle
   readonly undo: Undo
@@ -140,7 +144,7 @@ async function buildBundle(
     capabilities: process.capabilities,
     userMounts,
     cgroupMounts: cgroupMounts(cgroup),
-    devices: [],
+    devices: parts.devices.nodes,
     namespaces: network.namespaces,
     cgroupsPath: cgroup.path,
     ...(options.consoleSize
@@ -187,14 +191,10 @@ function initExtras(
 }
 
 /** The limits asked for, and the device list that every unprivileged container has. */
-function resourcesOf(container: Container): Resources {
-  const { resources = {}, privileged, devices } = container.spec
+function resourcesOf({ spec }: Container, devices: HostDevices): Resources {
+  const { resources = {}, privileged, deviceRules = [] } = spec
   if (privileged === true) return resources
-  return { ...resources, devices: resources.devices ?? [...defaultDeviceRules, ...deviceRules(devices ?? [])] }
-}
-
-function deviceRules(devices: NonNullable<Container['spec']['devices']>): DeviceRule[] {
-  return devices.length === 0 ? [] : []
+  return { ...resources, devices: resources.devices ?? [...defaultDeviceRules, ...devices.rules, ...deviceRules] }
 }
 
 /** The container's own cgroup, read-only: the namespace shows it as the root of each hierarchy. */

@@ -16,9 +16,9 @@ export async function tearDownContainer(context: EngineContext, container: Conta
   const { id } = container
   const run = store.readRun(id)
   await doAll([
-    ['kill leftovers', () => killLeftovers(context, id, run)],
+    ['kill leftovers', () => killLeftovers(context, container, run)],
     ['disconnect', () => disconnectAll(context, container, run)],
-    ['remove cgroup', () => removeCgroup(run?.cgroup ?? `/${context.cgroupParent}/${id}`)],
+    ['remove cgroup', () => removeCgroup(run?.cgroup ?? cgroupPathOf(context, container))],
     ['exit record', () => ensureExitRecord(context, id, run)],
     ['report the end', () => reportEnd(context, container, run)],
     ['remove run folder', () => rmSync(paths.run(id), { recursive: true, force: true })],
@@ -34,8 +34,13 @@ export function eraseContainer(context: EngineContext, container: Container): vo
   rmSync(paths.container(container.id), { recursive: true, force: true })
 }
 
-async function killLeftovers(context: EngineContext, id: string, run: RunRecord | undefined): Promise<void> {
-  if (existsSync(context.paths.run(id))) await killCgroup(run?.cgroup ?? `/${context.cgroupParent}/${id}`)
+/** Where the container's cgroup is put, below each hierarchy's mount point. */
+export function cgroupPathOf(context: EngineContext, { id, spec }: Container): string {
+  return `/${spec.cgroupParent ?? context.cgroupParent}/${id}`
+}
+
+async function killLeftovers(context: EngineContext, container: Container, run: RunRecord | undefined): Promise<void> {
+  if (existsSync(context.paths.run(container.id))) await killCgroup(run?.cgroup ?? cgroupPathOf(context, container))
 }
 
 async function disconnectAll(context: EngineContext, container: Container, run: RunRecord | undefined): Promise<void> {

@@ -109,7 +109,10 @@ export class VolumeService {
   /** Removes the anonymous volumes of a container that is being removed. */
   removeAnonymousOf(container: Container): void {
     for (const mount of container.spec.mounts ?? []) {
-      if (mount.type === 'volume' && mount.source === '') this.#erase(anonymousName(container.id, mount.target))
+      if (mount.type !== 'volume' || mount.source !== '') continue
+      const name = anonymousName(container.id, mount.target)
+      // Another container may have it with --volumes-from.
+      if (this.#usersOf(name).length === 0) this.#erase(name)
     }
   }
 

@@ -1,0 +1,90 @@
+// What can be changed about a container that exists: its name, its limits and its restart policy.
+
+import { updateCgroup } from '../../kernel/cgroup/cgroup.ts'
+import type { Container, RestartPolicy } from '../../model/container.ts'
+import { TsrunError } from '../../model/errors.ts'
+import { validateResources } from '../../model/parse-resources.ts'
+import type { Resources } from '../../model/resources.ts'
+import type { EngineContext } from '../context.ts'
+import { assertName } from '../ids.ts'
+import { emitContainer } from './container-events.ts'
+
+/** Absent fields stay as they are. */
+export interface ContainerUpdate {
+  readonly resources?: Omit<Resources, 'devices'>
+  readonly restart?: RestartPolicy
+}
+
+/** @throws TsrunError invalid, conflict (name taken) */
+export async function renameContainer(context: EngineContext, container: Container, name: string): Promise<void> {
+  assertName('container', name)
+  await context.locks.withContainer(container.id, async () => {
+    const { store } = context
+    const current = store.read(container.id)
+    if (current === undefined || current.name === name)
+      throw new TsrunError('conflict', 'same-name', `cannot rename "${container.name}": that is its name already`)
+    store.reserveName(name, container.id)
+    store.write({ ...current, name })
+    store.releaseName(current.name, container.id)
+    const run = store.readRun(container.id)
+    if (run !== undefined)
+      store.writeRun(container.id, {
+        ...run,
+        endpoints: run.endpoints.map(endpoint => ({ ...endpoint, containerName: name })),
+      })
+    emitContainer(context, { ...current, name }, 'rename', { oldName: `/${current.name}` })
+  })
+}
+
+/** Changes the record, and the limits of a running container at once. @throws TsrunError invalid, system */
+export async function updateContainer(
+  context: EngineContext,
+  container: Container,
+  update: ContainerUpdate,
+): Promise<void> {
+  await context.locks.withContainer(container.id, async () => {
+    const { store } = context
+    const current = store.read(container.id)
+    if (current === undefined) return
+    const { spec } = current
+    if (spec.autoRemove === true && update.restart !== undefined && update.restart.name !== 'no')
+      throw new TsrunError(
+        'conflict',
+        'restart-and-remove',
+        `cannot update "${current.name}": it was started with --rm`,
+        {
+          hint: 'a container that is removed at its end cannot be restarted',
+        },
+      )
+    const resources = mergeResources(spec.resources ?? {}, update.resources ?? {})
+    validateResources(resources)
+    const { status, run } = store.state(container.id)
+    if (run !== undefined && (status === 'running' || status === 'paused') && update.resources !== undefined)
+      updateCgroup(run.cgroup, liveChange(resources, update.resources))
+    store.write({
+      ...current,
+      spec: { ...spec, resources, ...(update.restart === undefined ? {} : { restart: update.restart }) },
+    })
+    emitContainer(context, current, 'update')
+  })
+}
+
+/** A new wish for processors ends the older one in the other unit. */
+function mergeResources(old: Resources, change: Omit<Resources, 'devices'>): Resources {
+  const { cpus: _cpus, ...withoutCpus } = old
+  const { cpuQuotaUs: _quota, cpuPeriodUs: _period, ...withoutQuota } = old
+  if (change.cpus !== undefined) return { ...withoutQuota, ...change }
+  if (change.cpuQuotaUs !== undefined || change.cpuPeriodUs !== undefined) return { ...withoutCpus, ...change }
+  return { ...old, ...change }
+}
+
+/** Only what changes; memory and swap go together. */
+function liveChange(merged: Resources, change: Omit<Resources, 'devices'>): Resources {
+  const touchesMemory = change.memoryBytes !== undefined || change.memorySwapBytes !== undefined
+  const { memoryBytes, memorySwapBytes } = merged
+  return {
+    ...change,
+    ...(touchesMemory && memoryBytes !== undefined ? { memoryBytes } : {}),
+    ...(touchesMemory && memorySwapBytes !== undefined ? { memorySwapBytes } : {}),
+  }
+}

@@ -1,0 +1,43 @@
+// Puts a running container to sleep where it is, and lets it go on. That it is asleep is the file `paused` in its run folder.
+
+import { rmSync, writeFileSync } from 'node:fs'
+import { freezeCgroup, thawCgroup } from '../../kernel/cgroup/cgroup.ts'
+import type { Container } from '../../model/container.ts'
+import { TsrunError } from '../../model/errors.ts'
+import type { EngineContext } from '../context.ts'
+import { emitContainer } from './container-events.ts'
+
+/** Returns when every process of it stands still. @throws TsrunError conflict (not running, paused already), unsupported */
+export async function pauseContainer(context: EngineContext, container: Container): Promise<void> {
+  await context.locks.withContainer(container.id, async () => {
+    const { status, run } = context.store.state(container.id)
+    if (status === 'paused')
+      throw new TsrunError('conflict', 'already-paused', `cannot pause "${container.name}": it is paused`)
+    if (run === undefined || status !== 'running')
+      throw new TsrunError('conflict', 'not-running', `cannot pause "${container.name}": it is not running`, {
+        hint: `\`tsrun start ${container.name}\` starts it`,
+      })
+    // The mark comes first: a crash in between leaves a container that `unpause` and `stop` know to thaw.
+    const marker = context.paths.runFile(container.id, 'paused')
+    writeFileSync(marker, '')
+    try {
+      await freezeCgroup(run.cgroup)
+    } catch (error) {
+      rmSync(marker, { force: true })
+      throw error
+    }
+    emitContainer(context, container, 'pause')
+  })
+}
+
+/** @throws TsrunError conflict when it is not paused */
+export async function unpauseContainer(context: EngineContext, container: Container): Promise<void> {
+  await context.locks.withContainer(container.id, async () => {
+    const { status, run } = context.store.state(container.id)
+    if (run === undefined || status !== 'paused')
+      throw new TsrunError('conflict', 'not-paused', `cannot unpause "${container.name}": it is not paused`)
+    thawCgroup(run.cgroup)
+    rmSync(context.paths.runFile(container.id, 'paused'), { force: true })
+    emitContainer(context, container, 'unpause')
+  })
+}
