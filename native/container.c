@@ -28,6 +28,13 @@ static void report_to_monitor(const struct failure *failure)
 	channel_send(channel, MESSAGE_FAILED, payload, encode_failure(failure, payload), -1);
 }
 
+/* The first thing after a fork: until then a failure would be handled as the monitor's own. */
+void be_a_child(int channel_fd)
+{
+	channel = channel_fd;
+	report_failures_to(report_to_monitor);
+}
+
 /*
  * A session, a keyring and a death of its own. First, so that from here on this process cannot outlive its monitor (a
  * monitor that died before is noticed at the next message) nor be looked into by anybody inside (CVE-2016-9962; the monitor
@@ -149,8 +156,6 @@ static void close_everything_else(void)
 void container_main(const struct child *child)
 {
 	const struct bootstrap *b = child->b;
-	channel = child->channel;
-	report_failures_to(report_to_monitor);
 	close_fds(child->io->monitor, 3);
 	set_title("tsrun[setup]");
 	enter_cgroup_namespace(b);

@@ -63,6 +63,7 @@ void enter_cgroups(const struct bootstrap *b);
 void write_oom_score(const struct bootstrap *b, pid_t pid);
 
 /* container.c: the child, from its birth to the exec. */
+void be_a_child(int channel_fd);
 _Noreturn void container_main(const struct child *child);
 _Noreturn void exec_command(const struct bootstrap *b);
 

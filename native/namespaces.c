@@ -195,6 +195,7 @@ struct spawned spawn_container(const struct child *child, int monitor_channel)
 	if (pid < 0)
 		die_errno("create the container's process");
 	if (pid == 0) {
+		be_a_child(child->channel);
 		/* With the monitor's end open here the child would never see the monitor die. */
 		close(monitor_channel);
 		close(CONTROL_FD);

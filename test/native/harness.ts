@@ -46,6 +46,11 @@ export class Workbench {
   readonly init = join(this.dir, 'bin', 'tsrun-init')
   readonly lower = join(this.dir, 'lower')
   readonly #sessions: Session[] = []
+  // Leaks cannot be looked for in a process that nobody may trace.
+  readonly #sanitizers = {
+    ASAN_OPTIONS: `detect_leaks=0:log_path=${this.dir}/sanitizer`,
+    UBSAN_OPTIONS: `print_stacktrace=1:log_path=${this.dir}/sanitizer`,
+  }
   #count = 0
 
   constructor(options: { readonly sanitize?: boolean } = {}) {
@@ -57,6 +62,13 @@ export class Workbench {
     copyFileSync('/bin/busybox', join(this.lower, 'bin/busybox'))
     for (const name of execFileSync('/bin/busybox', ['--list'], { encoding: 'utf8' }).trim().split('\n'))
       if (name !== 'busybox') symlinkSync('busybox', join(this.lower, 'bin', name))
+  }
+
+  /** What the sanitizers have found so far. */
+  findings(): string[] {
+    return readdirSync(this.dir)
+      .filter(name => name.startsWith('sanitizer'))
+      .map(name => readFileSync(join(this.dir, name), 'utf8'))
   }
 
   /** Also ends the containers that a failed test has left behind. */
@@ -213,9 +225,10 @@ export class Workbench {
   }
 
   spawn(options: SpawnOptions = {}): Session {
-    const child = spawn(this.init, [], {
+    const [command = '', ...args] = [...(options.wrapper ?? []), this.init]
+    const child = spawn(command, args, {
       stdio: ['ignore', 'ignore', 'inherit', 'pipe', 'ignore', options.fd5 ?? 'ignore'],
-      env: { SECRET_OF_THE_ENGINE: 'yes', ASAN_OPTIONS: 'detect_leaks=0' },
+      env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', SECRET_OF_THE_ENGINE: 'yes', ...this.#sanitizers },
     })
     const session = new Session(child)
     this.#sessions.push(session)
@@ -224,6 +237,8 @@ export class Workbench {
 }
 
 export interface SpawnOptions {
+  /** A command that executes what follows it. */
+  readonly wrapper?: readonly string[]
   readonly fd5?: number
 }
 
