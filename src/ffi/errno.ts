@@ -4,6 +4,9 @@ import { constants } from 'node:os'
 
 const names = new Map<number, string>(Object.entries(constants.errno).map(([name, value]) => [value, name]))
 names.set(132, 'ERFKILL')
+// Numbers with two names: which one comes last in the list of constants differs between runtimes.
+names.set(constants.errno.EAGAIN, 'EAGAIN')
+names.set(constants.errno.EOPNOTSUPP, 'EOPNOTSUPP')
 
 /** The errno constants of <errno.h>. */
 export const errno = constants.errno
