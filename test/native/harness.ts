@@ -7,6 +7,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -62,6 +63,13 @@ export class Workbench {
     copyFileSync('/bin/busybox', join(this.lower, 'bin/busybox'))
     for (const name of execFileSync('/bin/busybox', ['--list'], { encoding: 'utf8' }).trim().split('\n'))
       if (name !== 'busybox') symlinkSync('busybox', join(this.lower, 'bin', name))
+  }
+
+  /** What the host has mounted of ours, or where a test mounts: other tests mount things at the same time. */
+  hostMounts(): string[] {
+    return readFileSync('/proc/self/mountinfo', 'utf8')
+      .split('\n')
+      .filter(line => line.includes(this.dir) || line.includes(' /tmp '))
   }
 
   /** What the sanitizers have found so far. */
