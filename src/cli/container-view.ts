@@ -32,8 +32,12 @@ function formatStatus({ state }: ContainerView): string {
   if (state.status === 'created') return 'Created'
   if (state.status === 'running' || state.status === 'paused') {
     const up = `Up ${formatDuration(Date.now() - Date.parse(state.run?.startedAt ?? ''))}`
-    return state.status === 'paused' ? `${up} (Paused)` : up
+    if (state.status === 'paused') return `${up} (Paused)`
+    if (state.health === undefined) return up
+    return `${up} (${state.health.status === 'starting' ? 'health: starting' : state.health.status})`
   }
+  if (state.status === 'restarting' && state.exit !== undefined)
+    return `Restarting (${state.exit.exitCode}) ${formatAgo(state.exit.finishedAt)}`
   return state.exit === undefined ? 'Exited' : `Exited (${state.exit.exitCode}) ${formatAgo(state.exit.finishedAt)}`
 }
 
@@ -77,9 +81,9 @@ export function toInspection(view: ContainerView, networks: readonly Network[]):
     Args: args,
     State: {
       Status: state.status,
-      Running: state.status === 'running' || state.status === 'paused',
+      Running: state.status === 'running' || state.status === 'paused' || state.status === 'restarting',
       Paused: state.status === 'paused',
-      Restarting: false,
+      Restarting: state.status === 'restarting',
       OOMKilled: state.exit?.oomKilled ?? false,
       Dead: false,
       Pid: state.status === 'running' || state.status === 'paused' ? (state.run?.pid ?? 0) : 0,

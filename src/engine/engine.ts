@@ -12,6 +12,7 @@ import { withNetlinkSocket } from '../kernel/netlink/socket.ts'
 import { readJson, writeJson } from '../lib/state-file.ts'
 import { TsrunError } from '../model/errors.ts'
 import type { Endpoint } from '../model/network.ts'
+import type { BootStep } from './boot.ts'
 import { ContainerService } from './container/container-service.ts'
 import { ContainerStore } from './container/container-store.ts'
 import { killEverything } from './container/stop-container.ts'
@@ -82,6 +83,12 @@ export class Engine {
   /** Checks everything on disk against the kernel and takes back what nobody owns any more. */
   async reconcile(): Promise<void> {
     await reconcileAll(this.#context)
+  }
+
+  /** After a reboot: networks, and the containers whose restart policy says so. Tells each as it is done. */
+  async *up(): AsyncGenerator<BootStep> {
+    const { bringUp } = await import('./boot.ts')
+    yield* bringUp(this.#context)
   }
 
   /** Gives back sockets. The containers go on. */

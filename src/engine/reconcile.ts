@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:f
 import { hasCode } from '../ffi/errno.ts'
 import { removeCgroup } from '../kernel/cgroup/cgroup.ts'
 import { writeWhole } from '../lib/state-file.ts'
+import type { Container } from '../model/container.ts'
 import type { Network } from '../model/network.ts'
 import type { EngineContext } from './context.ts'
 import type { CutOffJob } from './journal.ts'
@@ -39,7 +40,15 @@ export async function reconcileContainer(context: EngineContext, id: string): Pr
     if (status === 'running' || status === 'paused') return
     if (container === undefined) await eraseRemains(context, id)
     else if (existsSync(context.paths.run(id))) await context.tearDown(container)
+    else if (status === 'created' && container.startedAt !== undefined) recordLostEnd(context, container)
   })
+}
+
+/** It ran when the machine went down, which took its run folder along: docker's code for that is 255. */
+function recordLostEnd(context: EngineContext, { id, startedAt = '' }: Container): void {
+  const finishedAt = new Date().toISOString()
+  const error = 'the machine went down'
+  context.store.writeExit(id, { exitCode: 255, signal: 0, oomKilled: false, startedAt, finishedAt, error })
 }
 
 /** Gives back the addresses whose owner has no process and no record that reserves them. */

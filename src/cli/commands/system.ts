@@ -1,8 +1,9 @@
 import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
+import { renderError } from '../render-error.ts'
 
-export function register(program: Command): Command {
-  const system = program.command('system').description('Clean up.')
+export function register(program: Command, exit: (code: number) => void): Command {
+  const system = program.command('system').description('Clean up, and start again after a reboot.')
   system
     .command('prune')
     .description('Remove stopped containers, unused networks and dangling images, and what a crash has left behind.')
@@ -20,6 +21,23 @@ export function register(program: Command): Command {
       for (const name of await engine.networks.prune()) process.stdout.write(`Deleted network: ${name}\n`)
       if (flags.volumes === true)
         for (const name of engine.volumes.prune()) process.stdout.write(`Deleted volume: ${name}\n`)
+    })
+  system
+    .command('up')
+    .description('After a reboot: put networks back and start the containers whose restart policy says so.')
+    .addHelpText(
+      'after',
+      '\nExample:\n  tsrun system up\n\nscripts/systemd/tsrun.service calls it when the machine starts.',
+    )
+    .action(async () => {
+      await using engine = await Engine.open()
+      for await (const { kind, name, error } of engine.up()) {
+        if (error === undefined) process.stdout.write(`Started ${kind}: ${name}\n`)
+        else {
+          process.stderr.write(renderError(error))
+          exit(1)
+        }
+      }
     })
   return system
 }

@@ -152,7 +152,9 @@ async function buildBundle(
       : {}),
   })
   writeWhole(paths.runFile(id, 'config.json'), JSON.stringify(spec))
+  const lastExit = context.store.readExit(id)
   rmSync(paths.containerFile(id, 'exit.json'), { force: true })
+  if (lastExit !== undefined) parts.undo.add('last exit record', () => context.store.writeExit(id, lastExit))
   return { spec, seccomp: process.seccomp }
 }
 
