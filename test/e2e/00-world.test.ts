@@ -157,7 +157,7 @@ describe('a terminal', () => {
   test(
     'passes on what is typed, and Ctrl-C as a signal',
     inWorld(async world => {
-      const terminal = await openTerminal(['sh', '-c', 'read line; echo "got <$line>"; trap "exit 3" INT; sleep 60'], {
+      const terminal = await openTerminal(['sh', '-c', 'trap "exit 3" INT; read line; echo "got <$line>"; sleep 60'], {
         dir: world.dir,
         env: world.env,
       })

@@ -41,7 +41,7 @@ describe.each(hosts)('on a host %s', (_, prepare) => {
   let webAddress: string
 
   const inside = async (container: string, url: string) => {
-    const { stdout } = await world.tsrun(['exec', container, 'wget', '-q', '-T', '2', '-O', '-', url])
+    const { stdout } = await world.tsrun(['exec', container, 'timeout', '2', 'wget', '-q', '-O', '-', url])
     return stdout
   }
   const pingFrom = async (container: string, address: string) => {

@@ -4,18 +4,18 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { execute } from '../helpers/command.ts'
-import { inWorld } from '../helpers/world.ts'
+import { inWorld, World } from '../helpers/world.ts'
 
 describe('busybox', () => {
-  test(
-    'is there without a registry and without a network',
-    inWorld(async world => {
-      await world.host.sh('ip link set eth0 down')
+  test('is there without a registry and without a network', async () => {
+    const world = await World.create()
+    await world.host.sh('ip link set eth0 down')
 
-      const { stdout, code } = await world.tsrun(['run', '--rm', 'busybox', 'echo', 'hello'])
-      expect({ stdout, code }).toEqual({ stdout: 'hello\n', code: 0 })
-    }),
-  )
+    const result = await world.tsrun(['run', '--rm', 'busybox', 'echo', 'hello'])
+
+    await world.dispose({ leakCheck: false })
+    expect(result).toMatchObject({ stdout: 'hello\n', stderr: '', code: 0 })
+  })
 
   test.each(['busybox', 'busybox:latest', 'docker.io/library/busybox', 'library/busybox:latest'])(
     'is found as %s',
@@ -44,6 +44,8 @@ describe('busybox', () => {
   test(
     'is shown by images',
     inWorld(async world => {
+      await world.ok(['run', '--rm', 'busybox', 'true'])
+
       const [head, ...lines] = (await world.ok(['images'])).split('\n')
 
       expect(head).toMatch(/^REPOSITORY +TAG +IMAGE ID +CREATED +SIZE *$/)

@@ -177,7 +177,8 @@ export class World {
 
   /** What came or went since `before`; empty when nothing. Gives the kernel `timeoutMs` to finish what is dying. */
   async changesSince(before: Snapshot, options: ChangeOptions = {}): Promise<string[]> {
-    const { ignore = [], timeoutMs = 3_000 } = options
+    const { timeoutMs = 3_000 } = options
+    const ignore = [...skeleton, ...(options.ignore ?? [])]
     const deadline = Date.now() + timeoutMs
     for (;;) {
       const changes = compareSnapshots(before, await this.snapshot()).filter(
@@ -190,6 +191,7 @@ export class World {
 
   /** Removes all containers and networks with tsrun, and returns what is there that was not at the start. */
   async leakCheck(options: { timeoutMs?: number } = {}): Promise<string[]> {
+    await this.#stopPrograms()
     const problems = existsSync(this.root) ? await this.#removeAll() : []
     return [...problems, ...(await this.changesSince(this.#atStart, { ...options, ignore: remaining }))]
   }
@@ -198,12 +200,17 @@ export class World {
   async dispose(options: { leakCheck?: boolean; timeoutMs?: number } = {}): Promise<void> {
     if (this.#disposed) return
     this.#disposed = true
-    for (const terminal of this.#terminals) await terminal.close()
-    for (const namespace of this.#namespaces()) await namespace.stopBackground()
+    await this.#stopPrograms()
     const { leakCheck = true, ...patience } = options
     const leaks = leakCheck ? await this.leakCheck(patience) : []
     await this.#destroy()
     if (leaks.length > 0) throw new Error(`left behind:\n  ${leaks.join('\n  ')}`)
+  }
+
+  /** Ends what the harness itself started. */
+  async #stopPrograms(): Promise<void> {
+    for (const terminal of this.#terminals.splice(0)) await terminal.close()
+    for (const namespace of this.#namespaces()) await namespace.stopBackground()
   }
 
   async #removeAll(): Promise<string[]> {
@@ -272,6 +279,11 @@ export class World {
         ip address add ${addresses.client}/32 dev lo
         ip -6 address add ${addresses.server6}/128 dev lo nodad`),
     ])
+    // Links come up a moment after they were told to, and routes with them.
+    await eventually('the links are up', async () => {
+      const shown = await this.host.sh('ip link show eth0; ip -6 route show table local')
+      return !shown.includes('NO-CARRIER') && shown.includes(`local ${addresses.host6} `)
+    })
   }
 
   #namespaces(): Namespace[] {
@@ -304,12 +316,15 @@ export interface ChangeOptions {
   readonly timeoutMs?: number
 }
 
-/** What may remain when all containers and networks are gone: images, caches, empty folders and locks. */
-const remaining = [
-  /^file appeared: \/root\/(images|image|blobs|layers|overlay|seccomp|oci)\b/,
-  /^file appeared: \/(root|state)\/([\w-]+\/)*$/,
-  /^file appeared: \/(root|state)\/([\w-]+\/)*[\w.-]*lock[\w.-]*$/,
+/** What stays of the first command in an empty folder: top folders, locks, and what is known of the host. */
+const skeleton = [
+  /^file appeared: \/(root|state)\/([a-z-]+\/)?$/,
+  /^file appeared: \/(root|state)\/([a-z-]+\/)?lock[\w.-]*$/,
+  /^file appeared: \/state\/(locks\/[\w.-]+|boot-id|host\.json)$/,
 ]
+
+/** What may remain when all containers and networks are gone: images and caches too. */
+const remaining = [/^file appeared: \/root\/(images|layers|staging|seccomp)\b/]
 
 /** A world that lasts for one test: `test('...', inWorld(async world => { ... }))`. */
 export function inWorld(test: (world: World) => Promise<void>, options: WorldOptions = {}): () => Promise<void> {
