@@ -37,6 +37,7 @@ export const commandGroups: readonly { readonly title: string; readonly commands
         summary: 'change limits and restart policy of containers',
         load: () => import('./commands/update.ts'),
       },
+      { name: 'stats', summary: 'show what containers use', load: () => import('./commands/stats.ts') },
       { name: 'top', summary: 'list the processes of a container', load: () => import('./commands/top.ts') },
       {
         name: 'wait',

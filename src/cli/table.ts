@@ -48,6 +48,18 @@ export function formatBytes(bytes: number): string {
   return `${Number(value.toPrecision(3))}${units[unit]}`
 }
 
+/** Binary units with four digits, as docker shows memory: `1.953MiB`. */
+export function formatBinaryBytes(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+  let value = bytes
+  let unit = 0
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024
+    unit += 1
+  }
+  return `${Number(value.toPrecision(4))}${units[unit]}`
+}
+
 /** One line with an ellipsis where `text` is longer. */
 export function truncate(text: string, length: number): string {
   return text.length <= length ? text : `${text.slice(0, length - 1)}…`

@@ -12,6 +12,7 @@ import { type ExecSpec, execInContainer } from './exec-container.ts'
 import { type LogLine, type LogOptions, readLog } from './logs.ts'
 import { RunningContainer } from './running-container.ts'
 import { type StartOptions, startContainer } from './start-container.ts'
+import type { ContainerStats, StatsOptions } from './stats.ts'
 import { killContainer, stopContainer, waitContainer } from './stop-container.ts'
 import { eraseContainer } from './teardown.ts'
 import type { ProcessTable } from './top.ts'
@@ -179,6 +180,17 @@ export class ContainerService {
   async top(reference: string, psArguments: readonly string[] = []): Promise<ProcessTable> {
     const { listProcesses } = await import('./top.ts')
     return listProcesses(this.#context, this.find(reference), psArguments)
+  }
+
+  /**
+   * What the named containers use, or all running ones, at every interval until the signal.
+   * @throws TsrunError not-found
+   */
+  async *stats(references: readonly string[] = [], options: StatsOptions = {}): AsyncGenerator<ContainerStats[]> {
+    const { watchStats } = await import('./stats.ts')
+    const named = references.map(reference => this.find(reference))
+    const every = () => (options.all === true ? this.#context.store.list() : this.#runningContainers())
+    yield* watchStats(this.#context, references.length > 0 ? () => named : every, options)
   }
 
   /** Waits for the end. @returns the exit code */
