@@ -103,7 +103,7 @@ export interface World {
   remove(): Promise<void>
 }
 
-/** Builds the world. Every container serves its name and the client's address on port 8000, TCP and UDP. */
+/** Builds the world. Every container, the host and the outside serve their name and the client's address on port 8000, TCP and UDP. */
 export async function makeWorld(label: string): Promise<World> {
   const make = (name: string) => Namespace.create(name, `/run/netns/fwt-${process.pid}-${label}-${name}`)
   const [host, outside, neighbour, web, peer, other] = await Promise.all(
@@ -143,6 +143,7 @@ export async function makeWorld(label: string): Promise<World> {
     ip link set eth0 up; ip route add 10.210.0.0/16 via 192.0.2.1; ip route add 127.0.0.0/8 via 192.0.2.1 table 99
     ip -6 route add fd00::/16 via 2001:db8:2::1`)
   await serve(outside)
+  await serve(host)
   const agent = new Agent(host)
   const remove = async () => {
     await agent.stop()

@@ -1,6 +1,8 @@
 // The firewall driver against real packets. Witnesses are curl, nft, iptables and the servers' view of their clients.
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import type { Running } from '../helpers/command.ts'
+import type { Namespace } from '../helpers/namespace.ts'
 import { fetchFrom, makeEndpoint, makeNetwork, makeWorld, publishedPort, type World } from './firewall-world.ts'
 
 const front = makeNetwork(0)
@@ -23,6 +25,20 @@ afterEach(async () => {
   const tables = (await world.host.nftJson()).filter(object => object.table?.name?.startsWith('tsrun'))
   expect(tables).toEqual([])
 })
+
+/** Prints the datagrams that come to port 9999. */
+async function listen(namespace: Namespace): Promise<Running> {
+  const script = `require('node:dgram').createSocket('udp4')
+    .on('message', m => console.log('got ' + m)).bind(9999, () => console.log('ready'))`
+  const running = namespace.start(process.execPath, ['-e', script])
+  await running.waitFor(/ready/)
+  return running
+}
+
+async function send(from: Namespace, address: string, text: string, port = 9999): Promise<void> {
+  const script = `const s = require('node:dgram').createSocket('udp4'); s.send('${text}', ${port}, '${address}', () => s.close())`
+  await from.exec(process.execPath, ['-e', script])
+}
 
 /** Both networks, and container `web` with its port 8000 published. */
 async function publishWeb(hostIp = '0.0.0.0', hostPort = 80) {
@@ -75,6 +91,7 @@ describe.each([0, 1])('with bridge-nf-call-iptables=%i', bridgeNf => {
     expect(await fetchFrom(peer, 'http://[fd00::2]:8000/')).toBe('web saw fd00::3')
     expect(await fetchFrom(web, 'http://[2001:db8:1::2]:8000/')).toBe('outside saw 2001:db8:1::1')
     expect(await fetchFrom(neighbour, 'http://[fd00::2]:8000/')).toBe('timeout')
+    expect(await fetchFrom(neighbour, 'http://[fd00::1]/')).toBe('timeout')
     expect(await fetchFrom(other, 'http://[fd00::2]:8000/')).toBe('timeout')
   })
 
@@ -88,6 +105,31 @@ describe.each([0, 1])('with bridge-nf-call-iptables=%i', bridgeNf => {
     expect(await fetchFrom(world.other, 'http://10.210.0.2:8000/')).toBe('timeout')
     expect(await fetchFrom(world.neighbour, 'http://10.210.0.2:8000/')).toBe('timeout')
     expect(await fetchFrom(world.neighbour, 'http://10.210.0.3:8000/')).toBe('timeout')
+    expect(await fetchFrom(world.neighbour, 'http://10.210.0.1/')).toBe('timeout')
+  })
+
+  test('not a single datagram leaves an internal network or enters it through a rule of somebody else', async () => {
+    const { host, outside, web } = world
+    await world.agent.call('addNetwork', { network: makeNetwork(0, { internal: true }) })
+    const listener = await listen(outside)
+    await send(web, '198.51.100.2', 'secret')
+    await send(outside, '198.51.100.2', 'own')
+    await listener.waitFor(/got own/)
+    expect(listener.output()).not.toContain('secret')
+    listener.kill()
+
+    const inside = await listen(web)
+    const rule = 'udp dport 99 dnat to 10.210.0.2:9999'
+    await host.sh(`nft 'table ip somebody { chain pre { type nat hook prerouting priority -110; ${rule}; }; }'`)
+    try {
+      await send(outside, '198.51.100.1', 'intruder', 99)
+      await send(host, '10.210.0.2', 'own')
+      await inside.waitFor(/got own/)
+      expect(inside.output()).not.toContain('intruder')
+    } finally {
+      inside.kill()
+      await host.exec('nft', ['delete table ip somebody'])
+    }
   })
 
   test('an internal network talks to itself and the gateway alone', async () => {
@@ -293,6 +335,13 @@ describe('the rules', () => {
     await world.agent.call('restore')
     expect(await world.host.exec('nft', ['list', 'ruleset'])).toBe(before)
     await world.agent.call('removeEndpoint', { network: front, endpoint })
+  })
+
+  test('leave what the host sends to itself alone', async () => {
+    const { host } = world
+    await publishWeb()
+    const { body } = await host.curl('http://192.0.2.1:8000/', { from: '10.210.0.1' })
+    expect(body).toBe('host saw 10.210.0.1')
   })
 
   test('leave the rule set as it was when all networks are gone', async () => {

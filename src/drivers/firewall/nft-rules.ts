@@ -155,7 +155,7 @@ export interface PublishedElements {
 
 /** @throws TsrunError invalid when a port cannot be published for this endpoint */
 export function endpointElements(network: Network, endpoint: Endpoint): PublishedElements {
-  if (endpoint.ports.length === 0) return { owner: undefined, ports: [], shared: [] }
+  if (endpoint.ports.length === 0) return nothingPublished
   const comment = ownerComment(endpoint.id, endpoint.containerName)
   const shared = new Map<string, PortElement>()
   const ports = endpoint.ports.map(mapping => {
@@ -219,18 +219,34 @@ export function formatMapping({ protocol, hostIp, hostPort }: PortMapping): stri
 export function snapshotElements({ networks, endpoints }: FirewallSnapshot): SetElement[] {
   const byId = new Map(networks.map(network => [network.id, network]))
   const elements = new Map<string, SetElement>()
-  const keep = (element: SetElement) => elements.set(identityOf(element), element)
+  // Of two that claim one port the first keeps it: the other is about to be refused.
+  const keep = (element: SetElement) => {
+    const identity = identityOf(element)
+    if (!elements.has(identity)) elements.set(identity, element)
+  }
   for (const network of networks) networkElements(network).forEach(keep)
   for (const endpoint of endpoints) {
     const network = byId.get(endpoint.networkId)
     if (network?.hostInterface === undefined) continue
-    const { owner, ports, shared } = endpointElements(network, endpoint)
+    const { owner, ports, shared } = publishableElements(network, endpoint)
     if (owner === undefined) continue
     keep(owner)
     for (const { element } of [...ports, ...shared]) keep(element)
   }
   return [...elements.values()]
 }
+
+/** As endpointElements, but nothing for an endpoint that is about to be refused: it must not keep the others out. */
+function publishableElements(network: Network, endpoint: Endpoint): PublishedElements {
+  try {
+    return endpointElements(network, endpoint)
+  } catch (error) {
+    if (error instanceof TsrunError && error.code === 'cannot-publish') return nothingPublished
+    throw error
+  }
+}
+
+const nothingPublished: PublishedElements = { owner: undefined, ports: [], shared: [] }
 
 /** Set and key: what makes an element the same element. */
 function identityOf({ set, key }: SetElement): string {
