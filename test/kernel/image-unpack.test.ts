@@ -324,6 +324,14 @@ describe('layers one above the other', () => {
     expect(lstatSync(join(merged, 'usr/bin')).mode & 0o777).toBe(0o711)
   })
 
+  test('a directory that replaces a link of a lower layer after files went through it takes those that follow', async () => {
+    const root = temporaryFolder()
+    const base = archive(directory('real'), symlink('link', 'real'))
+    const layers = await unpackAll(root, base, archive(file('link/one'), directory('link'), file('link/two')))
+    const merged = mountLayers(root, layers)
+    expect(tree(merged, '%P %y')).toEqual(['link d', 'link/two f', 'real d', 'real/one f'])
+  })
+
   test('the root of the merged tree keeps its mode when an upper layer says nothing on it', async () => {
     const root = temporaryFolder()
     const layers = await unpackAll(root, archive(directory('.', { mode: 0o751, uid: 9 })), archive(file('x')))

@@ -7,7 +7,7 @@ import { displayName, type TarEntry } from '../../lib/tar-entry.ts'
 import type { TarHandler } from '../../lib/tar-reader.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Digest } from '../../model/image.ts'
-import { normalise } from './layer-unpacker.ts'
+import { normalise } from './entry-names.ts'
 import type { Staging } from './staging.ts'
 import { refuseBeyond, type UnpackLimits } from './unpack-limits.ts'
 

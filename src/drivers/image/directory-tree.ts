@@ -7,10 +7,8 @@ import { closeSync, constants, lstatSync, readdirSync, readlinkSync, type Stats 
 import { hasCode } from '../../ffi/errno.ts'
 import {
   AT_REMOVEDIR,
-  chmodAt,
   cString,
   type FileTime,
-  mkdirAt,
   O_PATH,
   openAt2,
   RESOLVE_IN_ROOT,
@@ -19,11 +17,12 @@ import {
   unlinkAt,
   utimensAt,
 } from '../../ffi/file-at.ts'
-import { copyMetadata, markOpaque } from './file-metadata.ts'
-import { isWhiteout, type LowerLayers, linkTarget } from './lower-layers.ts'
+import type { LowerLayers } from './lower-layers.ts'
+import { joinPath, MergedWalk } from './merged-walk.ts'
+import { procPath } from './proc-path.ts'
 
 const maxOpenDirectories = 64
-const maxLinks = 40
+const directoryFlags = O_PATH | constants.O_DIRECTORY
 
 /** A place for a name: the directory it goes in. */
 export interface Place {
@@ -34,16 +33,15 @@ export interface Place {
 
 export class DirectoryTree {
   readonly #root: number
-  readonly #lower: LowerLayers
+  readonly #walk: MergedWalk
+  #rootPath: string | undefined
   /** Open directories by the path the archive uses, least recently used first. */
   readonly #open = new Map<string, number>()
-  /** The times of directories made as a lower layer has them: to be set last, since what is put in changes them. */
-  readonly implicitTimes = new Map<string, FileTime>()
 
   /** @param path an existing directory, owned by the caller, that nobody else writes to */
   constructor(path: string, lower: LowerLayers) {
     this.#root = openAt2(-100, cString(path), O_PATH | constants.O_DIRECTORY, 0)
-    this.#lower = lower
+    this.#walk = new MergedWalk(this.#root, lower)
   }
 
   close(): void {
@@ -55,6 +53,21 @@ export class DirectoryTree {
     return this.#root
   }
 
+  /** The times of directories made as a lower layer has them: to be set last, since what is put in changes them. */
+  get implicitTimes(): ReadonlyMap<string, FileTime> {
+    return this.#walk.implicitTimes
+  }
+
+  /**
+   * To be told when a directory or a link is made: an open one may have been found through a lower layer's link of that
+   * name, which is hidden now.
+   */
+  hideLower(): void {
+    if (!this.#walk.hasFollowedLower) return
+    this.#walk.hasFollowedLower = false
+    this.#forget()
+  }
+
   /** The place of `path`; directories on the way are made. @param path normalised, not empty */
   place(path: string): Place {
     const slash = path.lastIndexOf('/')
@@ -63,13 +76,13 @@ export class DirectoryTree {
 
   /** The path of a directory without links in it, seen through this layer and those below. Makes nothing. */
   resolve(path: string): string {
-    return path === '' ? '' : this.#walk(path, false)
+    return path === '' ? '' : this.#walk.follow(path, false)
   }
 
   /** The same for a name in a directory: the name itself is not followed. */
   resolveName(path: string): string {
     const slash = path.lastIndexOf('/')
-    return slash < 0 ? path : join(this.#walk(path.slice(0, slash), false), path.slice(slash + 1))
+    return slash < 0 ? path : joinPath(this.#walk.follow(path.slice(0, slash), false), path.slice(slash + 1))
   }
 
   /** Sets the times of a directory, if it is still there. */
@@ -140,83 +153,28 @@ export class DirectoryTree {
       // Not in this layer, or through a link to what is not in this layer.
       if (!hasCode(error, 'ENOENT', 'ENOTDIR')) throw error
     }
-    return openInRoot(this.#root, this.#walk(path, true))
+    return this.#makeMissing(path) ?? openInRoot(this.#root, this.#walk.follow(path, true))
   }
 
-  /** Follows `path` part by part through this layer and those below. Returns the path without links. */
-  #walk(path: string, isMaking: boolean): string {
-    const queue = path.split('/')
-    let links = 0
-    let at = ''
-    const follow = (target: string): void => {
-      if (++links > maxLinks) throw new Error(`too many symbolic links in "${path}"`)
-      if (target.startsWith('/')) at = ''
-      queue.unshift(...target.split('/'))
-    }
-    for (let part = queue.shift(); part !== undefined; part = queue.shift()) {
-      if (part === '' || part === '.') continue
-      if (part === '..') {
-        at = at.slice(0, Math.max(at.lastIndexOf('/'), 0))
-        continue
-      }
-      const here = this.#look(at, part)
-      if (here?.isSymbolicLink()) {
-        follow(this.#readlink(at, part))
-        continue
-      }
-      const next = join(at, part)
-      if (here === undefined) {
-        const below = this.#lower.lookup(next)
-        if (below?.stat.isSymbolicLink()) {
-          follow(linkTarget(below))
-          continue
-        }
-        if (isMaking) this.#make(at, part, next)
-      } else if (isWhiteout(here) && isMaking) {
-        this.#within(at, fd => {
-          unlinkAt(fd, cString(part), 0)
-          makeDirectory(fd, cString(part))
-          markOpaque(fd, cString(part))
-        })
-      }
-      at = next
-    }
-    return at
+  /** The usual case, in which only the last part is missing and no link is in the way; undefined where it is not that. */
+  #makeMissing(path: string): number | undefined {
+    const slash = path.lastIndexOf('/')
+    const parentFd = this.#directory(slash < 0 ? '' : path.slice(0, slash))
+    const parent = this.#canonical(parentFd)
+    const name = path.slice(slash + 1)
+    if (parent === undefined || !this.#walk.makeIn(parentFd, parent, name)) return undefined
+    return openAt2(parentFd, cString(name), directoryFlags, RESOLVE_NO_SYMLINKS)
   }
 
-  #make(parent: string, name: string, path: string): void {
-    this.#within(parent, fd => {
-      makeDirectory(fd, cString(name))
-      const below = this.#lower.lookup(path)
-      if (!below?.stat.isDirectory()) return
-      const metadata = copyMetadata(below, fd, cString(name))
-      this.implicitTimes.set(path, metadata.mtime)
-    })
-  }
-
-  #look(directory: string, name: string): Stats | undefined {
+  /** The path of an open directory below the root, without links; undefined where it is too long for the kernel to tell. */
+  #canonical(fd: number): string | undefined {
     try {
-      return this.#within(directory, fd => lstatSync(procPath(fd, cString(name))))
+      this.#rootPath ??= readlinkSync(`/proc/self/fd/${this.#root}`, 'buffer').toString('latin1')
+      const path = readlinkSync(`/proc/self/fd/${fd}`, 'buffer').toString('latin1')
+      return path === this.#rootPath ? '' : path.slice(this.#rootPath.length + 1)
     } catch (error) {
-      if (hasCode(error, 'ENOENT')) return undefined
+      if (hasCode(error, 'ENAMETOOLONG')) return undefined
       throw error
-    }
-  }
-
-  #readlink(directory: string, name: string): string {
-    return this.#within(directory, fd => readlinkSync(procPath(fd, cString(name)), 'buffer').toString('latin1'))
-  }
-
-  /** `directory` has no links; to find one is an error. */
-  #within<T>(directory: string, task: (fd: number) => T): T {
-    const fd =
-      directory === ''
-        ? this.#root
-        : openAt2(this.#root, cString(directory), directoryFlags, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
-    try {
-      return task(fd)
-    } finally {
-      if (fd !== this.#root) closeSync(fd)
     }
   }
 
@@ -224,13 +182,6 @@ export class DirectoryTree {
     for (const fd of this.#open.values()) closeSync(fd)
     this.#open.clear()
   }
-}
-
-const directoryFlags = O_PATH | constants.O_DIRECTORY
-
-/** A path for node:fs to a name in an open directory; only the name itself may be a link. */
-export function procPath(fd: number, name: Buffer): Buffer {
-  return Buffer.concat([Buffer.from(`/proc/self/fd/${fd}/`), name.subarray(0, -1)])
 }
 
 /** Removes a file or a directory with all below it, never through a link. */
@@ -258,16 +209,6 @@ export function removeTreeAt(parentFd: number, name: Buffer): void {
   unlinkAt(parentFd, name, AT_REMOVEDIR)
 }
 
-/** Mode 0755 whatever the umask of the process. */
-function makeDirectory(fd: number, name: Buffer): void {
-  mkdirAt(fd, name, 0o755)
-  chmodAt(fd, name, 0o755)
-}
-
 function openInRoot(root: number, path: string): number {
   return openAt2(root, cString(path), directoryFlags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
-}
-
-function join(parent: string, name: string): string {
-  return parent === '' ? name : `${parent}/${name}`
 }

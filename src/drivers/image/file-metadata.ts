@@ -1,13 +1,14 @@
 // Owner, mode, times and extended attributes of one file in a tree, set in the order in which the kernel does not undo them:
 // chown clears setuid and security.capability, so it comes first.
 
-import { lstatSync } from 'node:fs'
+import { lstatSync, readSync, writeSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
 import {
   chmodAt,
   chownAt,
   cString,
   type FileTime,
+  fsetxattr,
   lgetxattr,
   llistxattr,
   lsetxattr,
@@ -97,4 +98,22 @@ export function fileTime(ns: bigint): FileTime {
 
 function attributePath(parentFd: number, name: Buffer): Buffer {
   return Buffer.concat([Buffer.from(`/proc/self/fd/${parentFd}/`), name])
+}
+
+/** Sets an attribute of an open file, as setXattrs() does. */
+export function setFileXattr(fd: number, name: string, value: Buffer): void {
+  if (isOverlayXattr(name)) return
+  try {
+    fsetxattr(fd, cString(name), value)
+  } catch (error) {
+    if (!hasCode(error, 'EOPNOTSUPP', 'ENOTSUP')) throw error
+  }
+}
+
+/** Copies all that is in one open file to another. */
+export function copyContent(from: number, to: number): void {
+  const buffer = Buffer.allocUnsafe(1 << 20)
+  for (let length = readSync(from, buffer); length > 0; length = readSync(from, buffer)) {
+    for (let at = 0; at < length; ) at += writeSync(to, buffer, at, length - at)
+  }
 }

@@ -17,9 +17,9 @@ import { cString, lgetxattr, openAt, openAt2, RESOLVE_NO_SYMLINKS } from '../../
 import type { TarEntry, TarEntryType, TarTime } from '../../lib/tar-entry.ts'
 import { encodeTarHeader, tarEnd, tarEntry, tarPadding } from '../../lib/tar-writer.ts'
 import { TsrunError } from '../../model/errors.ts'
-import { procPath } from './directory-tree.ts'
 import { fileTime, readXattrs } from './file-metadata.ts'
 import { opaqueXattr } from './lower-layers.ts'
+import { procPath } from './proc-path.ts'
 
 export interface PackOptions {
   /** `upper`: the upper directory of an overlay, as a layer. `tree`: a root file system, as it is. Default `upper`. */

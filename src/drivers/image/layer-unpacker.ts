@@ -2,7 +2,7 @@
 // archive has them; whiteouts become character devices 0:0 and opaque directories get their attribute.
 // Safe for any archive: see directory-tree.ts for how a path is found. A name is created, never opened through.
 
-import { closeSync, constants, ftruncateSync, openSync, readSync, type Stats, writeSync } from 'node:fs'
+import { closeSync, constants, ftruncateSync, openSync, type Stats, writeSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
 import {
   chmodAt,
@@ -10,7 +10,6 @@ import {
   cString,
   fchmod,
   fchown,
-  fsetxattr,
   futimens,
   linkAt,
   mkdirAt,
@@ -25,7 +24,16 @@ import { displayName, type TarEntry, type TarTime } from '../../lib/tar-entry.ts
 import type { TarHandler } from '../../lib/tar-reader.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { DirectoryTree, type Place } from './directory-tree.ts'
-import { applyMetadata, copyMetadata, isOverlayXattr, markOpaque, readMetadata, setXattrs } from './file-metadata.ts'
+import { explain, normalise } from './entry-names.ts'
+import {
+  applyMetadata,
+  copyContent,
+  copyMetadata,
+  markOpaque,
+  readMetadata,
+  setFileXattr,
+  setXattrs,
+} from './file-metadata.ts'
 import { isWhiteout, type LowerLayers } from './lower-layers.ts'
 import { refuseBeyond, type UnpackLimits } from './unpack-limits.ts'
 
@@ -140,6 +148,7 @@ export class LayerUnpacker implements TarHandler {
           this.#replacing(path, p => symlinkAt(target, p.parentFd, p.name)),
           entry,
         )
+        this.#tree.hideLower()
         return
       }
       default:
@@ -167,6 +176,7 @@ export class LayerUnpacker implements TarHandler {
       if (isWhiteout(there)) markOpaque(place.parentFd, place.name)
     }
     this.#finishDirectory(place, path, entry)
+    this.#tree.hideLower()
   }
 
   /** Makes a directory; what stands in its place is left and returned. */
@@ -300,46 +310,4 @@ export class LayerUnpacker implements TarHandler {
   #rootPlace(): Place {
     return { parentFd: this.#tree.rootFd, name: cString('.') }
   }
-}
-
-/**
- * A member's name as a path below the root: no leading slash, no empty or "." parts.
- * ".." has no honest use in an archive and is refused; that nothing leaves the root does not rest on it.
- */
-export function normalise(name: string): string {
-  if (!/(^|\/)(\.{0,2})(\/|$)/.test(name)) return name
-  const parts = name.split('/').filter(part => part !== '' && part !== '.')
-  if (parts.includes('..')) {
-    throw new TsrunError('invalid', 'layer-escape', `the name "${displayName(name)}" leads out of its directory`)
-  }
-  return parts.join('/')
-}
-
-function setFileXattr(fd: number, name: string, value: Buffer): void {
-  if (isOverlayXattr(name)) return
-  try {
-    fsetxattr(fd, cString(name), value)
-  } catch (error) {
-    if (!hasCode(error, 'EOPNOTSUPP', 'ENOTSUP')) throw error
-  }
-}
-
-function copyContent(from: number, to: number): void {
-  const buffer = Buffer.allocUnsafe(1 << 20)
-  for (let length = readSync(from, buffer); length > 0; length = readSync(from, buffer)) {
-    for (let at = 0; at < length; ) at += writeSync(to, buffer, at, length - at)
-  }
-}
-
-/** Says which entry it was. */
-function explain(error: unknown, name: string): unknown {
-  if (!(error instanceof Error)) return error
-  const kind =
-    error instanceof TsrunError
-      ? error.kind
-      : hasCode(error, 'ENOSPC', 'EDQUOT', 'EIO', 'EMFILE')
-        ? 'system'
-        : 'invalid'
-  const code = error instanceof TsrunError ? error.code : 'invalid-layer'
-  return new TsrunError(kind, code, `cannot unpack "${displayName(name)}": ${error.message}`, { cause: error })
 }

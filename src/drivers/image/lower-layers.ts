@@ -6,6 +6,8 @@ import { lstatSync, readlinkSync, type Stats } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
 import { cString, lgetxattr } from '../../ffi/file-at.ts'
 
+const maxRemembered = 4096
+
 export const opaqueXattr = cString('trusted.overlay.opaque')
 
 /** A file or directory as the layers below show it. */
@@ -18,6 +20,7 @@ export interface LowerFile {
 /** The layers below, top first. */
 export class LowerLayers {
   readonly #directories: readonly string[]
+  readonly #merged = new Map<string, readonly string[]>()
 
   constructor(directories: readonly string[]) {
     this.#directories = directories
@@ -32,19 +35,24 @@ export class LowerLayers {
    * A symbolic link or file in the middle of the path is "not there".
    */
   lookup(path: string): LowerFile | undefined {
-    const components = path === '' ? [] : path.split('/')
-    let layers = this.#directories
-    let prefix = ''
-    for (const component of components.slice(0, -1)) {
-      prefix = prefix === '' ? component : `${prefix}/${component}`
-      layers = directoriesAt(layers, prefix)
-      if (layers.length === 0) return undefined
-    }
+    const layers = path === '' ? this.#directories : this.#layersOf(path.slice(0, Math.max(path.lastIndexOf('/'), 0)))
     for (const layer of layers) {
       const found = look(layer, path)
       if (found !== undefined) return isWhiteout(found.stat) ? undefined : found
     }
     return undefined
+  }
+
+  /** The layers that a directory is merged from. Remembered: the next lookup is likely in the same one. */
+  #layersOf(directory: string): readonly string[] {
+    if (directory === '') return this.#directories
+    const known = this.#merged.get(directory)
+    if (known !== undefined) return known
+    const parent = this.#layersOf(directory.slice(0, Math.max(directory.lastIndexOf('/'), 0)))
+    const layers = directoriesAt(parent, directory)
+    if (this.#merged.size >= maxRemembered) this.#merged.clear()
+    this.#merged.set(directory, layers)
+    return layers
   }
 }
 
