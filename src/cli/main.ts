@@ -1,6 +1,7 @@
 // The command line: global flags, one verb, its exit code. Only the verb that is called is loaded.
 
 import { Command, CommanderError } from 'commander'
+import { mark } from '../lib/trace.ts'
 import { rewriteGoStyle } from './args.ts'
 import { commandGroups, findCommand, type VerbModule } from './registry.ts'
 import { exitCodeOf, renderError } from './render-error.ts'
@@ -31,6 +32,7 @@ async function main(argv: readonly string[]): Promise<number> {
 }
 
 async function runVerb(module: VerbModule, words: readonly string[]): Promise<number> {
+  mark('verb loaded')
   const program = new Command('tsrun').exitOverride().enablePositionalOptions()
   let code = 0
   const top = module.register(program, value => {
@@ -114,6 +116,7 @@ process.stdout.on('error', (error: Error & { code?: string }) => {
   throw error
 })
 
+mark('program loaded')
 main(process.argv.slice(2)).then(
   code => {
     process.exitCode = code

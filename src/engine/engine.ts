@@ -10,6 +10,7 @@ import { isCompiled } from '../ffi/koffi.ts'
 import { hostRoutes } from '../kernel/netlink/route.ts'
 import { withNetlinkSocket } from '../kernel/netlink/socket.ts'
 import { readJson, writeJson } from '../lib/state-file.ts'
+import { mark } from '../lib/trace.ts'
 import { TsrunError } from '../model/errors.ts'
 import type { Endpoint } from '../model/network.ts'
 import type { BootStep } from './boot.ts'
@@ -76,7 +77,9 @@ export class Engine {
     const state = resolve(options.state ?? process.env.TSRUN_STATE ?? DEFAULT_STATE)
     for (const directory of [root, state]) makeDirectory(directory)
     const parts = wire(new Paths(root, state), options.libraryDir ?? libraryDirectory())
+    mark('engine wired')
     await reconcileAtOpen(parts.context)
+    mark('engine opened')
     return new Engine(parts)
   }
 

@@ -1,10 +1,13 @@
 // Named fault points. TSRUN_FAULT="<step>:fail" makes that step throw right after it was done,
 // "<step>:kill" ends this process there with SIGKILL. "*" prints each step's name.
 
+import { mark } from './trace.ts'
+
 const [faultStep, faultKind] = splitFault(process.env.TSRUN_FAULT)
 
 /** Called behind every step that changes the machine; does nothing unless TSRUN_FAULT names `step`. */
 export function faultPoint(step: string): void {
+  mark(step)
   if (faultStep === undefined) return
   if (faultStep === '*') process.stderr.write(`fault point: ${step}\n`)
   if (faultStep !== step) return

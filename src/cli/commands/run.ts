@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import type { StartedContainer } from '../../engine/container/container-service.ts'
 import { Engine } from '../../engine/engine.ts'
+import { mark } from '../../lib/trace.ts'
 import type { ContainerSpec } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { addContainerFlags, toContainerSpec } from '../container-flags.ts'
@@ -82,8 +83,10 @@ async function follow(
     await engine.close()
     return 0
   }
+  mark('container ended')
   const code = result.code ?? (await engine.containers.wait(container.id))
   await engine.containers.finish(started)
+  mark('given back')
   await engine.close()
   return code
 }

@@ -2,6 +2,7 @@
 
 import { mkdirSync, rmSync } from 'node:fs'
 import { withRollback } from '../../lib/rollback.ts'
+import { mark } from '../../lib/trace.ts'
 import type { Container, ContainerSpec, MountSpec, ProcessSpec } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { ImageConfig } from '../../model/image.ts'
@@ -51,6 +52,7 @@ export async function createContainer(
   const healthcheck = mergeHealthcheck(spec.healthcheck, image.config.config?.Healthcheck)
   const inherited = mountsFrom(parts.store, spec)
   const id = newId()
+  mark('image resolved')
   const { paths, store } = parts
   const job = parts.journal.begin('container', id)
   return withRollback(async undo => {

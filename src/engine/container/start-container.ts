@@ -8,6 +8,7 @@ import { type CgroupHandle, createCgroup } from '../../kernel/cgroup/cgroup.ts'
 import { processStartTime } from '../../kernel/pidfd.ts'
 import { type Undo, withRollback } from '../../lib/rollback.ts'
 import { writeWhole } from '../../lib/state-file.ts'
+import { mark } from '../../lib/trace.ts'
 import type { Container, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { OciMount, OciSpec } from '../../model/oci-spec.ts'
@@ -81,6 +82,7 @@ async function start(
   undo.add('starting record', () => {})
 
   const oci = await buildBundle(context, container, { network, cgroup, devices, undo, options })
+  mark('bundle built')
   const init = new InitProcess(
     toInitConfig(oci.spec, initExtras(context, container, { network, cgroup, seccomp: oci.seccomp })),
     {
@@ -94,6 +96,7 @@ async function start(
   network.released()
 
   const pid = init.waitReady()
+  mark('tsrun-init ready')
   const run: RunRecord = { ...starting, phase: 'running', pid, pidStartTime: processStartTime(pid) ?? '' }
   store.writeRun(id, run)
   undo.add('running record', () => {})
@@ -101,6 +104,7 @@ async function start(
   // Not from the record read above: the host ports may have been chosen meanwhile.
   store.change(id, current => noteStart(current, run.startedAt, automatic))
   await options.beforeGo?.()
+  mark('client attached')
   init.go()
   undo.add('go', () => context.kill(id, run))
   emitContainer(context, container, 'start')
