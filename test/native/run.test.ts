@@ -247,7 +247,9 @@ describe('a terminal', () => {
   test('takes input, resizes, and passes Ctrl-C on', async () => {
     const dir = bench.box()
     const session = await bench.start(
-      bench.config(dir, ['sh', '-c', 'stty -echo; echo ready; read a; stty size; echo got $a; cat'], tty),
+      bench.config(dir, ['sh', '-c', 'stty -echo; echo ready; read a; stty size; echo got $a; cat'], {
+        process: { ...tty.process, init: true },
+      }),
     )
     const client = await attach(join(dir, 'attach.sock'))
     client.own()
