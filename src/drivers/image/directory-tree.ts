@@ -103,12 +103,7 @@ export class DirectoryTree {
 
   /** What stands at a place; undefined if nothing does. */
   stat({ parentFd, name }: Place): Stats | undefined {
-    try {
-      return lstatSync(procPath(parentFd, name))
-    } catch (error) {
-      if (hasCode(error, 'ENOENT')) return undefined
-      throw error
-    }
+    return lstatSync(procPath(parentFd, name), { throwIfNoEntry: false })
   }
 
   /** Removes what stands at a place, with all below it. */

@@ -3,7 +3,6 @@
 // symbolic link is followed, because every part of a path is looked at itself.
 
 import { lstatSync, readlinkSync, type Stats } from 'node:fs'
-import { hasCode } from '../../ffi/errno.ts'
 import { cString, lgetxattr } from '../../ffi/file-at.ts'
 
 const maxRemembered = 4096
@@ -81,10 +80,6 @@ function directoriesAt(layers: readonly string[], path: string): string[] {
 
 function look(layer: string, path: string): LowerFile | undefined {
   const full = path === '' ? Buffer.from(layer) : Buffer.concat([Buffer.from(`${layer}/`), Buffer.from(path, 'latin1')])
-  try {
-    return { path: full, stat: lstatSync(full) }
-  } catch (error) {
-    if (hasCode(error, 'ENOENT', 'ENOTDIR')) return undefined
-    throw error
-  }
+  const stat = lstatSync(full, { throwIfNoEntry: false })
+  return stat === undefined ? undefined : { path: full, stat }
 }

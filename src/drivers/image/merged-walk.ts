@@ -124,13 +124,7 @@ export function joinPath(parent: string, name: string): string {
 }
 
 function statAt(fd: number, name: string): Stats | undefined {
-  if (fd === -1) return undefined
-  try {
-    return lstatSync(procPath(fd, cString(name)))
-  } catch (error) {
-    if (hasCode(error, 'ENOENT', 'ENOTDIR')) return undefined
-    throw error
-  }
+  return fd === -1 ? undefined : lstatSync(procPath(fd, cString(name)), { throwIfNoEntry: false })
 }
 
 /** Mode 0755 whatever the umask of the process. */
