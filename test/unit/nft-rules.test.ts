@@ -102,6 +102,34 @@ describe('endpointElements()', () => {
   })
 })
 
+describe('snapshotElements()', () => {
+  test.each([
+    ['0.0.0.0', '0.0.0.0'],
+    ['0.0.0.0', '127.0.0.1'],
+    ['127.0.0.1', '0.0.0.0'],
+    ['127.0.0.1', '127.0.0.1'],
+  ])('leaves an endpoint out that wants %s after another has %s', (second, first) => {
+    const on = (hostIp: string, id: string): Endpoint => {
+      const mapping: PortMapping = { protocol: 'tcp', hostIp, hostPort: 80, containerPort: 80 }
+      return { ...endpoint, id: id.repeat(64), ports: [mapping] }
+    }
+    const alone = snapshotElements({ networks: [network], endpoints: [on(first, '1')] })
+    expect(snapshotElements({ networks: [network], endpoints: [on(first, '1'), on(second, '2')] })).toEqual(alone)
+  })
+
+  test('keeps endpoints that hold one port on different addresses', () => {
+    const both = [
+      { ...endpoint, ports: ports.slice(2, 3) },
+      { ...endpoint, id: 'f'.repeat(64), ports: ports.slice(3, 4) },
+    ]
+    const sets = snapshotElements({ networks: [], endpoints: both })
+    expect(sets).toEqual([])
+    const found = snapshotElements({ networks: [network], endpoints: both }).map(({ set }) => set)
+    expect(found.filter(set => set === 'addr4')).toHaveLength(2)
+    expect(found.filter(set => set === 'held4')).toHaveLength(1)
+  })
+})
+
 describe('comments', () => {
   test('name the owner and are found again', () => {
     const comment = ownerComment(endpoint.id, 'web')

@@ -9,6 +9,7 @@ import { NFPROTO_INET, throwFailure } from '../../kernel/nftables/nfnetlink.ts'
 import { deleteTable } from '../../kernel/nftables/ruleset.ts'
 import { parsePrefix } from '../../lib/ip.ts'
 import type { Undo } from '../../lib/rollback.ts'
+import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, FirewallDriver, Network } from '../../model/network.ts'
 import { type ForwardHook, missingAccepts, readForwardHook, surplusAccepts } from './foreign-forward.ts'
 import { addLegacyAccepts, removeLegacyAccepts } from './legacy-forward.ts'
@@ -19,6 +20,7 @@ import {
   type FirewallSnapshot,
   layoutElement,
   networkElements,
+  publishableElements,
   snapshotElements,
 } from './nft-rules.ts'
 import { NftTable } from './nft-table.ts'
@@ -156,9 +158,23 @@ export class NftFirewall implements FirewallDriver {
     const snapshot = await this.#snapshot()
     if (this.#table.stands()) this.#replaceTable(snapshot)
     else this.#createTable(snapshot)
-    // Whatever was added to the old table while it was being replaced.
-    const later = snapshotElements(await this.#snapshot())
-    if (later.length > 0) this.#table.addMissing(later)
+    this.#addLateComers(await this.#snapshot())
+  }
+
+  /** Adds what others put into the old table while it was being replaced. */
+  #addLateComers({ networks, endpoints }: FirewallSnapshot): void {
+    for (const network of networks) this.#addNetworkElements(network)
+    for (const endpoint of endpoints) {
+      const network = networks.find(candidate => candidate.id === endpoint.networkId)
+      const published = network === undefined ? undefined : publishableElements(network, endpoint)
+      if (published?.owner === undefined || this.#table.has(published.owner)) continue
+      try {
+        publish(this.#table, endpoint, published)
+      } catch (error) {
+        // Its own addEndpoint has said so, or is about to.
+        if (!(error instanceof TsrunError && error.code === 'port-taken')) throw error
+      }
+    }
   }
 
   #createTable(snapshot: FirewallSnapshot): void {

@@ -157,28 +157,22 @@ export interface PublishedElements {
 export function endpointElements(network: Network, endpoint: Endpoint): PublishedElements {
   if (endpoint.ports.length === 0) return nothingPublished
   const comment = ownerComment(endpoint.id, endpoint.containerName)
+  const targets = new Map(endpoint.addresses.map(text => parsePrefix(text)).map(to => [to.family, addressField(to)]))
   const shared = new Map<string, PortElement>()
   const ports = endpoint.ports.map(mapping => {
+    if (network.internal)
+      throw cannotPublish(endpoint, mapping, `network "${network.name}" is internal`, {
+        hint: 'connect the container to a network that is not internal as well',
+      })
+    const { set, key, family } = mappingKey(mapping)
+    const target = targets.get(family)
+    if (target === undefined)
+      throw cannotPublish(endpoint, mapping, `it has no IPv${family} address on network "${network.name}"`)
     for (const element of heldElements(mapping)) shared.set(identityOf(element), { element, mapping })
-    return { element: portElement(network, endpoint, mapping), mapping }
+    return { element: { set, key, data: [target, portField(mapping.containerPort)], comment }, mapping }
   })
   const owner = { set: 'published', key: [nameField(shortId(endpoint.id))], comment }
   return { owner, ports, shared: [...shared.values()] }
-}
-
-/** The map element of one mapping, e.g. `tcp . 80 : 10.9.0.2 . 8000` in any4. */
-export function portElement(network: Network, endpoint: Endpoint, mapping: PortMapping): SetElement {
-  const host = parseAddress(mapping.hostIp)
-  const target = endpoint.addresses.map(text => parsePrefix(text)).find(address => address.family === host.family)
-  if (network.internal)
-    throw cannotPublish(endpoint, mapping, `network "${network.name}" is internal`, {
-      hint: 'connect the container to a network that is not internal as well',
-    })
-  if (target === undefined)
-    throw cannotPublish(endpoint, mapping, `it has no IPv${host.family} address on network "${network.name}"`)
-  const { set, key } = mappingKey(mapping)
-  const data = [addressField(target), portField(mapping.containerPort)]
-  return { set, key, data, comment: ownerComment(endpoint.id, endpoint.containerName) }
 }
 
 function cannotPublish(endpoint: Endpoint, mapping: PortMapping, why: string, options?: { hint: string }): TsrunError {
@@ -186,21 +180,29 @@ function cannotPublish(endpoint: Endpoint, mapping: PortMapping, why: string, op
   return new TsrunError('invalid', 'cannot-publish', message, options)
 }
 
-/** Map and key of a mapping, without what it leads to. */
-export function mappingKey({ protocol, hostIp, hostPort }: PortMapping): { set: string; key: Field[] } {
+/** Map and key of a mapping, e.g. any4 and `tcp . 80`. */
+export function mappingKey({ protocol, hostIp, hostPort }: PortMapping): { set: string; key: Field[]; family: 4 | 6 } {
+  if (isAnyAddress(hostIp)) {
+    const family = hostIp === '::' ? 6 : 4
+    return { set: `any${family}`, key: [protocolField(protocol), portField(hostPort)], family }
+  }
   const host = parseAddress(hostIp)
-  if (host.value === 0n) return { set: `any${host.family}`, key: [protocolField(protocol), portField(hostPort)] }
-  return { set: `addr${host.family}`, key: [protocolField(protocol), addressField(host), portField(hostPort)] }
+  const key = [protocolField(protocol), addressField(host), portField(hostPort)]
+  return { set: `addr${host.family}`, key, family: host.family }
+}
+
+function isAnyAddress(hostIp: string): boolean {
+  return hostIp === '0.0.0.0' || hostIp === '::'
 }
 
 /**
  * A port published on one address takes, beside its own element, the same port of "any address" with a target that
  * says "held": the kernel then refuses 0.0.0.0 on that port (EEXIST), and refuses the holder if 0.0.0.0 is
- * published (EBUSY: other data), while several holders agree. A set keeps the chains from following it.
+ * published (EEXIST or EBUSY, depending on the kernel: other data), while several holders agree. A set keeps the chains from following it.
  */
 export function heldElements(mapping: PortMapping): SetElement[] {
+  if (isAnyAddress(mapping.hostIp)) return []
   const host = parseAddress(mapping.hostIp)
-  if (host.value === 0n) return []
   const key = [protocolField(mapping.protocol), portField(mapping.hostPort)]
   const nowhere = addressField({ family: host.family, value: 0n })
   const comment = 'tsrun: held by single addresses'
@@ -215,29 +217,32 @@ export function formatMapping({ protocol, hostIp, hostPort }: PortMapping): stri
   return `${hostIp.includes(':') ? `[${hostIp}]` : hostIp}:${hostPort}/${protocol}`
 }
 
-/** Everything that should stand, each element once. */
+/** Everything that should stand, each element once. Of two endpoints that claim one port the first has it. */
 export function snapshotElements({ networks, endpoints }: FirewallSnapshot): SetElement[] {
   const byId = new Map(networks.map(network => [network.id, network]))
   const elements = new Map<string, SetElement>()
-  // Of two that claim one port the first keeps it: the other is about to be refused.
-  const keep = (element: SetElement) => {
-    const identity = identityOf(element)
-    if (!elements.has(identity)) elements.set(identity, element)
-  }
-  for (const network of networks) networkElements(network).forEach(keep)
+  for (const network of networks)
+    for (const element of networkElements(network)) elements.set(identityOf(element), element)
   for (const endpoint of endpoints) {
     const network = byId.get(endpoint.networkId)
     if (network?.hostInterface === undefined) continue
     const { owner, ports, shared } = publishableElements(network, endpoint)
     if (owner === undefined) continue
-    keep(owner)
-    for (const { element } of [...ports, ...shared]) keep(element)
+    const own = [owner, ...ports.map(port => port.element), ...shared.map(held => held.element)]
+    const found = own.map(element => ({ element, standing: elements.get(identityOf(element)) }))
+    // What several endpoints hold together is the same for each of them; anything else is a clash.
+    if (found.some(({ element, standing }) => standing !== undefined && !isSame(element, standing))) continue
+    for (const { element } of found) elements.set(identityOf(element), element)
   }
   return [...elements.values()]
 }
 
+function isSame(a: SetElement, b: SetElement): boolean {
+  return elementText(a) === elementText(b)
+}
+
 /** As endpointElements, but nothing for an endpoint that is about to be refused: it must not keep the others out. */
-function publishableElements(network: Network, endpoint: Endpoint): PublishedElements {
+export function publishableElements(network: Network, endpoint: Endpoint): PublishedElements {
   try {
     return endpointElements(network, endpoint)
   } catch (error) {

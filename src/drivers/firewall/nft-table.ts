@@ -24,7 +24,7 @@ import {
 import { listTables } from '../../kernel/nftables/ruleset.ts'
 import { readCString } from '../../lib/bytes.ts'
 
-/** An element to add; `exclusive` refuses it when its key is there (EEXIST), else only other data is refused (EBUSY). */
+/** An element to add; `exclusive` refuses it when its key is there (EEXIST), else only other data is refused (EEXIST or EBUSY). */
 export interface Addition {
   readonly element: SetElement
   readonly exclusive: boolean
@@ -57,16 +57,6 @@ export class NftTable {
   add(additions: readonly Addition[]): NfFailure[] {
     record(() => nftCommand(additions.map(({ element, exclusive }) => this.#addText(element, exclusive))))
     return this.socket.transaction(additions.map(({ element, exclusive }) => addElement(this.name, element, exclusive)))
-  }
-
-  /** Adds those of `elements` whose key is not there. @throws SyscallError */
-  addMissing(elements: readonly SetElement[]): void {
-    const additions = elements.map(element => ({ element, exclusive: false }))
-    const failures = this.add(additions)
-    // EBUSY: the key is there with other data, a port that somebody else has by now.
-    const taken = new Set(failures.filter(failure => failure.errno === errno.EBUSY).map(failure => failure.index))
-    if (failures.length > taken.size) throwFailure('cannot add firewall elements', failures)
-    if (taken.size > 0) this.addMissing(elements.filter((_, index) => !taken.has(index)))
   }
 
   /** How many elements a set has beside the one with the name `except`. */

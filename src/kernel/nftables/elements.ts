@@ -78,7 +78,7 @@ export function numberField(value: number): Field {
 }
 
 /**
- * Adds an element. With `exclusive` an element with this key is an error (EEXIST); without, one with other data (EBUSY).
+ * Adds an element. With `exclusive` an element with this key is an error (EEXIST); without, one with other data (EEXIST or EBUSY).
  * Equivalent to: `nft create element inet $table $set { $key : $data }`, or `nft add element`.
  */
 export function addElement(table: string, element: SetElement, exclusive: boolean): NfMessage {
