@@ -2,12 +2,13 @@
 // loops, and a hostile one must not hold the machine.
 
 import { type Charge, costOfText, TemplateFault } from './fault.ts'
+import { isWhole } from './floats.ts'
 import { callFunction } from './functions.ts'
 import type { Command, Node, Operand, Pipe } from './parser.ts'
 import { formatResult, isMap, isTrue, ownField, sortedKeys, typeName } from './values.ts'
 
 /** Well under a second of work. */
-const budget = 2_000_000
+const budget = 1_000_000
 
 /** @throws TemplateFault */
 export function evaluate(nodes: readonly Node[], root: unknown): string {
@@ -90,7 +91,7 @@ class Evaluation {
   #branches({ kind, clauses, otherwise }: Extract<Node, { kind: 'if' | 'with' }>, dot: unknown): Jump {
     for (const { pipe, body } of clauses) {
       const value = this.#pipe(pipe, dot)
-      if (isTrue(value)) return this.#block(body, kind === 'with' ? value : dot)
+      if (isTrue(value, this.#charge)) return this.#block(body, kind === 'with' ? value : dot)
     }
     return this.#block(otherwise, dot)
   }
@@ -123,9 +124,9 @@ class Evaluation {
     if (Array.isArray(value)) yield* value.entries()
     else if (isMap(value)) {
       const keys = sortedKeys(value)
-      this.#charge(keys.length)
+      this.#charge(4 * keys.length)
       for (const key of keys) yield [key, value[key]]
-    } else if (typeof value === 'number' && Number.isInteger(value)) {
+    } else if (isWhole(value)) {
       for (let index = 0; index < value; index += 1) yield [index, index]
     } else
       throw new TemplateFault(`range cannot go over ${describe(value)}`, 'it goes over lists, maps and whole numbers')
@@ -143,6 +144,7 @@ class Evaluation {
   }
 
   #variable(name: string): { value: unknown } {
+    this.#charge(this.#variables.length / 32)
     const variable = this.#variables.findLast(each => each.name === name)
     if (variable === undefined) throw new TemplateFault(`there is no variable ${name}`)
     return variable
@@ -172,7 +174,7 @@ class Evaluation {
     let value: unknown
     for (const operand of operands) {
       value = this.#operand(operand, dot)
-      if (isTrue(value) === (name === 'or')) return value
+      if (isTrue(value, this.#charge) === (name === 'or')) return value
     }
     return piped.length > 0 ? piped[0] : value
   }

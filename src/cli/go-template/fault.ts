@@ -15,7 +15,7 @@ export class TemplateFault extends Error {
 export type Charge = (units: number) => void
 
 /** Copying this many characters costs about as much as evaluating one node. */
-const charactersPerUnit = 16
+const charactersPerUnit = 8
 
 /** What handling a text of that length costs. */
 export function costOfText(length: number): number {

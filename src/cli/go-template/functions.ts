@@ -2,8 +2,19 @@
 
 import { escapeHtml, escapeJs, escapeQuery } from './escapes.ts'
 import { type Charge, costOfText, TemplateFault } from './fault.ts'
+import { isWhole } from './floats.ts'
 import { formatPrintf } from './printf.ts'
-import { compareText, formatResult, formatValue, isMap, isTrue, ownField, typeName } from './values.ts'
+import {
+  compareText,
+  countKeys,
+  type Fields,
+  formatResult,
+  formatValue,
+  isMap,
+  isTrue,
+  ownField,
+  typeName,
+} from './values.ts'
 
 interface TemplateFunction {
   readonly least: number
@@ -14,14 +25,21 @@ interface TemplateFunction {
 const any = Number.POSITIVE_INFINITY
 
 const functions: ReadonlyMap<string, TemplateFunction> = new Map<string, TemplateFunction>([
-  ['not', { least: 1, most: 1, call: ([value]) => !isTrue(value) }],
+  ['not', { least: 1, most: 1, call: ([value], charge) => !isTrue(value, charge) }],
   ['eq', { least: 2, most: any, call: ([first, ...others]) => others.some(other => equal(first, other)) }],
   ['ne', { least: 2, most: 2, call: ([a, b]) => !equal(a, b) }],
   ['lt', { least: 2, most: 2, call: ([a, b]) => compare(a, b) < 0 }],
   ['le', { least: 2, most: 2, call: ([a, b]) => compare(a, b) <= 0 }],
   ['gt', { least: 2, most: 2, call: ([a, b]) => compare(a, b) > 0 }],
   ['ge', { least: 2, most: 2, call: ([a, b]) => compare(a, b) >= 0 }],
-  ['index', { least: 1, most: any, call: ([item, ...keys]) => keys.reduce(itemAt, item) }],
+  [
+    'index',
+    {
+      least: 1,
+      most: any,
+      call: ([item, ...keys], charge) => keys.reduce((value, key) => itemAt(value, key, charge), item),
+    },
+  ],
   ['slice', { least: 1, most: 4, call: ([item, ...bounds]) => sliceOf(item, bounds) }],
   ['len', { least: 1, most: 1, call: ([value], charge) => lengthOf(value, charge) }],
   ['print', { least: 0, most: any, call: args => print(args) }],
@@ -30,9 +48,9 @@ const functions: ReadonlyMap<string, TemplateFunction> = new Map<string, Templat
     'printf',
     { least: 1, most: any, call: ([format, ...args], charge) => formatPrintf(text('printf', format), args, charge) },
   ],
-  ['html', { least: 0, most: any, call: args => escapeHtml(printable(args)) }],
-  ['js', { least: 0, most: any, call: args => escapeJs(printable(args)) }],
-  ['urlquery', { least: 0, most: any, call: args => escapeQuery(printable(args)) }],
+  ['html', { least: 0, most: any, call: (args, charge) => escapeHtml(printable(args, charge)) }],
+  ['js', { least: 0, most: any, call: (args, charge) => escapeJs(printable(args, charge)) }],
+  ['urlquery', { least: 0, most: any, call: (args, charge) => escapeQuery(printable(args, charge)) }],
   ['json', { least: 1, most: 1, call: ([value]) => toJson(value) }],
   ['join', { least: 2, most: 2, call: ([list, separator]) => join(list, text('join', separator)) }],
   [
@@ -41,7 +59,7 @@ const functions: ReadonlyMap<string, TemplateFunction> = new Map<string, Templat
   ],
   ['lower', { least: 1, most: 1, call: ([value]) => text('lower', value).toLowerCase() }],
   ['upper', { least: 1, most: 1, call: ([value]) => text('upper', value).toUpperCase() }],
-  ['title', { least: 1, most: 1, call: ([value]) => title(text('title', value)) }],
+  ['title', { least: 1, most: 1, call: ([value], charge) => title(text('title', value), charge) }],
   [
     'truncate',
     { least: 2, most: 2, call: ([value, length]) => truncate(text('truncate', value), whole('truncate', length)) },
@@ -74,7 +92,7 @@ function range(least: number, most: number): string {
 
 function sizeOf(value: unknown): number {
   if (typeof value === 'string') return costOfText(value.length)
-  return Array.isArray(value) ? costOfText(value.length * 4) : 1
+  return Array.isArray(value) ? 1 + value.length : 1
 }
 
 function text(name: string, value: unknown): string {
@@ -86,7 +104,7 @@ function text(name: string, value: unknown): string {
 }
 
 function whole(name: string, value: unknown): number {
-  if (typeof value === 'number' && Number.isInteger(value)) return value
+  if (isWhole(value)) return value
   throw new TemplateFault(`${name} wants a whole number, not ${typeName(value)}`)
 }
 
@@ -118,10 +136,10 @@ function compare(a: unknown, b: unknown): number {
   throw new TemplateFault(`${typeName(a)} and ${typeName(b)} have no order`, 'numbers and strings have')
 }
 
-function itemAt(item: unknown, key: unknown): unknown {
+function itemAt(item: unknown, key: unknown, charge: Charge): unknown {
   if (isMap(item) || item === null) {
     if (typeof key !== 'string') throw new TemplateFault(`index wants a string for a map, not ${typeName(key)}`)
-    return item === null ? '' : (ownField(item, key) ?? zeroOf(item))
+    return item === null ? '' : (ownField(item, key) ?? zeroOf(item, charge))
   }
   if (typeof item === 'string') return Buffer.from(item)[position(key, Buffer.byteLength(item))]
   if (Array.isArray(item)) return item[position(key, item.length)]
@@ -129,7 +147,8 @@ function itemAt(item: unknown, key: unknown): unknown {
 }
 
 /** Go gives the zero of the map's type: docker prints nothing for a label that is not there. The type is inferred. */
-function zeroOf(map: object): '' | undefined {
+function zeroOf(map: Fields, charge: Charge): '' | undefined {
+  charge(4 * countKeys(map, charge))
   return Object.values(map).every(value => typeof value === 'string') ? '' : undefined
 }
 
@@ -159,9 +178,7 @@ function lengthOf(value: unknown, charge: Charge): number {
   if (Array.isArray(value)) return value.length
   if (!isMap(value))
     throw new TemplateFault(`len cannot measure ${value === undefined ? 'what is not there' : typeName(value)}`)
-  const { length } = Object.keys(value)
-  charge(length)
-  return length
+  return countKeys(value, charge)
 }
 
 /** Spaces only between two values that are both no strings: Go's Sprint. */
@@ -174,8 +191,11 @@ function print(args: readonly unknown[]): string {
     .join('')
 }
 
-function printable(args: readonly unknown[]): string {
-  return print(args.map(arg => (kindOf(arg) === 'nil' ? formatResult(arg) : arg)))
+/** What is to be escaped, character by character: slower than the copying that was charged for. */
+function printable(args: readonly unknown[], charge: Charge): string {
+  const printed = print(args.map(arg => (kindOf(arg) === 'nil' ? formatResult(arg) : arg)))
+  charge(printed.length)
+  return printed
 }
 
 function toJson(value: unknown): string {
@@ -191,7 +211,8 @@ function join(list: unknown, separator: string): string {
 }
 
 /** The first letter of each word in upper case: Go's strings.Title. */
-function title(value: string): string {
+function title(value: string, charge: Charge): string {
+  charge(value.length)
   let before = ' '
   let result = ''
   for (const char of value) {

@@ -108,7 +108,7 @@ function parseNumber(written: string): number | undefined {
   const plain = digits.replaceAll('_', '')
   if (/^_|_$|__|_\.|\._/.test(digits)) return undefined
   let value: number
-  if (/^0[0-7]+$/.test(plain)) value = Number.parseInt(plain, 8)
+  if (/^0[0-9]+$/.test(plain)) value = /[89]/.test(plain) ? Number.NaN : Number.parseInt(plain, 8)
   else if (/^(0x[0-9a-f]+|0o[0-7]+|0b[01]+|[0-9]+)$/i.test(plain)) value = Number(plain)
   else if (/^([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?$/i.test(plain)) return finite(sign * Number(plain))
   else return undefined

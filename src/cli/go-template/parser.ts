@@ -38,8 +38,11 @@ export type Node =
 /** Blocks and parentheses within each other: far more than anybody writes, far less than the stack bears. */
 const maximumDepth = 100
 
+const maximumLength = 100_000
+
 /** @throws TemplateFault */
 export function parse(text: string): readonly Node[] {
+  if (text.length > maximumLength) throw new TemplateFault(`it is longer than ${maximumLength} characters`)
   return new Parser(tokenize(text)).parse()
 }
 
@@ -188,6 +191,8 @@ class Parser {
           : `{{${context === 'command' ? '' : context}}} has no value`,
       )
     }
+    if (first.kind === 'literal' && first.value === null)
+      throw new TemplateFault('nil cannot stand alone', '{{print nil}} prints it')
     const callable = first.kind === 'function'
     if (!callable && (rest.length > 0 || (stage > 0 && first.kind !== 'fields')))
       throw new TemplateFault('only a function takes arguments', `functions: ${functionNames.join(', ')}`)

@@ -3,7 +3,8 @@
 
 import { quoteGo } from './escapes.ts'
 import { type Charge, costOfText } from './fault.ts'
-import { formatValue, isMap, sortedKeys, typeName, withGoExponent } from './values.ts'
+import { formatFloat, isWhole } from './floats.ts'
+import { formatValue, isMap, sortedKeys, typeName } from './values.ts'
 
 interface Spec {
   plus: boolean
@@ -123,10 +124,12 @@ class Printf {
   #index(): boolean {
     if (this.#peek() !== '[') return false
     this.#reordered = true
-    const end = this.#format.indexOf(']', this.#at)
-    const written = end < 0 ? '' : this.#format.slice(this.#at + 1, end)
+    const near = this.#format.slice(this.#at + 1, this.#at + 9)
+    const end = near.indexOf(']')
+    const written = near.slice(0, Math.max(0, end))
     const index = /^[0-9]{1,7}$/.test(written) ? Number(written) : 0
-    this.#at = end < 0 ? this.#at + 1 : end + 1
+    // Unclosed, only the bracket is skipped.
+    this.#at += end + 2
     if (index < 1 || index > this.#args.length) this.#badIndex = true
     else this.#argument = index - 1
     return true
@@ -151,7 +154,7 @@ class Printf {
   #starred(): number | undefined {
     const value = this.#args[this.#argument]
     if (this.#argument < this.#args.length) this.#argument += 1
-    return typeof value === 'number' && Number.isInteger(value) && Math.abs(value) <= largest ? value : undefined
+    return isWhole(value) && Math.abs(value) <= largest ? value : undefined
   }
 
   #peek(): string {
@@ -175,19 +178,21 @@ class Printf {
     if (typeof value === 'boolean') return verb === 't' || verb === 'v' ? this.#pad(String(value), spec) : undefined
     if (typeof value === 'string') return this.#string(verb, value, spec)
     if (typeof value !== 'number') return undefined
-    if (Number.isInteger(value) && 'vdboOxXcqU'.includes(verb)) return this.#integer(verb, value, spec)
+    if (isWhole(value) && 'vdboOxXcqU'.includes(verb)) return this.#integer(verb, value, spec)
     return 'veEfFgG'.includes(verb) ? this.#float(verb, value, spec) : undefined
   }
 
   #string(verb: string, value: string, spec: Spec): string | undefined {
     const { precision } = spec
+    // Character by character, which is slower than the copying that was charged for.
+    if (verb !== 's' && verb !== 'v') this.#charge(value.length)
     if (verb === 'x' || verb === 'X') {
       const bytes = [...Buffer.from(value).subarray(0, precision)].map(byte => byte.toString(16).padStart(2, '0'))
       const prefix = spec.sharp && bytes.length > 0 ? '0x' : ''
       const hex = spec.space ? bytes.map(byte => `${prefix}${byte}`).join(' ') : `${prefix}${bytes.join('')}`
       return this.#pad(verb === 'X' ? hex.toUpperCase() : hex, spec)
     }
-    const cut = precision === undefined ? value : [...value].slice(0, precision).join('')
+    const cut = precision === undefined ? value : value.slice(0, endOfCharacters(value, precision).end)
     if (verb === 's' || (verb === 'v' && !spec.sharp)) return this.#pad(cut, spec)
     if (verb !== 'q' && verb !== 'v') return undefined
     return this.#pad(verb === 'q' && spec.sharp && isRaw(cut) ? `\`${cut}\`` : quoteGo(cut, '"', spec.plus), spec)
@@ -212,7 +217,7 @@ class Printf {
     const size = Math.abs(value)
     const sign = value < 0 || Object.is(value, -0) ? '-' : spec.plus ? '+' : spec.space ? ' ' : ''
     this.#charge(costOfText(spec.precision ?? 0))
-    const digits = floatDigits(verb, size, spec.precision)
+    const digits = formatFloat(verb, size, spec.precision)
     if (!spec.zero || spec.minus) return this.#pad(`${sign}${digits}`, spec)
     this.#charge(costOfText(spec.width ?? 0))
     return `${sign}${digits.padStart((spec.width ?? 0) - sign.length, '0')}`
@@ -220,10 +225,21 @@ class Printf {
 
   #pad(text: string, { width = 0, minus, zero }: Spec): string {
     this.#charge(costOfText(width))
-    const missing = width === 0 ? 0 : Math.max(0, width - [...text].length)
+    const missing = width - endOfCharacters(text, width).count
     if (missing === 0) return text
     return minus ? `${text}${' '.repeat(missing)}` : `${(zero ? '0' : ' ').repeat(missing)}${text}`
   }
+}
+
+/** Where the first `most` characters of a text end, and how many there are of them. */
+function endOfCharacters(text: string, most: number): { end: number; count: number } {
+  let end = 0
+  let count = 0
+  while (count < most && end < text.length) {
+    end += (text.codePointAt(end) ?? 0) > 0xffff ? 2 : 1
+    count += 1
+  }
+  return { end, count }
 }
 
 function typedValue(value: unknown): string {
@@ -242,39 +258,4 @@ function prefixOf(verb: string, sharp: boolean): string {
   if (verb === 'O') return '0o'
   if (!sharp) return ''
   return verb === 'x' || verb === 'X' ? '0x' : verb === 'o' ? '0' : verb === 'b' ? '0b' : ''
-}
-
-/** Of a number without its sign. */
-function floatDigits(verb: string, size: number, precision: number | undefined): string {
-  if (verb === 'f' || verb === 'F') return fixed(size, precision ?? 6)
-  const upper = verb === 'E' || verb === 'G'
-  const text =
-    verb === 'e' || verb === 'E' ? exponential(size, precision ?? 6) : general(size, precision, verb === 'v' ? 21 : 6)
-  return upper ? text.toUpperCase() : text
-}
-
-/** toFixed knows 100 digits and gives up from 1e21 on. */
-function fixed(size: number, precision: number): string {
-  const digits = Math.min(precision, 100)
-  const text = size < 1e21 ? size.toFixed(digits) : `${BigInt(size)}${digits > 0 ? `.${'0'.repeat(digits)}` : ''}`
-  return `${text}${'0'.repeat(precision - digits)}`
-}
-
-function exponential(size: number, precision: number): string {
-  const digits = Math.min(precision, 100)
-  const [mantissa = '', exponent = ''] = size.toExponential(digits).split('e')
-  return withGoExponent(`${mantissa}${'0'.repeat(precision - digits)}e${exponent}`)
-}
-
-/** The shorter of both forms. @param threshold the exponent from which on it is the exponential one */
-function general(size: number, precision: number | undefined, threshold: number): string {
-  const digits = precision === undefined ? undefined : Math.min(Math.max(precision, 1), 100)
-  const [mantissa = '', power = '0'] = (
-    digits === undefined ? size.toExponential() : size.toExponential(digits - 1)
-  ).split('e')
-  const exponent = Number(power)
-  const trimmed = mantissa.includes('.') ? mantissa.replace(/\.?0+$/, '') : mantissa
-  if (exponent < -4 || exponent >= (digits ?? threshold)) return withGoExponent(`${trimmed}e${power}`)
-  const significant = trimmed.replace('.', '').length
-  return size.toFixed(Math.min(100, Math.max(0, significant - 1 - exponent)))
 }

@@ -1,7 +1,8 @@
 // JSON values under Go's rules: what they are called, whether they are true, how they print. Own properties only, so
 // that nothing of JavaScript's objects can be reached. undefined is a value that is missing, null is Go's nil.
 
-import { TemplateFault } from './fault.ts'
+import { type Charge, TemplateFault } from './fault.ts'
+import { formatNumber, isWhole } from './floats.ts'
 
 /** Data deeper than this is not printed: the stack is finite. */
 const maximumDepth = 500
@@ -25,15 +26,34 @@ export function sortedKeys(map: Fields): string[] {
     .sort(compareText)
 }
 
+/** By code point, which is the order of UTF-8's bytes too. */
 export function compareText(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b))
+  const length = Math.min(a.length, b.length)
+  for (let at = 0; at < length; at += 1) {
+    const difference = rank(a.charCodeAt(at)) - rank(b.charCodeAt(at))
+    if (difference !== 0) return difference
+  }
+  return a.length - b.length
+}
+
+/** UTF-16 puts its surrogates before the last part of the basic plane, though they stand for what is behind it. */
+function rank(unit: number): number {
+  if (unit < 0xd800) return unit
+  return unit < 0xe000 ? unit + 0x2000 : unit - 0x800
 }
 
 /** False are false, 0, nil, what is missing, and everything empty. */
-export function isTrue(value: unknown): boolean {
+export function isTrue(value: unknown, charge: Charge): boolean {
   if (Array.isArray(value)) return value.length > 0
-  if (isMap(value)) return Object.keys(value).length > 0
+  if (isMap(value)) return countKeys(value, charge) > 0
   return Boolean(value)
+}
+
+/** How many fields there are; finding out takes the longer the more there are. */
+export function countKeys(map: Fields, charge: Charge): number {
+  const { length } = Object.keys(map)
+  charge(length)
+  return length
 }
 
 /** Go's name for its type. */
@@ -41,7 +61,7 @@ export function typeName(value: unknown): string {
   if (value === undefined || value === null) return 'nil'
   if (typeof value === 'string') return 'string'
   if (typeof value === 'boolean') return 'bool'
-  if (typeof value === 'number') return Number.isInteger(value) ? 'int' : 'float64'
+  if (typeof value === 'number') return isWhole(value) ? 'int' : 'float64'
   return Array.isArray(value) ? '[]interface {}' : 'map[string]interface {}'
 }
 
@@ -62,16 +82,4 @@ export function formatValue(value: unknown, depth = 0): string {
 /** What an action prints: as `%v`, but `<no value>` where there is none. */
 export function formatResult(value: unknown): string {
   return value === undefined || value === null ? '<no value>' : formatValue(value)
-}
-
-/** Go turns to exponents below 1e-4 and from 1e21 on. */
-function formatNumber(value: number): string {
-  const size = Math.abs(value)
-  if (size === 0 || (size >= 1e-4 && size < 1e21) || !Number.isFinite(value)) return String(value)
-  return withGoExponent(value.toExponential())
-}
-
-/** `1e-7` -> `1e-07`: Go writes two digits at least. */
-export function withGoExponent(text: string): string {
-  return text.replace(/e([+-])(\d)$/, 'e$10$2')
 }
