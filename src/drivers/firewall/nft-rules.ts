@@ -197,8 +197,8 @@ function isAnyAddress(hostIp: string): boolean {
 
 /**
  * A port published on one address takes, beside its own element, the same port of "any address" with a target that
- * says "held": the kernel then refuses 0.0.0.0 on that port (EEXIST), and refuses the holder if 0.0.0.0 is
- * published (EEXIST or EBUSY, depending on the kernel: other data), while several holders agree. A set keeps the chains from following it.
+ * says "held": the kernel then refuses 0.0.0.0 on that port, and refuses the holder if 0.0.0.0 is published, since the
+ * data differ, while several holders agree. A set keeps the chains from following it.
  */
 export function heldElements(mapping: PortMapping): SetElement[] {
   if (isAnyAddress(mapping.hostIp)) return []

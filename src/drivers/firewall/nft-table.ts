@@ -24,7 +24,7 @@ import {
 import { listTables } from '../../kernel/nftables/ruleset.ts'
 import { readCString } from '../../lib/bytes.ts'
 
-/** An element to add; `exclusive` refuses it when its key is there (EEXIST), else only other data is refused (EEXIST or EBUSY). */
+/** An element to add: refused when its key is there, or, unless `exclusive`, when it is there with other data. */
 export interface Addition {
   readonly element: SetElement
   readonly exclusive: boolean

@@ -78,7 +78,8 @@ export function numberField(value: number): Field {
 }
 
 /**
- * Adds an element. With `exclusive` an element with this key is an error (EEXIST); without, one with other data (EEXIST or EBUSY).
+ * Adds an element. With `exclusive` an element with this key is an error (EEXIST); without, only one with other data
+ * (EEXIST, or EBUSY on older kernels).
  * Equivalent to: `nft create element inet $table $set { $key : $data }`, or `nft add element`.
  */
 export function addElement(table: string, element: SetElement, exclusive: boolean): NfMessage {
