@@ -57,7 +57,8 @@ export function toInitConfig(spec: OciSpec, extras: InitExtras): InitConfig {
         lowerDirs: (spec.annotations['run.tsrun.overlay.lowerdir'] ?? '').split(':'),
         upperDir: spec.annotations['run.tsrun.overlay.upperdir'] ?? '',
         workDir: spec.annotations['run.tsrun.overlay.workdir'] ?? '',
-        options: '',
+        // What the upper folder holds is then plain enough to make a layer of (commit), whatever the host's defaults.
+        options: 'redirect_dir=off,metacopy=off',
       },
     },
     mounts: spec.mounts.map(toInitMount),

@@ -1,6 +1,6 @@
 // spec + image -> record. Everything a user can get wrong is found here, before a container exists.
 
-import { mkdirSync, rmSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, rmSync, statSync } from 'node:fs'
 import { withRollback } from '../../lib/rollback.ts'
 import { mark } from '../../lib/trace.ts'
 import type { Container, ContainerSpec, MountSpec, ProcessSpec } from '../../model/container.ts'
@@ -58,7 +58,7 @@ export async function createContainer(
   return withRollback(async undo => {
     mkdirSync(paths.container(id), { recursive: true, mode: 0o700 })
     undo.add('container folder', () => rmSync(paths.container(id), { recursive: true, force: true }))
-    mkdirSync(paths.containerFile(id, 'upper'), { mode: 0o755 })
+    makeUpper(paths.containerFile(id, 'upper'), image.layerDirs[0])
     mkdirSync(paths.containerFile(id, 'work'), { mode: 0o700 })
     const name = takeName(store, spec.name, id)
     undo.add('container name', () => store.releaseName(name, id))
@@ -80,6 +80,15 @@ export async function createContainer(
     undo.add('container record', () => {})
     return container
   }).finally(() => job.end())
+}
+
+/** overlayfs shows the upper folder's owner and mode as those of `/`: they must be the image's. */
+function makeUpper(path: string, topLayer: string | undefined): void {
+  mkdirSync(path)
+  if (topLayer === undefined) return
+  const { uid, gid, mode } = statSync(topLayer)
+  if (uid !== 0 || gid !== 0) chownSync(path, uid, gid)
+  chmodSync(path, mode & 0o7777)
 }
 
 function takeName(store: ContainerStore, wanted: string | undefined, id: string): string {
