@@ -53,6 +53,17 @@ export const commandGroups: readonly { readonly title: string; readonly commands
         load: () => import('./commands/attach.ts'),
       },
       { name: 'inspect', summary: 'show everything about containers', load: () => import('./commands/inspect.ts') },
+      {
+        name: 'cp',
+        summary: 'copy files between a container and the host',
+        load: () => import('./commands/cp.ts'),
+      },
+      { name: 'diff', summary: 'list what a container has changed', load: () => import('./commands/diff.ts') },
+      {
+        name: 'export',
+        summary: "write a container's file system as a tar archive",
+        load: () => import('./commands/export.ts'),
+      },
       { name: 'port', summary: 'list the published ports of a container', load: () => import('./commands/port.ts') },
     ],
   },

@@ -21,6 +21,7 @@ import { tearDownContainer } from './container/teardown.ts'
 import type { EngineContext } from './context.ts'
 import { EventLog } from './event-log.ts'
 import { EventBus } from './events.ts'
+import { ContainerFiles } from './files/container-files.ts'
 import { ImageService } from './image/image-service.ts'
 import { Journal } from './journal.ts'
 import { libraryDirectory } from './library-directory.ts'
@@ -47,6 +48,8 @@ export class Engine {
   readonly root: string
   readonly state: string
   readonly containers: ContainerService
+  /** What containers have in their file systems. */
+  readonly files: ContainerFiles
   readonly networks: NetworkService
   readonly images: ImageService
   readonly volumes: VolumeService
@@ -60,6 +63,7 @@ export class Engine {
     this.root = parts.context.paths.root
     this.state = parts.context.paths.state
     this.containers = parts.containers
+    this.files = new ContainerFiles(parts.context)
     this.networks = parts.context.networks
     this.images = parts.images
     this.volumes = parts.context.volumes

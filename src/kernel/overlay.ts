@@ -16,23 +16,35 @@ const RESOLVE_IN_ROOT = 0x10n
 /** fsconfig(2) takes values of at most 256 bytes. */
 const MAX_VALUE_BYTES = 255
 
-/** A read-only view of overlay layers. Owns its descriptors: close() it. */
+/** The writable top of an overlay; both directories on one file system. */
+export interface UpperLayer {
+  readonly upperDir: string
+  readonly workDir: string
+}
+
+/** A view of overlay layers, read-only unless there is an upper one. Owns its descriptors: close() it. */
 export class OverlayView {
   readonly #root: number
 
   /** @param layerDirs the topmost first @throws SyscallError */
-  constructor(layerDirs: readonly string[]) {
+  constructor(layerDirs: readonly string[], upper?: UpperLayer) {
     const [only] = layerDirs
-    if (only !== undefined && layerDirs.length === 1) {
+    if (only !== undefined && layerDirs.length === 1 && upper === undefined) {
       this.#root = openSync(only, O_PATH | constants.O_DIRECTORY)
       return
     }
     // Short names through descriptors: folder names may hold colons and be long.
-    const layers = layerDirs.map(directory => openSync(directory, O_PATH | constants.O_DIRECTORY))
+    const opened: number[] = []
+    const open = (directory: string): string => {
+      const fd = openSync(directory, O_PATH | constants.O_DIRECTORY)
+      opened.push(fd)
+      return `/proc/self/fd/${fd}`
+    }
     try {
-      this.#root = mountDetached(layers.map(fd => `/proc/self/fd/${fd}`))
+      const top = upper === undefined ? undefined : { upperDir: open(upper.upperDir), workDir: open(upper.workDir) }
+      this.#root = mountDetached(layerDirs.map(open), top)
     } finally {
-      for (const fd of layers) closeSync(fd)
+      for (const fd of opened) closeSync(fd)
     }
   }
 
@@ -57,12 +69,17 @@ export class OverlayView {
     }
   }
 
+  /** The root as a path of this process, good until close(). */
+  get path(): string {
+    return `/proc/self/fd/${this.#root}/.`
+  }
+
   close(): void {
     closeSync(this.#root)
   }
 }
 
-function mountDetached(layers: readonly string[]): number {
+function mountDetached(layers: readonly string[], upper: UpperLayer | undefined): number {
   const context = syscall('fsopen', SYS.fsopen, 'const char *, unsigned int', ['overlay', FSOPEN_CLOEXEC])
   try {
     const set = (key: string, value: string) => fsconfig(context, FSCONFIG_SET_STRING, key, value)
@@ -70,11 +87,15 @@ function mountDetached(layers: readonly string[]): number {
     if (joined.length <= MAX_VALUE_BYTES) set('lowerdir', joined)
     // Since Linux 6.5; an older kernel answers EINVAL.
     else for (const layer of layers) set('lowerdir+', layer)
+    if (upper !== undefined) {
+      set('upperdir', upper.upperDir)
+      set('workdir', upper.workDir)
+    }
     fsconfig(context, FSCONFIG_CMD_CREATE, null, null)
     return syscall('fsmount', SYS.fsmount, 'int, unsigned int, unsigned int', [
       context,
       FSMOUNT_CLOEXEC,
-      MOUNT_ATTR_RDONLY,
+      upper === undefined ? MOUNT_ATTR_RDONLY : 0,
     ])
   } finally {
     closeSync(context)

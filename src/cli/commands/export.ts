@@ -1,0 +1,26 @@
+import { createWriteStream } from 'node:fs'
+import { pipeline } from 'node:stream/promises'
+import type { Command } from 'commander'
+import { Engine } from '../../engine/engine.ts'
+import { TsrunError } from '../../model/errors.ts'
+
+export function register(program: Command): Command {
+  return program
+    .command('export')
+    .description("Write a container's file system as a tar archive, without what is mounted in it.")
+    .argument('<container>')
+    .option('-o, --output <file>', 'write to a file instead of standard output')
+    .addHelpText('after', '\nExample:\n  tsrun export -o web.tar web')
+    .action(async (name: string, flags: { output?: string }) => {
+      if (flags.output === undefined && process.stdout.isTTY)
+        throw new TsrunError('invalid', 'terminal', 'cannot write an archive to a terminal', {
+          hint: 'use -o FILE, or redirect it',
+        })
+      await using engine = await Engine.open()
+      // Before the file is made: a name that does not exist must not empty it.
+      engine.containers.find(name)
+      const archive = engine.files.export(name)
+      if (flags.output === undefined) await pipeline(archive, process.stdout, { end: false })
+      else await pipeline(archive, createWriteStream(flags.output, { mode: 0o600 }))
+    })
+}
