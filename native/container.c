@@ -156,7 +156,6 @@ static void close_everything_else(void)
 void container_main(const struct child *child)
 {
 	const struct bootstrap *b = child->b;
-	close_fds(child->io->monitor, 3);
 	set_title("tsrun[setup]");
 	enter_cgroup_namespace(b);
 	if (b->namespaces & K_CLONE_NEWUSER)

@@ -39,7 +39,7 @@ static int was_oom_killed(const struct bootstrap *b)
 /* Whole or not at all: a reader may look at any moment, and this process may be killed at any moment. */
 void write_exit_record(struct monitor *m)
 {
-	char text[256], temporary[4200], finished_at[40];
+	char text[320], temporary[4200], finished_at[TIME_BYTES];
 	stage("exit-record");
 	if (!m->b->exit_file)
 		return;

@@ -30,6 +30,15 @@ int channel_receive(int fd, struct packet *packet); /* 0 at the end, 1 with a pa
 void channel_expect(int fd, uint32_t type); /* dies when the other side is gone */
 uint32_t encode_failure(const struct failure *failure, uint8_t payload[1024]);
 
+/* descriptors.c */
+struct fd_set_builder {
+	int fds[1024];
+	size_t count;
+};
+void close_fds(int *fds, int count);
+void keep_fd(struct fd_set_builder *set, int fd);
+void close_other_fds(const struct fd_set_builder *set);
+
 /* stdio.c: pipes or a terminal between the monitor and the container. */
 struct stdio {
 	int tty;
@@ -37,7 +46,6 @@ struct stdio {
 	int monitor[3]; /* the monitor's ends; -1: none */
 };
 void open_stdio(const struct bootstrap *b, struct stdio *io);
-void close_fds(int *fds, int count);
 void check_pty_master(int fd);
 int open_terminal(const struct bootstrap *b, int channel, int rootfs);
 void use_terminal(int slave);
@@ -55,7 +63,7 @@ struct child {
 };
 void take_engine_fd(void);
 void open_joins(const struct bootstrap *b);
-struct spawned spawn_container(const struct child *child, int monitor_channel);
+struct spawned spawn_container(const struct child *child);
 void join_network(const struct bootstrap *b);
 void become_mapped_root(const struct child *child);
 void write_id_maps(const struct bootstrap *b, pid_t pid);
@@ -70,12 +78,14 @@ _Noreturn void exec_command(const struct bootstrap *b);
 /* rootfs.c */
 void prepare_rootfs(const struct bootstrap *b);
 void close_prepared_rootfs(void);
+void keep_prepared_rootfs(struct fd_set_builder *set);
 int attach_rootfs(const struct bootstrap *b);
 void finish_rootfs(const struct bootstrap *b, int rootfs);
 
 /* mounts.c, inroot.c, copyup.c, devices.c, protect.c: everything below the rootfs. */
 void prepare_mounts(const struct bootstrap *b);
 void close_prepared_mounts(const struct bootstrap *b);
+void keep_prepared_mounts(const struct bootstrap *b, struct fd_set_builder *set);
 void make_mounts(const struct bootstrap *b, int rootfs);
 int clone_mount(int fd, const char *path, int recursive);
 int restrict_mount(int mount, uint32_t flags, int recursive);

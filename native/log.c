@@ -8,13 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "monitor.h"
 
-enum { MAX_LINE = 16384, BUFFER = 65536 + MAX_LINE, PREFIX = 30 + 8, PREFIX_ROOM = 64 };
+enum { MAX_LINE = 16384, BUFFER = 65536 + MAX_LINE, PREFIX = 30 + 8, PREFIX_ROOM = 96 };
 
 static const char *path;
 static uint64_t max_bytes, size;
@@ -125,15 +126,18 @@ static void record(const char prefix[PREFIX + 1], int stream, char tag, const ui
 
 static void make_prefix(char prefix[PREFIX_ROOM], int stream)
 {
-	char now[40];
+	char now[TIME_BYTES];
 	format_time(now);
 	snprintf(prefix, PREFIX_ROOM, "%s %s ", now, stream ? "stderr" : "stdout");
 }
 
 static int allocate(int stream)
 {
-	if (!buffer)
-		buffer = malloc(BUFFER);
+	if (!buffer) {
+		buffer = mmap(NULL, BUFFER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (buffer == MAP_FAILED)
+			buffer = NULL;
+	}
 	if (!partial[stream].text)
 		partial[stream].text = malloc(MAX_LINE);
 	return buffer && partial[stream].text;
@@ -163,6 +167,13 @@ void log_output(int stream, const uint8_t *data, size_t length)
 		}
 	}
 	flush();
+}
+
+/* Between two outputs it is empty. */
+void release_log_buffer(void)
+{
+	if (buffer)
+		madvise(buffer, BUFFER, MADV_DONTNEED);
 }
 
 void finish_log(void)

@@ -31,15 +31,24 @@ int64_t now_ms(void)
 	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
-/* RFC 3339 with nanoseconds, UTC. */
-void format_time(char text[40])
+/*
+ * RFC 3339 with nanoseconds, UTC. Days to a date by Howard Hinnant's civil_from_days, with years that begin in March; the
+ * C library's own way brings all of time zones and locales into the program.
+ */
+void format_time(char text[TIME_BYTES])
 {
 	struct timespec now;
-	struct tm utc;
 	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &utc);
-	size_t length = strftime(text, 40, "%Y-%m-%dT%H:%M:%S", &utc);
-	snprintf(text + length, 40 - length, ".%09ldZ", now.tv_nsec);
+	unsigned second = (unsigned)(now.tv_sec % 86400);
+	uint64_t days = (uint64_t)(now.tv_sec / 86400) + 719468; /* since 0000-03-01 */
+	unsigned era = (unsigned)(days / 146097), day_of_era = (unsigned)(days % 146097);
+	unsigned year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+	unsigned day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+	unsigned month = (5 * day_of_year + 2) / 153;
+	unsigned day = day_of_year - (153 * month + 2) / 5 + 1;
+	unsigned year = era * 400 + year_of_era + (month >= 10);
+	snprintf(text, TIME_BYTES, "%04u-%02u-%02uT%02u:%02u:%02u.%09ldZ", year, month < 10 ? month + 3 : month - 9, day, second / 3600,
+		 second / 60 % 60, second % 60, now.tv_nsec);
 }
 
 /* 0, or -1 when the engine is gone. */
@@ -179,7 +188,7 @@ static void start_child(const struct bootstrap *b, struct stdio *io)
 	open_channel(ends);
 	monitor.channel = ends[0];
 	struct child child = { b, io, ends[1] };
-	struct spawned spawned = spawn_container(&child, ends[0]);
+	struct spawned spawned = spawn_container(&child);
 	close(ends[1]);
 	close_fds(io->child, 3);
 	close_prepared_mounts(b);

@@ -16,6 +16,7 @@ enum {
 	CHUNK_STDERR = 1,
 	CHUNK_EXIT = 2,
 	CHUNKS = 3,
+	TIME_BYTES = 72, /* what the compiler believes a time may take; 31 in truth */
 	STUCK_MS = 10000, /* a client that took nothing for so long after the end is dropped */
 };
 
@@ -56,12 +57,12 @@ struct monitor {
 	int exited, status; /* the child is reaped */
 	int went; /* GO has been passed on */
 	int released; /* an owner has done the teardown */
-	char started_at[40];
+	char started_at[TIME_BYTES];
 };
 
 /* monitor.c */
 int64_t now_ms(void);
-void format_time(char text[40]);
+void format_time(char text[TIME_BYTES]);
 
 /* attach.c */
 void open_attach_socket(const struct bootstrap *b, struct monitor *m);
@@ -78,6 +79,7 @@ void close_stdin(struct monitor *m);
 /* log.c */
 void open_log(const struct bootstrap *b);
 void log_output(int stream, const uint8_t *data, size_t length);
+void release_log_buffer(void);
 void finish_log(void);
 void remove_empty_log(const struct bootstrap *b);
 

@@ -49,6 +49,13 @@ void close_prepared_mounts(const struct bootstrap *b)
 	close_prepared_rootfs();
 }
 
+void keep_prepared_mounts(const struct bootstrap *b, struct fd_set_builder *set)
+{
+	for (size_t i = 0; prepared && i < b->mounts.count; i++)
+		keep_fd(set, prepared[i]);
+	keep_prepared_rootfs(set);
+}
+
 /* A detached copy of the mount at `path`, or, with an empty path, of what `fd` is. */
 int clone_mount(int fd, const char *path, int recursive)
 {

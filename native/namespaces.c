@@ -186,7 +186,27 @@ static _Noreturn void intermediate_main(const struct child *child)
 	_exit(0);
 }
 
-struct spawned spawn_container(const struct child *child, int monitor_channel)
+/*
+ * A child's first steps, outside any container still: of the monitor's descriptors it keeps what it needs. With the monitor's
+ * end of the channel open it would never see the monitor die; with a directory of the host open, a container that it
+ * joins could reach that through /proc.
+ */
+static void part_from_monitor(const struct child *child)
+{
+	static struct fd_set_builder set;
+	be_a_child(child->channel);
+	keep_fd(&set, child->channel);
+	keep_fd(&set, engine_fd);
+	keep_fd(&set, cgroup_fd);
+	for (int i = 0; i < 3; i++)
+		keep_fd(&set, child->io->child[i]);
+	for (size_t i = 0; i < child->b->joins.count; i++)
+		keep_fd(&set, join_fds[i]);
+	keep_prepared_mounts(child->b, &set);
+	close_other_fds(&set);
+}
+
+struct spawned spawn_container(const struct child *child)
 {
 	stage("clone");
 	const struct bootstrap *b = child->b;
@@ -195,10 +215,7 @@ struct spawned spawn_container(const struct child *child, int monitor_channel)
 	if (pid < 0)
 		die_errno("create the container's process");
 	if (pid == 0) {
-		be_a_child(child->channel);
-		/* With the monitor's end open here the child would never see the monitor die. */
-		close(monitor_channel);
-		close(CONTROL_FD);
+		part_from_monitor(child);
 		if (indirect)
 			intermediate_main(child);
 		close_joins(b);

@@ -18,8 +18,26 @@
 enum {
 	READS_PER_WAKE = 16, /* then look at the other descriptors again */
 	PTY_SETTLE_MS = 20, /* what a terminal's line discipline may still be carrying when its writer is gone */
+	IDLE_MS = 2000, /* then the buffers go back to the kernel */
 	SLOTS = 5 + MAX_CLIENTS,
 };
+
+static int buffers_used;
+
+/* A container that says nothing for hours should not cost what it last said. Not while any of it is still to be sent. */
+static void release_buffers(struct monitor *m)
+{
+	buffers_used = 0;
+	for (int chunk = 0; chunk < CHUNK_EXIT; chunk++) {
+		buffers_used |= m->chunks[chunk].waiting > 0;
+		if (m->chunks[chunk].waiting == 0)
+			madvise(m->chunks[chunk].bytes, FRAME_HEADER + STREAM_BYTES, MADV_DONTNEED);
+	}
+	for (struct client *c = m->clients; c; c = c->next)
+		if (c->input && !c->blocked)
+			madvise(c->input, STREAM_BYTES, MADV_DONTNEED);
+	release_log_buffer();
+}
 
 void open_chunks(struct monitor *m)
 {
@@ -63,6 +81,7 @@ static int read_once(struct monitor *m, int stream)
 		end_output(m, stream);
 		return 0;
 	}
+	buffers_used = 1;
 	log_output(stream, chunk->bytes + FRAME_HEADER, (size_t)n);
 	put_header(chunk->bytes, stream == CHUNK_STDOUT ? FRAME_STDOUT : FRAME_STDERR, (size_t)n);
 	chunk->length = FRAME_HEADER + (size_t)n;
@@ -151,9 +170,13 @@ static void serve_once(struct monitor *m)
 		int wanted = !c->blocked || c->pending;
 		slots[count++] = (struct pollfd){ .fd = wanted ? c->fd : -1, .events = client_events(c) };
 	}
+	if (timeout < 0 && buffers_used)
+		timeout = IDLE_MS;
 	int ready = poll(slots, count, timeout);
 	if (ready < 0 && errno != EINTR)
 		die_errno("poll");
+	if (ready == 0 && timeout == IDLE_MS)
+		release_buffers(m);
 	if (ready < 0)
 		return;
 	if (slots[0].revents)

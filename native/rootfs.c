@@ -168,6 +168,11 @@ void close_prepared_rootfs(void)
 	close_fd(&prepared);
 }
 
+void keep_prepared_rootfs(struct fd_set_builder *set)
+{
+	keep_fd(set, prepared);
+}
+
 static void attach(int mount_fd, const struct bootstrap *b)
 {
 	cleanup_fd int target = open(b->rootfs.target, O_PATH | O_DIRECTORY | O_CLOEXEC);

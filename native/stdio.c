@@ -44,12 +44,6 @@ void open_stdio(const struct bootstrap *b, struct stdio *io)
 	open_pipe(&io->monitor[2], &io->child[2]);
 }
 
-void close_fds(int *fds, int count)
-{
-	for (int i = 0; i < count; i++)
-		close_fd(&fds[i]);
-}
-
 /* The descriptor comes out of the container's devpts: make sure that it is the master of a terminal and nothing else. */
 void check_pty_master(int fd)
 {

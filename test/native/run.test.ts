@@ -33,6 +33,7 @@ describe('the exit code', () => {
     expect(record).toMatchObject({ exitCode: code, signal, oomKilled: false })
     expect(record.startedAt).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z$/)
     expect(record.finishedAt >= record.startedAt).toBe(true)
+    expect(Math.abs(Date.parse(record.finishedAt) - Date.now())).toBeLessThan(10_000)
   })
 
   test('of a container that is killed is 128 + the signal', async () => {
