@@ -1,9 +1,19 @@
 // tar -> files below an open directory, in which a container may be at work: whatever is made is opened anew without following
 // links and then only touched by its descriptor, so that a name that is swapped for a link at the wrong moment leads nowhere.
 
-import { chmodSync, chownSync, closeSync, constants, fstatSync, ftruncateSync, type Stats, writeSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  constants,
+  fstatSync,
+  ftruncateSync,
+  readFileSync,
+  type Stats,
+  writeSync,
+} from 'node:fs'
 import { isOverlayXattr } from '../../drivers/image/file-metadata.ts'
-import { hasCode } from '../../ffi/errno.ts'
+import { errno, hasCode, SyscallError } from '../../ffi/errno.ts'
 import {
   chownAt,
   cString,
@@ -270,6 +280,8 @@ function replacing(parentFd: number, name: Buffer, path: string, create: () => v
     create()
   } catch (error) {
     if (!hasCode(error, 'EEXIST')) throw error
+    if (isMountPoint(parentFd, name))
+      throw new SyscallError('unlinkat', errno.EBUSY, `"${displayName(path)}" is mounted`)
     try {
       unlinkAt(parentFd, name, 0)
     } catch (refusal) {
@@ -282,6 +294,26 @@ function replacing(parentFd: number, name: Buffer, path: string, create: () => v
     }
     create()
   }
+}
+
+/** Seen from our own mount namespace, removing its name would succeed, and take the mount away from the container. */
+function isMountPoint(parentFd: number, name: Buffer): boolean {
+  let fd: number
+  try {
+    fd = openAt2(parentFd, name, O_PATH | constants.O_NOFOLLOW, 0)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return false
+    throw error
+  }
+  try {
+    return mountId(fd) !== mountId(parentFd)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function mountId(fd: number): string | undefined {
+  return /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1]
 }
 
 function normalise(name: string): string {
@@ -300,5 +332,6 @@ function isOfType(stat: Stats, { type }: TarEntry): boolean {
 function explain(error: unknown, path: string): unknown {
   if (error instanceof TsrunError || !(error instanceof Error)) return error
   const kind = hasCode(error, 'EROFS', 'EACCES', 'EPERM') ? 'denied' : 'system'
-  return new TsrunError(kind, 'unpack', `cannot write "${displayName(path)}": ${error.message}`, { cause: error })
+  const reason = hasCode(error, 'EROFS') ? `the file system is read-only ${error.message}` : error.message
+  return new TsrunError(kind, 'unpack', `cannot write "${displayName(path)}": ${reason}`, { cause: error })
 }
