@@ -4,7 +4,6 @@ import {
   chmodSync,
   closeSync,
   copyFileSync,
-  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -431,10 +430,11 @@ export async function attach(path: string): Promise<Client> {
 
 /** Process numbers are used again: ours have one of our monitors as parent. */
 function isOurs(pid: number): boolean {
-  return (
-    isAlive(pid) &&
-    readFileSync(`/proc/${parentOf(pid)}/cmdline`, 'latin1').startsWith(`tsrun-monitor ${ID.slice(0, 12)}`)
-  )
+  try {
+    return readFileSync(`/proc/${parentOf(pid)}/cmdline`, 'latin1').startsWith(`tsrun-monitor ${ID.slice(0, 12)}`)
+  } catch {
+    return false
+  }
 }
 
 /** Waits until `condition` holds; fails after `timeoutMs`. */
@@ -447,13 +447,23 @@ export async function eventually(condition: () => boolean, timeoutMs = 5000): Pr
 }
 
 export function isAlive(pid: number): boolean {
-  return existsSync(`/proc/${pid}`) && !/^\d+ \(.*\) [ZX]/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  const stat = statOf(pid)
+  return stat !== undefined && !/^[ZX]/.test(stat)
+}
+
+/** From the state on, or undefined when there is no such process. */
+function statOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    return stat.slice(stat.lastIndexOf(')') + 2)
+  } catch {
+    return undefined
+  }
 }
 
 /** The monitor is the parent of the container's first process. */
 export function parentOf(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
+  return Number(statOf(pid)?.split(' ')[1])
 }
 
 /** A pidfd, for exec mode. */
