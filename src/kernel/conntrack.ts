@@ -5,7 +5,14 @@
 import { networkInterfaces } from 'node:os'
 import { hasCode } from '../ffi/errno.ts'
 import type { ByteReader, ByteWriter } from '../lib/bytes.ts'
-import { addressBytes, addressFromBytes, formatAddress, type IpAddress, parseAddress } from '../lib/ip.ts'
+import {
+  addressBytes,
+  addressFromBytes,
+  formatAddress,
+  type IpAddress,
+  parseAddress,
+  tryParseAddress,
+} from '../lib/ip.ts'
 import { record } from './explain.ts'
 import { attribute, bytesAttribute, nested, readAttributes } from './nftables/attributes.ts'
 import { type NfMessage, type Nfnetlink, SUBSYS_CTNETLINK } from './nftables/nfnetlink.ts'
@@ -21,7 +28,7 @@ const protocolNumbers = { udp: 17, sctp: 132 } as const
 export interface FlowSelection {
   /** Flows to these ports of this host, whichever container they lead to. TCP is passed over. */
   readonly ports: readonly { readonly protocol: string; readonly hostIp: string; readonly hostPort: number }[]
-  /** With prefix length: flows of any datagram protocol that are answered from these addresses. */
+  /** With or without prefix length: flows that are answered from these addresses. */
   readonly containerAddresses?: readonly string[]
 }
 
@@ -45,7 +52,8 @@ export function flushFlows(socket: Nfnetlink, { ports, containerAddresses = [] }
     )
   }
   for (const text of containerAddresses) {
-    const address = parseAddress(text.replace(/\/.*/, ''))
+    const address = tryParseAddress(text.replace(/\/.*/, ''))
+    if (address === undefined) continue
     for (const protocol of new Set(datagramPorts.map(port => port.protocol as 'udp' | 'sctp'))) {
       record(() => `conntrack -D -p ${protocol} --reply-src ${formatAddress(address)}`)
       deleteFlows(socket, listFlows(socket, address.family, { protocol, answeredFrom: address }))

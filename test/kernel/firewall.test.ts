@@ -279,6 +279,41 @@ describe('published ports', () => {
     expect(await fetchFrom(world.outside, 'http://198.51.100.1/')).toBe('web saw 198.51.100.2')
   })
 
+  test('of an earlier life of the container are replaced, and are withdrawn by whoever knows only its id', async () => {
+    const { host, outside, neighbour, agent } = world
+    await agent.call('addNetwork', { network: front })
+    const before = await host.nftJson()
+    const first = makeEndpoint(front, 'web', 2, [publishedPort(80, 8000, '192.0.2.1'), publishedPort(90, 8000)])
+    const second = { ...first, addresses: ['10.210.0.3/24'], ports: [publishedPort(90, 8000), publishedPort(91, 8000)] }
+    await agent.call('addEndpoint', { network: front, endpoint: first })
+    await agent.call('addEndpoint', { network: front, endpoint: second })
+    expect(await fetchFrom(outside, 'http://198.51.100.1:90/')).toBe('peer saw 198.51.100.2')
+    expect(await fetchFrom(outside, 'http://198.51.100.1:91/')).toBe('peer saw 198.51.100.2')
+    expect(await fetchFrom(neighbour, 'http://192.0.2.1/')).toBe('refused')
+    await agent.call('addEndpoint', { network: front, endpoint: second })
+    await agent.call('removeEndpoint', { network: front, endpoint: { ...first, addresses: ['', '10.210.0.3'] } })
+    expect(await host.nftJson()).toEqual(before)
+  })
+
+  test('of one container on two networks are published beside each other', async () => {
+    const { host, outside, neighbour, agent } = world
+    await agent.call('addNetwork', { network: front })
+    await agent.call('addNetwork', { network: back })
+    const before = await host.nftJson()
+    const id = (half: string) => 'c'.repeat(32) + half.repeat(32)
+    const one = { ...makeEndpoint(front, 'web', 2, [publishedPort(80, 8000, '198.51.100.1')]), id: id('a') }
+    const two = { ...makeEndpoint(back, 'web', 2, [publishedPort(80, 8000, '192.0.2.1')]), id: id('b') }
+    const any = makeEndpoint(front, 'peer', 3, [publishedPort(80, 8000)])
+    await agent.call('addEndpoint', { network: front, endpoint: one })
+    await agent.call('addEndpoint', { network: back, endpoint: two })
+    expect(await fetchFrom(outside, 'http://198.51.100.1/')).toBe('web saw 198.51.100.2')
+    expect(await fetchFrom(neighbour, 'http://192.0.2.1/')).toBe('other saw 192.0.2.3')
+    await agent.call('removeEndpoint', { network: front, endpoint: one })
+    expect((await agent.try('addEndpoint', { network: front, endpoint: any })).error?.code).toBe('port-taken')
+    await agent.call('removeEndpoint', { network: back, endpoint: two })
+    expect(await host.nftJson()).toEqual(before)
+  })
+
   test('can be withdrawn after somebody deleted one of them by hand', async () => {
     await world.agent.call('addNetwork', { network: front })
     const endpoint = makeEndpoint(front, 'web', 2, [publishedPort(80, 8000), publishedPort(81, 8000)])

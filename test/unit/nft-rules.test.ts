@@ -7,7 +7,6 @@ import {
   baseRuleset,
   endpointElements,
   networkElements,
-  ownerComment,
   ownerName,
   snapshotElements,
 } from '../../src/drivers/firewall/nft-rules.ts'
@@ -98,8 +97,18 @@ describe('endpointElements()', () => {
   })
 
   test('gives nothing for an endpoint without ports', () => {
-    expect(endpointElements(network, { ...endpoint, ports: [] })).toEqual({ owner: undefined, ports: [], shared: [] })
+    expect(endpointElements(network, { ...endpoint, ports: [] })).toMatchObject({ ports: [], shared: [] })
+    const quiet = { networks: [network], endpoints: [{ ...endpoint, ports: [] }] }
+    expect(snapshotElements(quiet)).toEqual(networkElements(network))
   })
+})
+
+test('endpoints of one container on two networks have owner elements of their own', () => {
+  const ids = ['a', 'b'].map(half => 'c'.repeat(32) + half.repeat(32))
+  const owners = ids.map(id => endpointElements(network, { ...endpoint, id }).owner)
+  expect(elementText({ set: '', key: owners[0]?.key ?? [] })).toBe('"cccccccccccc" . "aaaaaaaaaaaa"')
+  expect(owners[0]?.key).not.toEqual(owners[1]?.key)
+  expect(owners[0]?.comment).not.toEqual(owners[1]?.comment)
 })
 
 describe('snapshotElements()', () => {
@@ -132,8 +141,8 @@ describe('snapshotElements()', () => {
 
 describe('comments', () => {
   test('name the owner and are found again', () => {
-    const comment = ownerComment(endpoint.id, 'web')
-    expect(comment).toBe('tsrun:0123456789ab web')
+    const comment = endpointElements(network, endpoint).ports[0]?.element.comment ?? ''
+    expect(comment).toBe('tsrun:0123456789ab.000000000000 web')
     expect(commentOf(commentData(comment))).toBe(comment)
     expect(ownerName(comment)).toBe('web')
     expect(ownerName('somebody else')).toBeUndefined()

@@ -77,7 +77,7 @@ export class NftFirewall implements FirewallDriver {
     const published = endpointElements(network, endpoint)
     const hook = readForwardHook(this.#table.socket, this.#table.name)
     if (!hook.ours) await this.#rebuild()
-    if (published.owner !== undefined) {
+    if (published.ports.length > 0) {
       await this.#rebuildUntil(() => publish(this.#table, endpoint, published))
       undo.add('firewall endpoint', () => this.removeEndpoint(network, endpoint))
       flushFlows(this.#table.socket, { ports: endpoint.ports })
@@ -86,7 +86,7 @@ export class NftFirewall implements FirewallDriver {
   }
 
   async removeEndpoint(network: Network, endpoint: Endpoint): Promise<void> {
-    withdraw(this.#table, endpoint, endpointElements(network, endpoint))
+    withdraw(this.#table, endpoint, publishableElements(network, endpoint))
     flushFlows(this.#table.socket, { ports: endpoint.ports, containerAddresses: endpoint.addresses })
   }
 
@@ -167,7 +167,7 @@ export class NftFirewall implements FirewallDriver {
     for (const endpoint of endpoints) {
       const network = networks.find(candidate => candidate.id === endpoint.networkId)
       const published = network === undefined ? undefined : publishableElements(network, endpoint)
-      if (published?.owner === undefined || this.#table.has(published.owner)) continue
+      if (published === undefined || published.ports.length === 0 || this.#table.has(published.owner)) continue
       try {
         publish(this.#table, endpoint, published)
       } catch (error) {

@@ -13,7 +13,7 @@ import {
   type SetElement,
   subnetField,
 } from '../../kernel/nftables/elements.ts'
-import { parseAddress, parsePrefix } from '../../lib/ip.ts'
+import { type IpAddress, parseAddress, parsePrefix, tryParseAddress } from '../../lib/ip.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, Network, PortMapping } from '../../model/network.ts'
 
@@ -35,7 +35,7 @@ table inet ${table} {
   set subnets4 { type ipv4_addr; flags interval; }
   set subnets6 { type ipv6_addr; flags interval; }
 
-  set published { type ifname; }
+  set published { type ifname . ifname; }
   map any4 { type inet_proto . inet_service : ipv4_addr . inet_service; }
   map any6 { type inet_proto . inet_service : ipv6_addr . inet_service; }
   map addr4 { type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service; }
@@ -116,7 +116,7 @@ add element inet ${table} ${layoutSet} { 1 }
 export function networkElements(network: Network): SetElement[] {
   const { hostInterface: bridge } = network
   if (bridge === undefined) return []
-  const comment = ownerComment(network.id, network.name)
+  const comment = `tsrun:${network.id.slice(0, 12)} ${network.name}`.slice(0, 100)
   return [
     { set: 'bridges', key: [nameField(bridge)], comment },
     { set: 'same', key: [nameField(bridge), nameField(bridge)], comment },
@@ -145,8 +145,8 @@ export interface PortElement {
 
 /** What publishes an endpoint's ports. */
 export interface PublishedElements {
-  /** One for the endpoint: whoever deletes it owns the rest. Undefined when nothing is published. */
-  readonly owner: SetElement | undefined
+  /** One for the endpoint: whoever deletes it owns the rest. Added only with ports. */
+  readonly owner: SetElement
   /** One for each mapping. A second one with the same key is a clash. */
   readonly ports: readonly PortElement[]
   /** Shared by all that publish a port on single addresses: they keep `0.0.0.0` off that port. */
@@ -155,9 +155,8 @@ export interface PublishedElements {
 
 /** @throws TsrunError invalid when a port cannot be published for this endpoint */
 export function endpointElements(network: Network, endpoint: Endpoint): PublishedElements {
-  if (endpoint.ports.length === 0) return nothingPublished
-  const comment = ownerComment(endpoint.id, endpoint.containerName)
-  const targets = new Map(endpoint.addresses.map(text => parsePrefix(text)).map(to => [to.family, addressField(to)]))
+  const comment = endpointComment(endpoint)
+  const targets = new Map(endpoint.addresses.flatMap(withoutPrefix).map(to => [to.family, addressField(to)]))
   const shared = new Map<string, PortElement>()
   const ports = endpoint.ports.map(mapping => {
     if (network.internal)
@@ -171,8 +170,39 @@ export function endpointElements(network: Network, endpoint: Endpoint): Publishe
     for (const element of heldElements(mapping)) shared.set(identityOf(element), { element, mapping })
     return { element: { set, key, data: [target, portField(mapping.containerPort)], comment }, mapping }
   })
-  const owner = { set: 'published', key: [nameField(shortId(endpoint.id))], comment }
-  return { owner, ports, shared: [...shared.values()] }
+  return { owner: ownerElement(endpoint), ports, shared: [...shared.values()] }
+}
+
+/** The address in `192.168.0.2/24`, or nothing: whoever tears down may not know all addresses any more. */
+function withoutPrefix(text: string): IpAddress[] {
+  const address = tryParseAddress(text.replace(/\/.*/, ''))
+  return address === undefined ? [] : [address]
+}
+
+/** The element that says that the endpoint's ports are there, and in its comment which. */
+function ownerElement(endpoint: Endpoint): SetElement {
+  const key = endpointKey(endpoint.id).map(part => nameField(part))
+  return { set: 'published', key, comment: `${endpointComment(endpoint)} #${fingerprint(endpoint)}` }
+}
+
+/**
+ * An endpoint's id as it is written in elements: twelve digits of each half. The engine makes the halves from the
+ * container's and the network's id, so neither alone would tell a container's endpoints apart.
+ */
+export function endpointKey(id: string): [string, string] {
+  return [id.slice(0, 12), id.slice(32, 44)]
+}
+
+function endpointComment(endpoint: Endpoint): string {
+  return `tsrun:${endpointKey(endpoint.id).join('.')} ${endpoint.containerName}`.slice(0, 100)
+}
+
+/** FNV-1a over what is published and where it leads: a restarted container may have the same id and other ports. */
+function fingerprint({ addresses, ports }: Endpoint): string {
+  const text = `${addresses} ${ports.map(port => `${formatMapping(port)}:${port.containerPort}`)}`
+  let hash = 0x811c9dc5
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193)
+  return (hash >>> 0).toString(16).padStart(8, '0')
 }
 
 function cannotPublish(endpoint: Endpoint, mapping: PortMapping, why: string, options?: { hint: string }): TsrunError {
@@ -227,7 +257,7 @@ export function snapshotElements({ networks, endpoints }: FirewallSnapshot): Set
     const network = byId.get(endpoint.networkId)
     if (network?.hostInterface === undefined) continue
     const { owner, ports, shared } = publishableElements(network, endpoint)
-    if (owner === undefined) continue
+    if (ports.length === 0) continue
     const own = [owner, ...ports.map(port => port.element), ...shared.map(held => held.element)]
     const found = own.map(element => ({ element, standing: elements.get(identityOf(element)) }))
     // What several endpoints hold together is the same for each of them; anything else is a clash.
@@ -246,12 +276,11 @@ export function publishableElements(network: Network, endpoint: Endpoint): Publi
   try {
     return endpointElements(network, endpoint)
   } catch (error) {
-    if (error instanceof TsrunError && error.code === 'cannot-publish') return nothingPublished
+    if (error instanceof TsrunError && error.code === 'cannot-publish')
+      return { owner: ownerElement(endpoint), ports: [], shared: [] }
     throw error
   }
 }
-
-const nothingPublished: PublishedElements = { owner: undefined, ports: [], shared: [] }
 
 /** Set and key: what makes an element the same element. */
 function identityOf({ set, key }: SetElement): string {
@@ -269,17 +298,7 @@ export function addElementsText(table: string, elements: readonly SetElement[]):
   return [...bySet].map(([set, list]) => `add element inet ${table} ${set} { ${list.join(', ')} }\n`).join('')
 }
 
-/** The first twelve digits of an id: what people see and what an `ifname` field holds. */
-export function shortId(id: string): string {
-  return id.slice(0, 12)
-}
-
-/** `tsrun:0123456789ab web`. nft takes 127 bytes; names are shorter than that by the engine's own rule. */
-export function ownerComment(id: string, name: string): string {
-  return `tsrun:${shortId(id)} ${name}`.slice(0, 100)
-}
-
-/** The name in a comment made by ownerComment, or undefined. */
+/** The container's name in the comment of a port, or undefined. */
 export function ownerName(comment: string | undefined): string | undefined {
-  return comment?.match(/^tsrun:[0-9a-f]+ (.+)$/)?.[1]
+  return comment?.match(/^tsrun:[0-9a-f.]+ (.+)$/)?.[1]
 }

@@ -1,13 +1,28 @@
 // Ports of endpoints in the table: published in one transaction, withdrawn in one, and never a successor's.
 
 import { errno } from '../../ffi/errno.ts'
-import { concatenate, portField, protocolField, type SetElement } from '../../kernel/nftables/elements.ts'
+import {
+  concatenate,
+  portField,
+  protocolField,
+  protocolOf,
+  type SetElement,
+  type StoredElement,
+} from '../../kernel/nftables/elements.ts'
 import { type NfFailure, throwFailure } from '../../kernel/nftables/nfnetlink.ts'
-import { parseAddress } from '../../lib/ip.ts'
+import { addressFromBytes, formatAddress, parseAddress } from '../../lib/ip.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, PortMapping } from '../../model/network.ts'
-import { formatMapping, mappingKey, ownerName, type PortElement, type PublishedElements, shortId } from './nft-rules.ts'
-import { type NftTable, withoutMissing } from './nft-table.ts'
+import {
+  endpointKey,
+  formatMapping,
+  heldElements,
+  mappingKey,
+  ownerName,
+  type PortElement,
+  type PublishedElements,
+} from './nft-rules.ts'
+import type { NftTable } from './nft-table.ts'
 
 /**
  * Adds what publishes an endpoint's ports.
@@ -16,7 +31,7 @@ import { type NftTable, withoutMissing } from './nft-table.ts'
  */
 export function publish(table: NftTable, endpoint: Endpoint, published: PublishedElements): boolean {
   const { owner, ports, shared } = published
-  if (owner === undefined) return true
+  if (ports.length === 0) return true
   const failures = table.add([
     { element: owner, exclusive: true },
     ...ports.map(({ element }) => ({ element, exclusive: true })),
@@ -24,8 +39,13 @@ export function publish(table: NftTable, endpoint: Endpoint, published: Publishe
   ])
   if (failures.length === 0) return true
   if (failures.some(failure => failure.errno === errno.ENOENT)) return false
-  // All came in one transaction, so with the owner's element the rest stands too.
-  if (failures.some(failure => failure.index === 0 && failure.errno === errno.EEXIST)) return true
+  if (failures.some(failure => failure.index === 0 && failure.errno === errno.EEXIST)) {
+    // All came in one transaction, so with this very owner element the rest stands too. Another one is of an earlier
+    // life of the container that ended without a teardown.
+    if (table.find(owner)?.comment === owner.comment) return true
+    deleteAllOf(table, endpoint, owner)
+    return publish(table, endpoint, published)
+  }
   const clash = failures.find(failure => failure.errno === errno.EEXIST || failure.errno === errno.EBUSY)
   const entry = clash === undefined ? undefined : [...ports, ...shared][clash.index - 1]
   if (entry === undefined) throwFailure(`cannot publish the ports of "${endpoint.containerName}"`, failures)
@@ -38,27 +58,52 @@ export function publish(table: NftTable, endpoint: Endpoint, published: Publishe
  * successor's, and its absence (ENOENT) makes the kernel refuse the whole. The look before only saves the time of that.
  */
 export function withdraw(table: NftTable, endpoint: Endpoint, { owner, ports, shared }: PublishedElements): void {
-  if (owner === undefined || !table.has(owner)) return
-  let left = [owner, ...ports.map(({ element }) => element)]
-  for (;;) {
+  const standing = table.find(owner)
+  if (standing === undefined) return
+  if (standing.comment === owner.comment) {
+    const own = [owner, ...ports.map(({ element }) => element)]
     const failures =
       shared.length === 0
-        ? table.socket.transaction(table.deletions(left))
+        ? table.socket.transaction(table.deletions(own))
         : // Whether others still hold the port must be read: the kernel refuses the change if that has passed meanwhile.
-          table.optimistically(() => table.deletions([...left, ...unheld(table, endpoint, shared)]))
+          table.optimistically(() => table.deletions([...own, ...unheld(table, endpoint, shared)]))
     if (failures.length === 0 || failures.some(isOwnerMissing)) return
-    // Somebody deleted single elements by hand.
-    const remaining = withoutMissing(
-      left,
-      failures.filter(failure => failure.index < left.length),
-    )
-    if (remaining.length === left.length) throwFailure('cannot withdraw published ports', failures)
-    left = remaining
   }
+  // Other ports than these, or some that were deleted by hand: the comments say which are this endpoint's.
+  deleteAllOf(table, endpoint, owner)
 }
 
 function isOwnerMissing({ index, errno: code }: NfFailure): boolean {
   return index === 0 && code === errno.ENOENT
+}
+
+/** Deletes every port that carries the endpoint's comment, found by reading all. */
+function deleteAllOf(table: NftTable, endpoint: Endpoint, owner: SetElement): void {
+  const failures = table.optimistically(() => {
+    if (!table.has(owner)) return []
+    const own = portMaps.flatMap(set =>
+      table
+        .list(set)
+        .flatMap(element => (isOwnedBy(element.comment, endpoint) ? [parsePortElement(set, element)] : [])),
+    )
+    const held = own.flatMap(({ mapping }) => heldElements(mapping).map(element => ({ element, mapping })))
+    const surplus = unheld(table, endpoint, held).filter(element => table.has(element))
+    return table.deletions([owner, ...own.map(({ element }) => element), ...surplus])
+  })
+  if (failures.length > 0) throwFailure(`cannot withdraw the ports of "${endpoint.containerName}"`, failures)
+}
+
+const portMaps = ['any4', 'any6', 'addr4', 'addr6'] as const
+
+/** The key of an element as the kernel keeps it, in fields again. */
+function parsePortElement(set: (typeof portMaps)[number], { key }: StoredElement): PortElement {
+  const protocol = protocolOf(key[0])
+  const hostPort = key.readUInt16BE(key.length - 4)
+  const address = addressFromBytes(key.subarray(4, -4))
+  const hostIp = address === undefined ? (set === 'any4' ? '0.0.0.0' : '::') : formatAddress(address)
+  // What it leads to does not matter for its deletion.
+  const mapping: PortMapping = { protocol, hostIp, hostPort, containerPort: 0 }
+  return { element: mappingKey(mapping), mapping }
 }
 
 /** Those of `shared` that no other endpoint needs. */
@@ -100,7 +145,7 @@ function portOf(key: Buffer): Buffer {
 }
 
 function isOwnedBy(comment: string | undefined, endpoint: Endpoint): boolean {
-  return comment?.startsWith(`tsrun:${shortId(endpoint.id)} `) === true
+  return comment?.startsWith(`tsrun:${endpointKey(endpoint.id).join('.')} `) === true
 }
 
 function familyOf(mapping: PortMapping): 4 | 6 {

@@ -68,6 +68,12 @@ export function protocolField(protocol: keyof typeof protocols): Field {
   return { bytes: Buffer.from([protocols[protocol]]), text: protocol }
 }
 
+/** The name of a protocol number that protocolField wrote. */
+export function protocolOf(number: number | undefined): keyof typeof protocols {
+  if (number === protocols.udp) return 'udp'
+  return number === protocols.sctp ? 'sctp' : 'tcp'
+}
+
 export function portField(port: number): Field {
   return { bytes: Buffer.from([port >> 8, port & 255]), text: String(port) }
 }
