@@ -7,6 +7,7 @@
  *   stage 2   the container's first process: mounts, pivot, privileges, exec                       (container.c)
  *   stage 3   with --init only: pid 1 stays, the command is its child                              (pid1.c)
  */
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -17,6 +18,11 @@ int main(int argc, char **argv, char **envp)
 	if (argc == 2 && strcmp(argv[1], "--fault-points") == 0) {
 		print_fault_points();
 		return 0;
+	}
+	if (fcntl(CONTROL_FD, F_GETFD) < 0) {
+		static const char message[] = "tsrun-init: this program is started by tsrun and does nothing by itself\n";
+		(void)!write(2, message, sizeof(message) - 1);
+		return 2;
 	}
 	keep_arguments(argc, argv, envp);
 	pid_t pid = fork();

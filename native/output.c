@@ -202,6 +202,8 @@ void serve_container(struct monitor *m)
 	while (!m->exited || m->output[0] >= 0 || m->output[1] >= 0 || m->chunks[0].waiting || m->chunks[1].waiting)
 		serve_once(m);
 	close_fd(&m->stdin_fd);
+	/* What is still meant for stdin is thrown away, or an owner's RELEASED behind it would never be read. */
+	client_resume_input(m);
 }
 
 static int has_owner(const struct monitor *m)

@@ -214,6 +214,21 @@ describe('attached clients', () => {
     expect(second.stdout.toString()).toBe('one two\n')
   })
 
+  test.each([false, true])('are let go although stdin was never read (tty %s)', async tty => {
+    const { session, socket } = await running(['sh', '-c', 'test -t 0 && stty raw -echo; sleep 0.3'], {
+      process: { stdin: true, tty },
+    })
+    const client = await attach(socket)
+    client.own()
+    session.go()
+    await session.outcome()
+    const monitor = parentOf(session.pid)
+    client.stdin(Buffer.alloc(4 << 20, 'x'))
+    expect(await client.exit()).toBe(0)
+    client.release()
+    await eventually(() => !isAlive(monitor))
+  })
+
   test('may close their sending side and still get the output', async () => {
     const { session, socket } = await running(['sh', '-c', 'cat; sleep 0.1; echo end; exit 3'], {
       process: { stdin: true },
