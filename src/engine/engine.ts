@@ -19,6 +19,7 @@ import { ContainerStore } from './container/container-store.ts'
 import { killEverything } from './container/stop-container.ts'
 import { tearDownContainer } from './container/teardown.ts'
 import type { EngineContext } from './context.ts'
+import type { UsageLine } from './disk-usage.ts'
 import { EventLog } from './event-log.ts'
 import { EventBus } from './events.ts'
 import { ContainerFiles } from './files/container-files.ts'
@@ -30,10 +31,13 @@ import { NetworkService } from './network/network-service.ts'
 import { NetworkStore } from './network/network-store.ts'
 import { Paths } from './paths.ts'
 import { reconcileAll, reconcileAtOpen, reconcileContainer, releaseOrphanAddresses } from './reconcile.ts'
+import type { SystemInfo } from './system-info.ts'
 import { VolumeService } from './volume/volume-service.ts'
 
 export const DEFAULT_ROOT = '/var/lib/tsrun'
 export const DEFAULT_STATE = '/run/tsrun'
+
+const SOCKET_LINGER_MS = 50
 
 export interface EngineOptions {
   /** What must survive a reboot. Default: $TSRUN_ROOT, else /var/lib/tsrun. */
@@ -92,15 +96,29 @@ export class Engine {
     await reconcileAll(this.#context)
   }
 
+  /** What there is and on what it runs. */
+  async info(): Promise<SystemInfo> {
+    const { collectInfo } = await import('./system-info.ts')
+    const { images } = await this.images.diskUsage()
+    return collectInfo(this.#context, images)
+  }
+
+  /** What containers, volumes and images take up on disk. Looks at every file. */
+  async diskUsage(): Promise<UsageLine[]> {
+    const { measureUsage } = await import('./disk-usage.ts')
+    return measureUsage(this.#context, await this.images.diskUsage())
+  }
+
   /** After a reboot: networks, and the containers whose restart policy says so. Tells each as it is done. */
   async *up(): AsyncGenerator<BootStep> {
     const { bringUp } = await import('./boot.ts')
     yield* bringUp(this.#context)
   }
 
-  /** Gives back sockets. The containers go on. */
+  /** Gives back sockets, a moment later. The containers go on. */
   async close(): Promise<void> {
-    this.#firewall.close()
+    // Closing a netlink socket right after a deletion waits for the kernel's grace period, 4 to 16 ms; later it does not.
+    setTimeout(() => this.#firewall.close(), SOCKET_LINGER_MS).unref()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -137,13 +155,11 @@ function wire(paths: Paths, libraryDir: string): EngineParts {
     drivers,
     hostRoutes: () => withNetlinkSocket(socket => hostRoutes(socket)),
     endpoints,
+    events,
   })
-  const volumes = new VolumeService(paths, name =>
-    store
-      .list()
-      .filter(c => c.spec.mounts?.some(m => m.type === 'volume' && m.source === name))
-      .map(c => c.name),
-  )
+  const usersOf = (name: string) =>
+    store.list().filter(c => c.spec.mounts?.some(m => m.type === 'volume' && m.source === name))
+  const volumes = new VolumeService(paths, name => usersOf(name).map(c => c.name), events)
   const context: EngineContext = {
     paths,
     store,

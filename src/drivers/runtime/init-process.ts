@@ -25,6 +25,8 @@ export class InitProcess {
   readonly #decoder = new InitMessageDecoder()
   readonly #subject: string
   readonly #messages: InitMessage[] = []
+  /** The program forks its monitor and ends at once; until then it is our child. */
+  #child: number | undefined
   #closed = false
 
   /**
@@ -46,10 +48,8 @@ export class InitProcess {
         [3, theirs],
       ])
       if (options.namespaceFd !== undefined) fds.set(5, options.namespaceFd)
-      const pid = spawn(`/proc/self/fd/${program}`, ['tsrun-init'], fds)
+      this.#child = spawn(`/proc/self/fd/${program}`, ['tsrun-init'], fds)
       closeSync(theirs)
-      // The program forks its monitor and ends at once, so nobody's child is left behind.
-      waitForChild(pid)
     } catch (error) {
       closeSync(ours)
       throw error
@@ -81,6 +81,8 @@ export class InitProcess {
     if (this.#closed) return
     this.#closed = true
     closeSync(this.#control)
+    if (this.#child !== undefined) waitForChild(this.#child)
+    this.#child = undefined
   }
 
   #sendAll(bytes: Buffer): void {

@@ -1,4 +1,4 @@
-// Writes the container's hosts, hostname and resolv.conf into its folder, from where they are bound into its /etc.
+// Writes the container's hosts, hostname and resolv.conf into its run folder, from where they are bound into its /etc.
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
@@ -17,7 +17,7 @@ export function prepareEtc(
   hostname: string,
 ): string {
   const { spec } = container
-  const directory = context.paths.container(container.id)
+  const directory = context.paths.run(container.id)
   const extra = (spec.extraHosts ?? []).map(entry =>
     entry.replace(/:host-gateway$/, `:${hostGateway(context, endpoints)}`),
   )

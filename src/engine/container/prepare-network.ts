@@ -10,8 +10,9 @@ import type { Endpoint, Network, PortMapping, Sandbox } from '../../model/networ
 import type { OciSpec } from '../../model/oci-spec.ts'
 import type { EngineContext } from '../context.ts'
 import { shortId } from '../ids.ts'
-import { connectSandbox, endpointId } from '../network/connect-sandbox.ts'
+import { endpointId, reserveEndpoint } from '../network/connect-sandbox.ts'
 import { DEFAULT_NETWORK } from '../network/network-service.ts'
+import { emitConnection } from './container-events.ts'
 import { chooseHostPorts } from './host-ports.ts'
 
 export interface PreparedNetwork {
@@ -20,9 +21,16 @@ export interface PreparedNetwork {
   readonly namespaces: OciSpec['linux']['namespaces']
   readonly endpoints: readonly Endpoint[]
   readonly hostname: string
+  /**
+   * Makes links, routes, rules and ports. Apart from the rest because it needs nothing but the namespace: it is done while
+   * tsrun-init sets up the file systems.
+   */
+  plug(undo: Undo): Promise<void>
   /** The descriptor has been handed over: closes ours. */
   released(): void
 }
+
+const nothingToPlug = async () => {}
 
 export async function prepareNetwork(
   context: EngineContext,
@@ -38,7 +46,7 @@ export async function prepareNetwork(
 
   if (mode === 'host') {
     const own = spec.hostname ?? readFileSync('/proc/sys/kernel/hostname', 'utf8').trim()
-    return { netnsFd: undefined, namespaces, endpoints: [], hostname: own, released: () => {} }
+    return { netnsFd: undefined, namespaces, endpoints: [], hostname: own, plug: nothingToPlug, released: () => {} }
   }
   if (mode.startsWith('container:')) {
     const path = namespaceOf(context, mode.slice('container:'.length), 'net', container.name)
@@ -47,6 +55,7 @@ export async function prepareNetwork(
       namespaces: [...namespaces, { type: 'network', path }],
       endpoints: [],
       hostname,
+      plug: nothingToPlug,
       released: () => {},
     }
   }
@@ -61,36 +70,38 @@ export async function prepareNetwork(
     closeSync(fd)
   }
   undo.add('network namespace', release)
-  const endpoints = await connectAll(
-    context,
-    container,
-    { networks, attachments, ports, sandbox: { netnsFd: fd } },
-    undo,
-  )
-  return { netnsFd: fd, namespaces: [...namespaces, { type: 'network' }], endpoints, hostname, released: release }
+  const sandbox: Sandbox = { netnsFd: fd }
+  const endpoints = await reserveAll(context, container, { networks, attachments, ports }, undo)
+  const plug = async (undo: Undo) => {
+    if (networks.length === 0) bringLoopbackUp(sandbox, container.name)
+    for (const [index, network] of networks.entries()) {
+      const endpoint = endpoints[index]
+      if (endpoint === undefined) continue
+      await plugEndpoint(context, network, { endpoint, sandbox, undo })
+      emitConnection(context, container, network, 'connect')
+    }
+  }
+  return { netnsFd: fd, namespaces: [...namespaces, { type: 'network' }], endpoints, hostname, plug, released: release }
 }
 
-interface ConnectPlan {
+interface NetworkPlan {
   readonly networks: readonly Network[]
   readonly attachments: readonly NetworkAttachment[]
   readonly ports: readonly PortMapping[]
-  readonly sandbox: Sandbox
 }
 
-async function connectAll(
+async function reserveAll(
   context: EngineContext,
   container: Container,
-  plan: ConnectPlan,
+  plan: NetworkPlan,
   undo: Undo,
 ): Promise<Endpoint[]> {
   const endpoints: Endpoint[] = []
-  if (plan.networks.length === 0) bringLoopbackUp(plan.sandbox, container.name)
   for (const [index, network] of plan.networks.entries()) {
-    const drivers = context.drivers(network.driver)
+    const { ipam } = context.drivers(network.driver)
     const attachment = plan.attachments[index]
     const request = {
       network,
-      sandbox: plan.sandbox,
       container,
       hostInterface: context.hostInterfaceOf(endpointId(container.id, network.id)),
       containerInterface: `eth${index}`,
@@ -100,14 +111,24 @@ async function connectAll(
       // Ports lead to the container's first network: its default route answers through it.
       ports: index === 0 ? plan.ports : [],
     }
-    const endpoint = await context.locks.withNetwork(
-      network.name,
-      () => context.retryAfterReconcile(() => connectSandbox(drivers, request, undo)),
-      { shared: true },
-    )
-    endpoints.push(endpoint)
+    endpoints.push(await context.retryAfterReconcile(() => reserveEndpoint(ipam, request, undo)))
   }
   return endpoints
+}
+
+async function plugEndpoint(
+  context: EngineContext,
+  network: Network,
+  { endpoint, sandbox, undo }: { endpoint: Endpoint; sandbox: Sandbox; undo: Undo },
+): Promise<void> {
+  const { driver, firewall } = context.drivers(network.driver)
+  const join = async () => {
+    // It may have been removed since it was looked up; from our record on nobody removes it.
+    context.networks.find(network.id)
+    await driver.connect(network, endpoint, sandbox, undo)
+    await context.retryAfterReconcile(() => firewall.addEndpoint(network, endpoint, undo))
+  }
+  await context.locks.withNetwork(network.name, join, { shared: true })
 }
 
 async function findNetworks(context: EngineContext, attachments: readonly NetworkAttachment[]): Promise<Network[]> {

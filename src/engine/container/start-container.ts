@@ -92,9 +92,10 @@ async function start(
     },
   )
   undo.add('init', () => init.close())
+  // While the other processor mounts what the container will see:
+  await network.plug(undo)
   // tsrun-init holds the namespace now.
   network.released()
-
   const pid = init.waitReady()
   mark('tsrun-init ready')
   const run: RunRecord = { ...starting, phase: 'running', pid, pidStartTime: processStartTime(pid) ?? '' }

@@ -9,7 +9,6 @@ import type {
   Network,
   NetworkDriver,
   PortMapping,
-  Sandbox,
 } from '../../model/network.ts'
 
 /** The three drivers that one network needs. */
@@ -19,9 +18,9 @@ export interface NetworkDrivers {
   readonly ipam: IpamAllocator
 }
 
-export interface ConnectRequest {
+/** What a container asks of one network. */
+export interface EndpointRequest {
   readonly network: Network
-  readonly sandbox: Sandbox
   readonly container: { readonly id: string; readonly name: string }
   readonly hostInterface: string
   readonly containerInterface: string
@@ -37,18 +36,18 @@ export function endpointId(containerId: string, networkId: string): string {
   return `${containerId.slice(0, 32)}${networkId.slice(0, 32)}`
 }
 
-/** @returns the endpoint, for the record; everything done is registered on `undo` */
-export async function connectSandbox(drivers: NetworkDrivers, request: ConnectRequest, undo: Undo): Promise<Endpoint> {
+/** Takes the addresses. @returns the endpoint, for the record; nothing of it is in the kernel yet */
+export async function reserveEndpoint(ipam: IpamAllocator, request: EndpointRequest, undo: Undo): Promise<Endpoint> {
   const { network, container } = request
   const addresses: string[] = []
   for (const pool of network.pools) {
     const isV6 = pool.subnet.includes(':')
     const wanted = request.ip !== undefined && request.ip.includes(':') === isV6 ? request.ip : undefined
-    const address = await drivers.ipam.requestAddress(pool, container.id, wanted)
-    undo.add('address', () => drivers.ipam.releaseAddress(pool, withoutPrefix(address), container.id))
+    const address = await ipam.requestAddress(pool, container.id, wanted)
+    undo.add('address', () => ipam.releaseAddress(pool, withoutPrefix(address), container.id))
     addresses.push(address)
   }
-  const endpoint: Endpoint = {
+  return {
     id: endpointId(container.id, network.id),
     networkId: network.id,
     containerId: container.id,
@@ -60,9 +59,6 @@ export async function connectSandbox(drivers: NetworkDrivers, request: ConnectRe
     gateways: request.isDefaultRoute && !network.internal ? network.pools.map(pool => pool.gateway) : [],
     ports: request.ports,
   }
-  await drivers.driver.connect(network, endpoint, request.sandbox, undo)
-  await drivers.firewall.addEndpoint(network, endpoint, undo)
-  return endpoint
 }
 
 /** Idempotent. @throws CleanupError with everything that could not be given back */
