@@ -46,9 +46,10 @@ void format_time(char text[TIME_BYTES])
 	unsigned day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
 	unsigned month = (5 * day_of_year + 2) / 153;
 	unsigned day = day_of_year - (153 * month + 2) / 5 + 1;
-	unsigned year = era * 400 + year_of_era + (month >= 10);
-	snprintf(text, TIME_BYTES, "%04u-%02u-%02uT%02u:%02u:%02u.%09ldZ", year, month < 10 ? month + 3 : month - 9, day, second / 3600,
-		 second / 60 % 60, second % 60, now.tv_nsec);
+	unsigned year = era * 400 + year_of_era + (month >= 10); /* January and February are the next year's */
+	month += month < 10 ? 3 : -9;
+	snprintf(text, TIME_BYTES, "%04u-%02u-%02uT%02u:%02u:%02u.%09ldZ", year, month, day, second / 3600, second / 60 % 60,
+		 second % 60, now.tv_nsec);
 }
 
 /* 0, or -1 when the engine is gone. */

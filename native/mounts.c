@@ -18,7 +18,9 @@
 #include "kernel.h"
 
 /* Binds onto these files of /proc are what lxcfs does; onto anything else there they would fake the kernel's word. */
-static const char *const proc_files[] = { "cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo" };
+static const char *const proc_files[] = {
+	"cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo",
+};
 
 static int *prepared; /* detached bind sources, -1 for the other mounts */
 
@@ -59,8 +61,8 @@ void keep_prepared_mounts(const struct bootstrap *b, struct fd_set_builder *set)
 /* A detached copy of the mount at `path`, or, with an empty path, of what `fd` is. */
 int clone_mount(int fd, const char *path, int recursive)
 {
-	unsigned flags = K_OPEN_TREE_CLONE | O_CLOEXEC | (recursive ? K_AT_RECURSIVE : 0) | (*path ? 0 : 0x1000 /* AT_EMPTY_PATH */);
-	return k_open_tree(fd, path, flags);
+	unsigned flags = K_OPEN_TREE_CLONE | O_CLOEXEC | (recursive ? K_AT_RECURSIVE : 0);
+	return k_open_tree(fd, path, *path ? flags : flags | AT_EMPTY_PATH);
 }
 
 static uint64_t attributes_of(uint32_t flags)
@@ -207,8 +209,8 @@ void make_mounts(const struct bootstrap *b, int rootfs)
 	for (size_t i = 0; i < b->mounts.count; i++) {
 		const struct mount *m = &b->mounts.items[i];
 		int bind = (m->flags & MS_BIND) != 0;
-		if ((bind ? bind_mount(m, rootfs, prepared ? prepared[i] : -1) : filesystem_mount(m, rootfs)) == 0 || m->options & MOUNT_OPTION_OPTIONAL)
-			continue;
-		die_errno("mount %s on %s", bind || *m->source ? m->source : m->type, m->destination);
+		int result = bind ? bind_mount(m, rootfs, prepared ? prepared[i] : -1) : filesystem_mount(m, rootfs);
+		if (result < 0 && !(m->options & MOUNT_OPTION_OPTIONAL))
+			die_errno("mount %s on %s", bind || *m->source ? m->source : m->type, m->destination);
 	}
 }
