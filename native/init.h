@@ -76,6 +76,7 @@ _Noreturn void container_main(const struct child *child);
 _Noreturn void exec_command(const struct bootstrap *b);
 
 /* rootfs.c */
+int set_mount_options(int context, const char *options);
 void prepare_rootfs(const struct bootstrap *b);
 void close_prepared_rootfs(void);
 void keep_prepared_rootfs(struct fd_set_builder *set);

@@ -176,31 +176,71 @@ static void keep_mode(const struct mount *m, int covered, int mounted)
 		die_errno("set the mode of %s", m->destination);
 }
 
+/* A detached tmpfs, or -1 when mount(2) has to do it, or to say why not. */
+static int open_tmpfs(const struct mount *m)
+{
+	cleanup_fd int context = (int)syscall(NR_FSOPEN, "tmpfs", K_FSOPEN_CLOEXEC);
+	const char *source = *m->source ? m->source : "tmpfs";
+	if (context < 0 || set_mount_options(context, m->data) < 0 ||
+	    syscall(NR_FSCONFIG, context, K_FSCONFIG_SET_STRING, "source", source, 0) < 0 ||
+	    syscall(NR_FSCONFIG, context, K_FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return -1;
+	return (int)syscall(NR_FSMOUNT, context, K_FSMOUNT_CLOEXEC, attributes_of(m->flags & ~(uint32_t)MS_RDONLY));
+}
+
+/* What can only be done to a tmpfs that is still writable, and then its being read-only. */
+static int fill_tmpfs(const struct mount *m, int covered, int mounted)
+{
+	keep_mode(m, covered, mounted);
+	if (m->options & MOUNT_OPTION_TMP_COPY_UP)
+		copy_tree(covered, mounted);
+	return restrict_mount(mounted, m->flags & MS_RDONLY, 0);
+}
+
+/* Filled before it is attached, so nobody sees it half done and no path is looked up a second time. */
+static int tmpfs_mount(const struct mount *m, int rootfs)
+{
+	cleanup_fd int destination = open_destination(m, rootfs, 1);
+	cleanup_fd int mounted = destination < 0 ? -1 : open_tmpfs(m);
+	if (mounted >= 0) {
+		if (fill_tmpfs(m, destination, mounted) < 0 || k_move_mount(mounted, destination) < 0)
+			return -1;
+	} else {
+		char path[32];
+		uint32_t flags = m->flags & ~(uint32_t)(MS_RDONLY | MS_REC);
+		if (destination < 0 || mount("tmpfs", fd_path(destination, path), "tmpfs", flags, m->data) < 0)
+			return -1;
+		mounted = open_in_root(rootfs, m->destination, O_PATH | O_DIRECTORY);
+		if (mounted < 0 || fill_tmpfs(m, destination, mounted) < 0)
+			return -1;
+	}
+	if (m->propagation)
+		set_propagation(mounted, m->propagation);
+	return 0;
+}
+
 static int filesystem_mount(const struct mount *m, int rootfs)
 {
 	char path[32];
-	int tmpfs = strcmp(m->type, "tmpfs") == 0;
-	int copy_up = tmpfs && m->options & MOUNT_OPTION_TMP_COPY_UP;
 	cleanup_fd int destination = open_destination(m, rootfs, 1);
-	if (destination < 0)
-		return -1;
-	/* Read-only comes after the copy. */
-	uint32_t flags = copy_up ? m->flags & ~(uint32_t)MS_RDONLY : m->flags;
 	const char *source = *m->source ? m->source : m->type;
-	if (mount(source, fd_path(destination, path), m->type, flags & ~(uint32_t)MS_REC, m->data) < 0)
+	uint32_t flags = m->flags & ~(uint32_t)MS_REC;
+	if (destination < 0 || mount(source, fd_path(destination, path), m->type, flags, m->data) < 0)
 		return -1;
-	if (!tmpfs && !m->propagation)
+	if (!m->propagation)
 		return 0;
 	cleanup_fd int mounted = open_in_root(rootfs, m->destination, O_PATH | O_DIRECTORY);
 	if (mounted < 0)
 		return -1;
-	if (tmpfs && !(flags & MS_RDONLY))
-		keep_mode(m, destination, mounted);
-	if (copy_up)
-		copy_tree(destination, mounted);
-	if (m->propagation)
-		set_propagation(mounted, m->propagation);
-	return restrict_mount(mounted, m->flags & MS_RDONLY, 0);
+	set_propagation(mounted, m->propagation);
+	return 0;
+}
+
+static int make_mount(const struct mount *m, int rootfs, int opened)
+{
+	if (m->flags & MS_BIND)
+		return bind_mount(m, rootfs, opened);
+	return strcmp(m->type, "tmpfs") == 0 ? tmpfs_mount(m, rootfs) : filesystem_mount(m, rootfs);
 }
 
 void make_mounts(const struct bootstrap *b, int rootfs)
@@ -208,9 +248,8 @@ void make_mounts(const struct bootstrap *b, int rootfs)
 	stage("mounts");
 	for (size_t i = 0; i < b->mounts.count; i++) {
 		const struct mount *m = &b->mounts.items[i];
-		int bind = (m->flags & MS_BIND) != 0;
-		int result = bind ? bind_mount(m, rootfs, prepared ? prepared[i] : -1) : filesystem_mount(m, rootfs);
-		if (result < 0 && !(m->options & MOUNT_OPTION_OPTIONAL))
-			die_errno("mount %s on %s", bind || *m->source ? m->source : m->type, m->destination);
+		const char *source = m->flags & MS_BIND || *m->source ? m->source : m->type;
+		if (make_mount(m, rootfs, prepared ? prepared[i] : -1) < 0 && !(m->options & MOUNT_OPTION_OPTIONAL))
+			die_errno("mount %s on %s", source, m->destination);
 	}
 }

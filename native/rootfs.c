@@ -44,8 +44,8 @@ static int set_layer(int context, const char *key, const char *path)
 	return set_option(context, key, value);
 }
 
-/* Splits "volatile,xino=off". */
-static int set_extra_options(int context, const char *options)
+/* Splits "volatile,xino=off" into parameters of a filesystem context. 0, or -1 with errno. */
+int set_mount_options(int context, const char *options)
 {
 	char *copy = strdup(options);
 	char *rest = copy;
@@ -86,7 +86,7 @@ static int open_overlay(const struct bootstrap *b)
 		if (set_layer(context, "lowerdir+", b->lower_dirs.items[i]) < 0)
 			return refused(context);
 	if (set_layer(context, "upperdir", b->rootfs.upper_or_path) < 0 || set_layer(context, "workdir", b->rootfs.work) < 0 ||
-	    set_extra_options(context, b->rootfs.options) < 0 || set_option(context, "source", "overlay") < 0 ||
+	    set_mount_options(context, b->rootfs.options) < 0 || set_option(context, "source", "overlay") < 0 ||
 	    syscall(NR_FSCONFIG, context, K_FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
 		return refused(context);
 	return (int)syscall(NR_FSMOUNT, context, K_FSMOUNT_CLOEXEC, 0);

@@ -193,6 +193,25 @@ describe('tmpfs', () => {
     expect(existsSync(join(result.dir, 'upper/var/x/new'))).toBe(false)
   })
 
+  test('takes its size, and may be read-only and still be copied up', async () => {
+    const tmpfs = { type: 'tmpfs', source: 'named' } as const
+    const result = await onImage(
+      'mkdir full; echo a > full/a',
+      'grep -E " /(full|small) " /proc/mounts; cat /full/a; touch /full/x',
+      () => ({
+        mounts: [
+          ...defaultMounts,
+          { ...tmpfs, destination: '/full', flags: MS_RDONLY | MS_NOSUID, data: 'mode=750', tmpCopyUp: true },
+          { ...tmpfs, destination: '/small', flags: MS_NODEV, data: 'size=64k,nr_inodes=10' },
+        ],
+      }),
+    )
+    expect(result.stdout).toMatch(
+      /^named \/full tmpfs ro,nosuid,relatime,mode=750.*\nnamed \/small tmpfs rw,nodev,relatime,size=64k,nr_inodes=10.*\na\n$/,
+    )
+    expect(result.code).toBe(1)
+  })
+
   test('without a mode takes the one of the directory it covers', async () => {
     const result = await onImage('mkdir cover; chmod 1755 cover', 'stat -c %a /cover', () => ({
       mounts: [...defaultMounts, { destination: '/cover', type: 'tmpfs', source: 'tmpfs', flags: 0, data: '' }],
