@@ -146,14 +146,27 @@ describe('-p', () => {
   )
 
   test(
-    '[::1]:8080:80 and the IPv6 addresses of the host',
+    '8080:80 publishes on the IPv6 addresses of the host too, where the network has IPv6',
     inWorld(async world => {
       await world.ok(['network', 'create', '--subnet', '10.51.0.0/24', '--subnet', 'fd00:51::/64', 'dual'])
-      await world.serve('web', ['-net', 'dual', '-p', '[::1]:8080:80', '-p', '8081:80'])
+      await world.serve('web', ['-net', 'dual', '-p', '8080:80', '-p', `[${addresses.host6}]:8081:80`])
+
+      expect((await world.outside.curl(`http://[${addresses.host6}]:8080/`)).body).toMatch(/^web sees/)
+      expect((await world.outside.curl(`http://[${addresses.host6}]:8081/`)).body).toMatch(/^web sees/)
+      expect((await world.host.curl(`http://[${addresses.host6}]:8081/`)).body).toMatch(/^web sees/)
+      expect((await world.outside.curl(`http://${addresses.host}:8081/`)).status).toBe(0)
+    }),
+  )
+
+  test(
+    '[::1]:8080:80 publishes on that address alone',
+    inWorld(async world => {
+      await world.ok(['network', 'create', '--subnet', '10.51.0.0/24', '--subnet', 'fd00:51::/64', 'dual'])
+      await world.serve('web', ['-net', 'dual', '-p', '[::1]:8080:80'])
 
       expect((await world.host.curl('http://[::1]:8080/')).body).toMatch(/^web sees/)
+      expect((await world.host.curl('http://127.0.0.1:8080/')).status).toBe(0)
       expect((await world.outside.curl(`http://[${addresses.host6}]:8080/`)).status).toBe(0)
-      expect((await world.outside.curl(`http://[${addresses.host6}]:8081/`)).body).toMatch(/^web sees/)
     }),
   )
 

@@ -37,6 +37,22 @@ describe('run -it', () => {
     expect((await terminal.finished()).code).toBe(7)
   })
 
+  test('shows the bytes of the container as they are: the terminal adds nothing to them', async () => {
+    const terminal = await world.terminal([
+      'run',
+      '--rm',
+      '-it',
+      'busybox',
+      'sh',
+      '-c',
+      'stty -opost; printf "a\\nb\\r\\nc"',
+    ])
+
+    await terminal.finished()
+
+    expect(terminal.output()).toContain('a\nb\r\nc')
+  })
+
   test('ends with Ctrl-D', async () => {
     const terminal = await world.terminal(['run', '--rm', '-it', 'busybox', 'sh'])
     await terminal.waitFor(/# /)
@@ -46,31 +62,35 @@ describe('run -it', () => {
     expect((await terminal.finished()).code).toBe(0)
   })
 
-  test('passes Ctrl-C to the command, not to the client', async () => {
-    const terminal = await world.terminal(['run', '--rm', '-it', 'busybox', 'sh'])
+  /** A shell in a terminal, in which `sleep` is the foreground process. */
+  const openSleeping = async () => {
+    const terminal = await world.terminal(['run', '--rm', '-it', '--name', 'sleeper', 'busybox', 'sh'])
     await terminal.waitFor(/# /)
     terminal.type('sleep 1000\r')
-    await eventually('it sleeps', async () => (await world.tsrun(['ps', '-q'])).stdout !== '')
-    await terminal.waitFor(/sleep 1000\r\n/)
+    await eventually('it sleeps', async () =>
+      (await world.tsrun(['exec', 'sleeper', 'ps'])).stdout.includes('sleep 1000'),
+    )
+    return terminal
+  }
+
+  test('passes Ctrl-C to the command, not to the client', async () => {
+    const terminal = await openSleeping()
 
     terminal.type('\x03')
     terminal.type('echo still here $?\r')
+
     await terminal.waitFor(/still here 130/)
     terminal.type('exit\r')
-
     await terminal.finished()
   })
 
   test('passes Ctrl-Z to the shell inside', async () => {
-    const terminal = await world.terminal(['run', '--rm', '-it', 'busybox', 'sh'])
-    await terminal.waitFor(/# /)
-    terminal.type('sleep 1000\r')
-    await terminal.waitFor(/sleep 1000\r\n/)
+    const terminal = await openSleeping()
 
     terminal.type('\x1a')
+
     await terminal.waitFor(/Stopped/)
     terminal.type('kill %1; exit 3\r')
-
     expect((await terminal.finished()).code).toBe(3)
   })
 
@@ -79,6 +99,8 @@ describe('run -it', () => {
       'run',
       '--rm',
       '-it',
+      '--name',
+      'resized',
       'busybox',
       'sh',
       '-c',
@@ -91,7 +113,8 @@ describe('run -it', () => {
     await terminal.waitFor(/40 120/)
     await terminal.resize(20, 60)
     await terminal.waitFor(/20 60/)
-    await terminal.close()
+    await world.ok(['rm', '-f', 'resized'])
+    await terminal.finished()
   })
 
   const endings: [string, string[], string][] = [
@@ -165,7 +188,7 @@ describe('closing the terminal', () => {
     await terminal.finished()
     await terminal.close()
 
-    expect(await world.ok(['ps', '--format', '{{.Names}}'])).toBe('kept')
+    expect(await world.ok(['ps', '--filter', 'name=kept', '--format', '{{.Names}}'])).toBe('kept')
     await world.ok(['rm', '-f', 'kept'])
   })
 

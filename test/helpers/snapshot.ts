@@ -27,7 +27,9 @@ export async function takeSnapshot(place: Place): Promise<Snapshot> {
   const { host } = place
   const script = (text: string) => host.sh(text).then(lines)
   const [links, addresses, routes, rules, nft, legacy, sysctls] = await Promise.all([
-    script('ip -o link show | sed -E "s/^[0-9]+: //; s/ (state|mode|qlen|qdisc) [^ ]+//g"'),
+    script(
+      'ip -o link show | sed -E "s/^[0-9]+: //; s/ (state|mode|qlen|qdisc) [^ ]+//g; s/(NO-CARRIER,|,LOWER_UP|,M-DOWN)//g"',
+    ),
     script('ip -o address show | sed -E "s/^[0-9]+: //; s/ (valid|preferred)_lft [^ ]+//g"'),
     script('ip route show table all; ip -6 route show table all'),
     script('ip rule show; ip -6 rule show'),

@@ -320,7 +320,7 @@ export interface ChangeOptions {
 const skeleton = [
   /^file appeared: \/(root|state)\/([a-z-]+\/)?$/,
   /^file appeared: \/(root|state)\/([a-z-]+\/)?lock[\w.-]*$/,
-  /^file appeared: \/state\/(locks\/[\w.-]+|boot-id|host\.json)$/,
+  /^file appeared: \/state\/(locks\/[\w.-]+|boot-id|host\.json|events\.jsonl)$/,
 ]
 
 /** What may remain when all containers and networks are gone: images and caches too. */
