@@ -21,6 +21,13 @@ export function renderListing(listing: Listing, format?: string): string {
   return lines(listing.rows.map(row => template(row)))
 }
 
+/** One row after the other, where they come one by one. @throws TsrunError invalid */
+export function renderRow(format: string): (row: Row) => string {
+  if (format === 'json') return row => JSON.stringify(row)
+  const template = parseTemplate(expandEscapes(format))
+  return row => template(row)
+}
+
 /** Inspected objects as an indented JSON array, or each through a template. */
 export function renderInspection(objects: readonly unknown[], format?: string): string {
   if (format === undefined || format === '') return `${JSON.stringify(objects, null, 4)}\n`

@@ -1,6 +1,10 @@
 import type { Command } from 'commander'
+import type { UsageLine } from '../../engine/disk-usage.ts'
 import { Engine } from '../../engine/engine.ts'
+import { renderListing } from '../format.ts'
 import { renderError } from '../render-error.ts'
+import { formatBytes } from '../table.ts'
+import { addInfo } from './info.ts'
 
 export function register(program: Command, exit: (code: number) => void): Command {
   const system = program.command('system').description('Clean up, and start again after a reboot.')
@@ -39,5 +43,36 @@ export function register(program: Command, exit: (code: number) => void): Comman
         }
       }
     })
+  addInfo(system)
+  system
+    .command('df')
+    .description('Show what images, containers and volumes take up on disk.')
+    .option('-v, --verbose', 'docker compatibility; tsrun shows the sums')
+    .option('--format <format>', 'json, or a Go template')
+    .addHelpText('after', '\nExample:\n  tsrun system df')
+    .action(async (flags: { format?: string }) => {
+      await using engine = await Engine.open()
+      const rows = (await engine.diskUsage()).map(toUsageRow)
+      process.stdout.write(renderListing({ columns: usageColumns, rows }, flags.format))
+    })
   return system
+}
+
+const usageColumns = [
+  ['TYPE', 'Type'],
+  ['TOTAL', 'TotalCount'],
+  ['ACTIVE', 'Active'],
+  ['SIZE', 'Size'],
+  ['RECLAIMABLE', 'Reclaimable'],
+] as const
+
+function toUsageRow(line: UsageLine): Record<string, string> {
+  const share = line.sizeBytes === 0 ? 0 : Math.floor((line.reclaimableBytes * 100) / line.sizeBytes)
+  return {
+    Active: String(line.active),
+    Reclaimable: `${formatBytes(line.reclaimableBytes)}${line.type === 'Build Cache' ? '' : ` (${share}%)`}`,
+    Size: formatBytes(line.sizeBytes),
+    TotalCount: String(line.total),
+    Type: line.type,
+  }
 }

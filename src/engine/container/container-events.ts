@@ -1,6 +1,7 @@
 // Events of containers carry docker's attributes: labels, image, name, and what the action adds.
 
 import type { Container } from '../../model/container.ts'
+import type { Network } from '../../model/network.ts'
 import type { EventBus } from '../events.ts'
 
 /** Emits one. @param attributes what the action adds, e.g. `exitCode` of `die` */
@@ -22,4 +23,15 @@ export function emitContainer(
       name: container.name,
     },
   })
+}
+
+/** A container has joined a network, or left it. */
+export function emitConnection(
+  context: { readonly events: EventBus },
+  container: Container,
+  { id, name, driver }: Network,
+  action: 'connect' | 'disconnect',
+): void {
+  const attributes = { container: container.id, name, type: driver }
+  context.events.emit({ type: 'network', action, id, name, attributes })
 }

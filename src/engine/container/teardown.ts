@@ -8,7 +8,7 @@ import type { Container, RunRecord } from '../../model/container.ts'
 import type { Endpoint } from '../../model/network.ts'
 import type { EngineContext } from '../context.ts'
 import { disconnectSandbox, endpointId } from '../network/connect-sandbox.ts'
-import { emitContainer } from './container-events.ts'
+import { emitConnection, emitContainer } from './container-events.ts'
 
 /** @throws CleanupError with everything that could not be given back */
 export async function tearDownContainer(context: EngineContext, container: Container): Promise<void> {
@@ -49,6 +49,7 @@ async function disconnectAll(context: EngineContext, container: Container, run: 
     const network = networks.find(n => n.id === endpoint.networkId)
     if (network === undefined) continue
     await disconnectSandbox(context.drivers(network.driver), network, endpoint, { sandboxGone: true })
+    emitConnection(context, container, network, 'disconnect')
   }
   // A start that was cut off before its first record: what it may have taken carries the container's id.
   if (run === undefined || run.phase === 'starting') await releaseByOwner(context, container)

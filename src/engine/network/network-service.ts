@@ -3,6 +3,7 @@
 import { type Undo, withRollback } from '../../lib/rollback.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, Network, NetworkSpec } from '../../model/network.ts'
+import type { EventBus } from '../events.ts'
 import { assertName, newId } from '../ids.ts'
 import type { Journal } from '../journal.ts'
 import type { Locks } from '../locks.ts'
@@ -23,6 +24,7 @@ export interface NetworkServiceParts {
   drivers(name: string): NetworkDrivers
   /** Routes of the host that a new pool must not overlap. */
   hostRoutes(): readonly { readonly subnet: string; readonly name: string }[]
+  readonly events: EventBus
   /** Endpoints of running containers. */
   endpoints(): readonly Endpoint[]
 }
@@ -103,6 +105,7 @@ export class NetworkService {
       job.note(JSON.stringify(network))
       await this.tearDown(network)
       job.end()
+      this.#emit(network, 'destroy')
       return network
     })
   }
@@ -162,7 +165,9 @@ export class NetworkService {
         undo.add('network record', () => this.#parts.store.delete(network.name))
         return network
       }
-      return this.#parts.locks.withPools(() => withRollback(make)).finally(() => job.end())
+      const made = await this.#parts.locks.withPools(() => withRollback(make)).finally(() => job.end())
+      this.#emit(made, 'create')
+      return made
     })
   }
 
@@ -180,6 +185,10 @@ export class NetworkService {
       ...(error.hint === undefined ? {} : { hint: error.hint }),
       cause: error,
     })
+  }
+
+  #emit({ id, name, driver }: Network, action: string): void {
+    this.#parts.events.emit({ type: 'network', action, id, name, attributes: { name, type: driver } })
   }
 
   #endpointsOf(network: Network): Endpoint[] {

@@ -6,6 +6,7 @@ import type { Undo } from '../../lib/rollback.ts'
 import { readJson, writeJson } from '../../lib/state-file.ts'
 import type { Container, MountSpec } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
+import type { EventBus } from '../events.ts'
 import { assertName, newId } from '../ids.ts'
 import type { Paths } from '../paths.ts'
 import { copyUp } from './copy-up.ts'
@@ -22,11 +23,13 @@ export interface Volume {
 
 export class VolumeService {
   readonly #paths: Paths
+  readonly #events: EventBus
   readonly #usersOf: (name: string) => readonly string[]
 
   /** @param usersOf names of the containers that mount a volume */
-  constructor(paths: Paths, usersOf: (name: string) => readonly string[]) {
+  constructor(paths: Paths, usersOf: (name: string) => readonly string[], events: EventBus) {
     this.#paths = paths
+    this.#events = events
     this.#usersOf = usersOf
   }
 
@@ -45,7 +48,13 @@ export class VolumeService {
     }
     mkdirSync(volume.mountpoint, { recursive: true, mode: 0o755 })
     writeJson(`${this.#paths.volumes}/${name}/volume.json`, volume, { durable: true })
+    this.#emit(name, 'create')
     return volume
+  }
+
+  /** Names of the containers that mount it. */
+  usersOf(name: string): readonly string[] {
+    return this.#usersOf(name)
   }
 
   get(name: string): Volume | undefined {
@@ -117,7 +126,13 @@ export class VolumeService {
   }
 
   #erase(name: string): void {
+    if (this.get(name) === undefined) return
     rmSync(`${this.#paths.volumes}/${name}`, { recursive: true, force: true })
+    this.#emit(name, 'destroy')
+  }
+
+  #emit(name: string, action: string): void {
+    this.#events.emit({ type: 'volume', action, id: name, name, attributes: { driver: 'local' } })
   }
 }
 

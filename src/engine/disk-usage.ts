@@ -1,0 +1,80 @@
+// What containers, volumes and images take up on disk.
+
+import { lstatSync, readdirSync } from 'node:fs'
+import { hasCode } from '../ffi/errno.ts'
+import type { EngineContext } from './context.ts'
+import type { ImageUsage } from './image/image-service.ts'
+
+/** One kind of thing. */
+export interface UsageLine {
+  readonly type: 'Images' | 'Containers' | 'Local Volumes' | 'Build Cache'
+  readonly total: number
+  readonly active: number
+  readonly sizeBytes: number
+  readonly reclaimableBytes: number
+}
+
+export function measureUsage(context: EngineContext, images: ImageUsage): UsageLine[] {
+  const containers = context.store.list().map(({ id }) => {
+    const { status } = context.store.state(id)
+    const active = status === 'running' || status === 'paused' || status === 'restarting'
+    return { active, size: folderSize(context.paths.containerFile(id, 'upper')) }
+  })
+  const volumes = context.volumes.list().map(({ name, mountpoint }) => {
+    return { active: context.volumes.usersOf(name).length > 0, size: folderSize(mountpoint) }
+  })
+  return [
+    {
+      type: 'Images',
+      total: images.images,
+      active: images.active,
+      sizeBytes: images.totalBytes,
+      reclaimableBytes: images.reclaimableBytes,
+    },
+    { type: 'Containers', ...sum(containers) },
+    { type: 'Local Volumes', ...sum(volumes) },
+    { type: 'Build Cache', total: 0, active: 0, sizeBytes: 0, reclaimableBytes: 0 },
+  ]
+}
+
+/** The bytes of all files below a folder; one with several names counts once. */
+export function folderSize(folder: string): number {
+  const seen = new Set<string>()
+  const measure = (path: Buffer): number => {
+    let total = 0
+    for (const name of readdirOrEmpty(path)) {
+      const child = Buffer.concat([path, Buffer.from('/'), name])
+      const stat = lstatSync(child, { throwIfNoEntry: false })
+      if (stat === undefined) continue
+      if (stat.isDirectory()) total += measure(child)
+      else if (stat.isFile()) {
+        const key = `${stat.dev}:${stat.ino}`
+        if (stat.nlink > 1 && seen.has(key)) continue
+        seen.add(key)
+        total += stat.size
+      }
+    }
+    return total
+  }
+  return measure(Buffer.from(folder))
+}
+
+function sum(items: readonly { readonly active: boolean; readonly size: number }[]): Omit<UsageLine, 'type'> {
+  const size = (list: typeof items) => list.reduce((total, item) => total + item.size, 0)
+  const idle = items.filter(item => !item.active)
+  return {
+    total: items.length,
+    active: items.length - idle.length,
+    sizeBytes: size(items),
+    reclaimableBytes: size(idle),
+  }
+}
+
+function readdirOrEmpty(path: Buffer): Buffer[] {
+  try {
+    return readdirSync(path, 'buffer')
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'ENOTDIR')) return []
+    throw error
+  }
+}
