@@ -52,6 +52,7 @@ describe.each(hosts)('on a host %s', (_, prepare) => {
   beforeAll(async () => {
     world = await World.create()
     await world.host.sh(prepare)
+    await world.rebase()
     await world.ok(['network', 'create', '--subnet', '192.168.0.0/24', 'br'])
     await world.ok(['network', 'create', '--subnet', '10.99.0.0/24', 'other'])
     await world.serve('web', ['-net', 'br', '-p', '80:80', '-p', '127.0.0.1:8081:80'])

@@ -90,7 +90,7 @@ describe('run -it', () => {
     terminal.type('\x1a')
 
     await terminal.waitFor(/Stopped/)
-    terminal.type('kill %1; exit 3\r')
+    terminal.type('kill -9 %1; wait %1; exit 3\r')
     expect((await terminal.finished()).code).toBe(3)
   })
 

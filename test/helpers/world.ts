@@ -175,6 +175,11 @@ export class World {
     return takeSnapshot(this.#place())
   }
 
+  /** What stands now counts as having been there from the start, for leakCheck() and dispose(). */
+  async rebase(): Promise<void> {
+    this.#atStart = await this.snapshot()
+  }
+
   /** What came or went since `before`; empty when nothing. Gives the kernel `timeoutMs` to finish what is dying. */
   async changesSince(before: Snapshot, options: ChangeOptions = {}): Promise<string[]> {
     const { timeoutMs = 3_000 } = options
