@@ -3,6 +3,7 @@
 import { Command, CommanderError } from 'commander'
 import { mark } from '../lib/trace.ts'
 import { rewriteGoStyle } from './args.ts'
+import { guardStdout } from './print.ts'
 import { commandGroups, findCommand, type VerbModule } from './registry.ts'
 import { exitCodeOf, renderError } from './render-error.ts'
 import { version } from './version.ts'
@@ -28,6 +29,7 @@ async function main(argv: readonly string[]): Promise<number> {
     process.stderr.write(`tsrun: there is no command "${verb}"\n  hint: \`tsrun --help\` lists them\n`)
     return 125
   }
+  if (found.isLean !== true) guardStdout()
   return runVerb(await found.load(), rest)
 }
 
@@ -109,12 +111,6 @@ Example:
 function commanderError(text: string): string {
   return text.replace(/^error: /, 'tsrun: ').replace(/\n\(Did you mean (.+)\?\)/, '\n  hint: did you mean $1?')
 }
-
-process.stdout.on('error', (error: Error & { code?: string }) => {
-  // The reader has gone (`tsrun ps | head -1`): nobody is left to tell.
-  if (error.code === 'EPIPE') process.exit(141)
-  throw error
-})
 
 mark('program loaded')
 main(process.argv.slice(2)).then(

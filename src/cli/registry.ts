@@ -15,6 +15,8 @@ export interface VerbEntry {
   readonly aliases?: readonly string[]
   readonly summary: string
   readonly hidden?: boolean
+  /** Writes nothing through process.stdout unless it joins a container's streams: see print.ts. */
+  readonly isLean?: boolean
   load(): Promise<VerbModule>
 }
 
@@ -22,7 +24,12 @@ export const commandGroups: readonly { readonly title: string; readonly commands
   {
     title: 'Containers',
     commands: [
-      { name: 'run', summary: 'create a container and run a command in it', load: () => import('./commands/run.ts') },
+      {
+        name: 'run',
+        isLean: true,
+        summary: 'create a container and run a command in it',
+        load: () => import('./commands/run.ts'),
+      },
       { name: 'create', summary: 'create a container', load: () => import('./commands/create.ts') },
       { name: 'start', summary: 'start containers', load: () => import('./commands/start.ts') },
       { name: 'stop', summary: 'stop containers: ask, then kill', load: () => import('./commands/stop.ts') },
@@ -46,7 +53,12 @@ export const commandGroups: readonly { readonly title: string; readonly commands
       },
       { name: 'ps', summary: 'list containers', load: () => import('./commands/ps.ts') },
       { name: 'logs', summary: 'show what a container wrote', load: () => import('./commands/logs.ts') },
-      { name: 'exec', summary: 'run a further command in a container', load: () => import('./commands/exec.ts') },
+      {
+        name: 'exec',
+        isLean: true,
+        summary: 'run a further command in a container',
+        load: () => import('./commands/exec.ts'),
+      },
       {
         name: 'attach',
         summary: 'join the streams of a running container',
@@ -101,6 +113,8 @@ export const commandGroups: readonly { readonly title: string; readonly commands
         summary: 'report what this machine lacks, and how to get it',
         load: () => import('./commands/doctor.ts'),
       },
+      { name: 'events', summary: 'show what happens, as it happens', load: () => import('./commands/events.ts') },
+      { name: 'info', summary: 'show what tsrun has here and runs on', load: () => import('./commands/info.ts') },
       { name: 'system', summary: 'clean up', load: () => import('./commands/system.ts') },
       { name: 'version', summary: 'show the version', load: () => import('./commands/version.ts') },
       {

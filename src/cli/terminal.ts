@@ -1,6 +1,8 @@
 // Joins this process's terminal or pipes to an attachment, and puts the terminal back however it ends.
 
 import type { Attachment } from '../engine/container/attachment.ts'
+import { guardStdout } from './print.ts'
+import { forwardSignals } from './signals.ts'
 
 export interface JoinOptions {
   readonly tty: boolean
@@ -25,6 +27,7 @@ export function terminalSize(): { rows: number; columns: number } | undefined {
 
 /** Runs until the container ends or the user detaches. */
 export async function joinTerminal(attachment: Attachment, options: JoinOptions): Promise<JoinResult> {
+  guardStdout()
   const leave: (() => void)[] = []
   try {
     let detach: (() => void) | undefined
@@ -125,14 +128,6 @@ class DetachFilter {
       if (this.#matched === 0) out.push(byte)
     }
     return Buffer.from(out)
-  }
-}
-
-function forwardSignals(onSignal: (signal: NodeJS.Signals) => void): () => void {
-  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const
-  for (const signal of signals) process.on(signal, onSignal)
-  return () => {
-    for (const signal of signals) process.off(signal, onSignal)
   }
 }
 

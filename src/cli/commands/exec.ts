@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import type { ExecSpec } from '../../engine/container/exec-container.ts'
 import { Engine } from '../../engine/engine.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { parseDetachKeys } from '../detach-keys.ts'
@@ -42,8 +43,8 @@ export function register(program: Command, exit: (code: number) => void): Comman
 }
 
 async function exec(engine: Engine, name: string, words: readonly string[], flags: ExecFlags): Promise<number> {
-  const size = terminalSize()
-  const attachment = await engine.containers.exec(name, {
+  const size = flags.tty === true ? terminalSize() : undefined
+  const spec: ExecSpec = {
     command: words,
     tty: flags.tty === true,
     openStdin: flags.interactive === true && flags.detach !== true,
@@ -52,7 +53,10 @@ async function exec(engine: Engine, name: string, words: readonly string[], flag
     ...(flags.workdir === undefined ? {} : { workingDir: flags.workdir }),
     ...(flags.user === undefined ? {} : { user: flags.user }),
     ...(size === undefined ? {} : { consoleSize: size }),
-  })
+  }
+  if (flags.tty !== true && flags.interactive !== true && flags.detach !== true)
+    return (await engine.containers.execRelayed(name, spec, { stdout: 1, stderr: 2 })) ?? 125
+  const attachment = await engine.containers.exec(name, spec)
   if (flags.detach === true) {
     attachment.close()
     return 0

@@ -1,12 +1,14 @@
 import { writeFileSync } from 'node:fs'
 import type { Command } from 'commander'
-import type { StartedContainer } from '../../engine/container/container-service.ts'
+import type { RelayedContainer, StartedContainer } from '../../engine/container/container-service.ts'
 import { Engine } from '../../engine/engine.ts'
 import { mark } from '../../lib/trace.ts'
 import type { ContainerSpec } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { addContainerFlags, toContainerSpec } from '../container-flags.ts'
 import { parseDetachKeys } from '../detach-keys.ts'
+import { print } from '../print.ts'
+import { forwardSignals } from '../signals.ts'
 import { joinTerminal, terminalSize } from '../terminal.ts'
 
 export function register(program: Command, exit: (code: number) => void): Command {
@@ -46,14 +48,16 @@ async function run(image: string, rest: readonly string[], flags: Record<string,
   const container = await engine.containers.create(spec)
   let started: StartedContainer | undefined
   try {
-    const size = terminalSize()
+    const size = spec.tty === true ? terminalSize() : undefined
     const options = size === undefined ? {} : { consoleSize: size }
     if (typeof flags.cidfile === 'string') writeFileSync(flags.cidfile, container.id, { flag: 'wx' })
     if (detach) {
       await engine.containers.start(container.id, options)
-      process.stdout.write(`${container.id}\n`)
+      print(`${container.id}\n`)
       return 0
     }
+    if (spec.tty !== true && spec.openStdin !== true)
+      return await relay(engine, await engine.containers.startRelayed(container.id, { stdout: 1, stderr: 2 }))
     started = await engine.containers.startAttached(container.id, { ...options, owner: true })
   } catch (error) {
     await engine.containers.remove(container.id, { force: true, volumes: true })
@@ -62,6 +66,18 @@ async function run(image: string, rest: readonly string[], flags: Record<string,
     if (started === undefined) await engine.close()
   }
   return follow(engine, started, { spec, keys })
+}
+
+/** Its output goes to ours, byte for byte, until it ends; then it is ours to tear down. */
+async function relay(engine: Engine, started: RelayedContainer): Promise<number> {
+  const { id } = started.container
+  const stopForwarding = forwardSignals(signal => void engine.containers.kill(id, signal).catch(() => {}))
+  const code = (await started.attachment.exit) ?? (await engine.containers.wait(id))
+  stopForwarding()
+  mark('container ended')
+  await engine.containers.finish(started)
+  mark('given back')
+  return code
 }
 
 /** Joined to the container until it ends; then it is ours to tear down. */

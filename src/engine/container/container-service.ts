@@ -4,12 +4,13 @@ import { hasCode } from '../../ffi/errno.ts'
 import type { Container, ContainerSpec, ContainerState, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { EngineContext } from '../context.ts'
-import { Attachment, type AttachOptions } from './attachment.ts'
+import type { Attachment, AttachOptions } from './attachment.ts'
 import type { ContainerUpdate } from './change-container.ts'
 import { emitContainer } from './container-events.ts'
 import { createContainer, type ImageForContainer } from './create-container.ts'
-import { type ExecSpec, execInContainer } from './exec-container.ts'
+import { type ExecSpec, execInContainer, startExec } from './exec-container.ts'
 import { type LogLine, type LogOptions, readLog } from './logs.ts'
+import { type ContainerClient, OutputRelay, type OutputTargets } from './output-relay.ts'
 import { RunningContainer } from './running-container.ts'
 import { type StartOptions, startContainer } from './start-container.ts'
 import type { ContainerStats, StatsOptions } from './stats.ts'
@@ -34,6 +35,12 @@ export interface StartedContainer {
   readonly container: Container
   readonly run: RunRecord
   readonly attachment: Attachment
+}
+
+/** A container that was started with its output going straight to descriptors. */
+export interface RelayedContainer {
+  readonly container: Container
+  readonly attachment: ContainerClient
 }
 
 /** Resolves an image and keeps it from being removed while the task makes use of it known. */
@@ -84,6 +91,27 @@ export class ContainerService {
   }
 
   /**
+   * Starts a container with its output going to descriptors of this process: the quickest way when nothing is sent to it.
+   * The caller owns the end, as with startAttached() and `owner`.
+   */
+  async startRelayed(reference: string, targets: OutputTargets, options: StartOptions = {}): Promise<RelayedContainer> {
+    const container = this.find(reference)
+    const socketPath = this.#context.paths.runFile(container.id, 'attach.sock')
+    let relay: OutputRelay | undefined
+    await startContainer(this.#context, container.id, {
+      ...options,
+      beforeGo: async () => {
+        relay = new OutputRelay(socketPath, { owner: !restarts(container), targets })
+      },
+    }).catch((error: unknown) => {
+      relay?.close()
+      throw error
+    })
+    if (relay === undefined) throw new Error('the start went by without attaching')
+    return { container, attachment: relay }
+  }
+
+  /**
    * Creates and starts a container and holds its streams. A failure leaves nothing of it behind.
    * @throws TsrunError
    */
@@ -103,7 +131,7 @@ export class ContainerService {
   }
 
   /** For the owner, after the end: gives everything back and, with `autoRemove`, removes the container. */
-  async finish(started: Pick<StartedContainer, 'container' | 'attachment'>): Promise<void> {
+  async finish(started: RelayedContainer): Promise<void> {
     if (restarts(started.container)) {
       started.attachment.close()
       return
@@ -135,6 +163,15 @@ export class ContainerService {
   /** Runs a further process in a running container. @throws TsrunError */
   exec(reference: string, spec: ExecSpec, options: AttachOptions = {}): Promise<Attachment> {
     return execInContainer(this.#context, this.find(reference), spec, options)
+  }
+
+  /** As exec(), with the output going to descriptors of this process. @returns the exit code; undefined as in ContainerClient */
+  async execRelayed(reference: string, spec: ExecSpec, targets: OutputTargets): Promise<number | undefined> {
+    const connect = (path: string) => new OutputRelay(path, { targets })
+    const { client } = await startExec(this.#context, this.find(reference), spec, connect)
+    const code = await client.exit
+    client.close()
+    return code
   }
 
   /** @throws TsrunError conflict when it is not running */
@@ -293,14 +330,14 @@ export class ContainerService {
   }
 
   async #attach(container: Container, options: AttachOptions): Promise<Attachment> {
+    const { Attachment } = await import('./attachment.ts')
     return Attachment.open(this.#context.paths.runFile(container.id, 'attach.sock'), options)
   }
 
   /** The process has gone a moment ago: its monitor may be about to write the exit record. */
   async #waitForMonitor(id: string): Promise<void> {
     try {
-      const watcher = await Attachment.open(this.#context.paths.runFile(id, 'attach.sock'))
-      watcher.ignoreOutput()
+      const watcher = new OutputRelay(this.#context.paths.runFile(id, 'attach.sock'))
       await watcher.exit
       watcher.close()
     } catch (error) {

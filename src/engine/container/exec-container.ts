@@ -11,8 +11,10 @@ import { TsrunError } from '../../model/errors.ts'
 import type { OciSpec } from '../../model/oci-spec.ts'
 import type { EngineContext } from '../context.ts'
 import { newId } from '../ids.ts'
-import { Attachment, type AttachOptions } from './attachment.ts'
+import type { Attachment, AttachOptions } from './attachment.ts'
+import { emitContainer } from './container-events.ts'
 import { isAlive } from './container-store.ts'
+import type { ContainerClient } from './output-relay.ts'
 import { execIdentity } from './prepare-process.ts'
 
 export interface ExecSpec {
@@ -33,6 +35,21 @@ export async function execInContainer(
   spec: ExecSpec,
   options: AttachOptions = {},
 ): Promise<Attachment> {
+  const { Attachment } = await import('./attachment.ts')
+  return (await startExec(context, container, spec, path => Attachment.open(path, options))).client
+}
+
+/**
+ * As execInContainer(), with a client of any kind.
+ * @param connect makes the client, given the socket of the process's monitor, before the command runs
+ * @returns the client, and the process's pid as the host sees it
+ */
+export async function startExec<C extends ContainerClient>(
+  context: EngineContext,
+  container: Container,
+  spec: ExecSpec,
+  connect: (socketPath: string) => C | Promise<C>,
+): Promise<{ readonly client: C; readonly pid: number }> {
   const { status, run } = context.store.state(container.id)
   if (run === undefined || (status !== 'running' && status !== 'paused'))
     throw new TsrunError('conflict', 'not-running', `cannot exec in "${container.name}": it is not running`, {
@@ -44,7 +61,8 @@ export async function execInContainer(
     })
   const oci = JSON.parse(readFileSync(context.paths.runFile(container.id, 'config.json'), 'utf8')) as OciSpec
   const pidfd = openPidfd(run.pid)
-  const socketPath = context.paths.runFile(container.id, `exec-${newId().slice(0, 12)}.sock`)
+  const execId = newId()
+  const socketPath = context.paths.runFile(container.id, `exec-${execId.slice(0, 12)}.sock`)
   try {
     if (!isAlive(run))
       throw new TsrunError('conflict', 'not-running', `cannot exec in "${container.name}": it has just ended`)
@@ -55,10 +73,17 @@ export async function execInContainer(
       subject: `"${spec.command[0] ?? ''}" in "${container.name}"`,
     })
     try {
-      init.waitReady()
-      const attachment = await Attachment.open(socketPath, options)
+      const execPid = init.waitReady()
+      const client = await connect(socketPath)
+      emitContainer(context, container, `exec_create: ${spec.command.join(' ')}`, { execID: execId })
       init.go()
-      return attachment
+      emitContainer(context, container, `exec_start: ${spec.command.join(' ')}`, { execID: execId })
+      // Only while this process watches: the end of a detached one is nobody's to tell.
+      void client.exit.then(code => {
+        if (code !== undefined)
+          emitContainer(context, container, 'exec_die', { execID: execId, exitCode: String(code) })
+      })
+      return { client, pid: execPid }
     } finally {
       init.close()
     }

@@ -8,9 +8,9 @@ import { closePidfd, openPidfd, sendSignal } from '../../kernel/pidfd.ts'
 import type { Container, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { EngineContext } from '../context.ts'
-import { Attachment } from './attachment.ts'
 import { emitContainer } from './container-events.ts'
 import { isAlive } from './container-store.ts'
+import { type ContainerClient, OutputRelay } from './output-relay.ts'
 import { signalNumber } from './signals.ts'
 
 /** docker's: how long `stop` waits between asking and killing. */
@@ -22,7 +22,7 @@ export async function killContainer(context: EngineContext, container: Container
   const number = signalNumber(signal)
   if (number === 9 || number === signalNumber(container.stopSignal)) await markStopped(context, container.id)
   emitContainer(context, container, 'kill', { signal: String(number) })
-  if (number === 9) await withEnd(context, container, () => context.kill(container.id, run))
+  if (number === 9) await withEnd(context, container, true, () => context.kill(container.id, run))
   else signalInit(run, number)
   // A frozen process takes no signal; docker thaws it for those that are to end it.
   if (number === signalNumber(container.stopSignal)) thawIfPaused(context, container.id, run)
@@ -41,7 +41,7 @@ export async function stopContainer(
   const { status, run } = context.store.state(container.id)
   if (run === undefined || (status !== 'running' && status !== 'paused')) return
   const timeout = timeoutSeconds ?? container.spec.stopTimeoutSeconds ?? DEFAULT_STOP_TIMEOUT_SECONDS
-  await withEnd(context, container, async ended => {
+  await withEnd(context, container, timeout === 0, async ended => {
     if (timeout !== 0) {
       const number = signalNumber(container.stopSignal)
       emitContainer(context, container, 'kill', { signal: String(number) })
@@ -76,9 +76,8 @@ export async function waitContainer(
   container: Container,
   signal?: AbortSignal,
 ): Promise<number> {
-  const watcher = await openWatcher(context, container.id, { ...(signal === undefined ? {} : { signal }) })
+  const watcher = await openWatcher(context, container.id, signal === undefined ? {} : { signal })
   if (watcher !== undefined) {
-    watcher.ignoreOutput()
     const code = await watcher.exit
     signal?.throwIfAborted()
     if (code !== undefined) return code
@@ -93,14 +92,19 @@ export async function killEverything(run: RunRecord): Promise<void> {
   await killCgroup(run.cgroup)
 }
 
-/** Runs `end`, which makes the container end, as the one who tears it down afterwards. */
+/**
+ * Runs `end`, which makes the container end, as the one who tears it down afterwards.
+ * @param isNear whether the end is only milliseconds away
+ */
 async function withEnd(
   context: EngineContext,
   container: Container,
+  isNear: boolean,
   end: (ended: Promise<unknown>) => Promise<void>,
 ): Promise<void> {
-  const watcher = await openWatcher(context, container.id, { owner: true })
-  watcher?.ignoreOutput()
+  const watcher = isNear
+    ? await openShortWatcher(context, container.id)
+    : await openWatcher(context, container.id, { owner: true })
   const ended = watcher === undefined ? Promise.resolve() : watcher.exit
   try {
     await end(ended)
@@ -112,14 +116,28 @@ async function withEnd(
   }
 }
 
-/** A client that sees the end; undefined when the monitor has gone. */
+/** A client that may wait long, and asks for nothing but the end; undefined when the monitor has gone. */
 async function openWatcher(
   context: EngineContext,
   id: string,
   options: { owner?: boolean; signal?: AbortSignal },
-): Promise<Attachment | undefined> {
+): Promise<ContainerClient | undefined> {
+  const { Attachment } = await import('./attachment.ts')
+  return whileMonitored(async () => {
+    const watcher = await Attachment.open(context.paths.runFile(id, 'attach.sock'), options)
+    watcher.ignoreOutput()
+    return watcher
+  })
+}
+
+/** The same for an end that is near: quicker to make, but it holds a pool thread while it waits. */
+function openShortWatcher(context: EngineContext, id: string): Promise<ContainerClient | undefined> {
+  return whileMonitored(async () => new OutputRelay(context.paths.runFile(id, 'attach.sock'), { owner: true }))
+}
+
+async function whileMonitored<T>(open: () => Promise<T>): Promise<T | undefined> {
   try {
-    return await Attachment.open(context.paths.runFile(id, 'attach.sock'), options)
+    return await open()
   } catch (error) {
     if (hasCode(error, 'ENOENT', 'ECONNREFUSED')) return undefined
     throw error

@@ -1,0 +1,87 @@
+// Unix stream sockets and pipes without node:net: calls that may wait run on a pool thread of the FFI package.
+
+import { closeSync } from 'node:fs'
+import { hasCode, SyscallError } from './errno.ts'
+import { koffi, type NativeFunction } from './koffi.ts'
+import { AF_UNIX, call, SOCK_STREAM, socket } from './libc.ts'
+
+export { send } from './libc.ts'
+
+/** Connects to a unix socket; the caller owns the descriptor. @param path at most 107 bytes @throws SyscallError */
+export function connectUnix(path: string): number {
+  const fd = socket(AF_UNIX, SOCK_STREAM, 0)
+  try {
+    // struct sockaddr_un (sys/un.h): family in host order, then the path with its NUL
+    const address = Buffer.alloc(110)
+    new Uint16Array(address.buffer, address.byteOffset, 1)[0] = AF_UNIX
+    const length = address.write(path, 2, 107)
+    call(
+      'connect',
+      'int connect(int, const void *, unsigned int)',
+      [fd, address, length + 3],
+      `cannot connect to "${path}"`,
+    )
+    return fd
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
+}
+
+/** Ends both directions, shutdown(2): whoever reads from the socket sees its end. */
+export function shutdown(fd: number): void {
+  const SHUT_RDWR = 2
+  try {
+    call('shutdown', 'int shutdown(int, int)', [fd, SHUT_RDWR])
+  } catch (error) {
+    if (!hasCode(error, 'ENOTCONN')) throw error
+  }
+}
+
+/** recv(2) on a pool thread. @returns the number of bytes; 0 at the end, -1 on an error */
+export function receive(fd: number, into: Uint8Array): Promise<number> {
+  return onThread('long recv(int, void *, size_t, int)', [fd, into, into.length, 0])
+}
+
+/** What became of a write: some bytes went, the descriptor takes nothing now, or nobody reads any more. */
+export type WriteResult = { readonly kind: 'written'; readonly length: number } | { readonly kind: 'busy' | 'closed' }
+
+/** write(2) on a pool thread. @throws SyscallError */
+export async function writeSome(fd: number, bytes: Uint8Array): Promise<WriteResult> {
+  const length = await onThread('long write(int, const void *, size_t)', [fd, bytes, bytes.length])
+  if (length >= 0) return { kind: 'written', length }
+  // errno belongs to the thread that failed: ask again on this one, for one byte that cannot be taken either.
+  try {
+    return { kind: 'written', length: call('write', 'long write(int, const void *, size_t)', [fd, bytes, 1]) }
+  } catch (error) {
+    if (hasCode(error, 'EAGAIN')) return { kind: 'busy' }
+    if (hasCode(error, 'EPIPE', 'EIO', 'ECONNRESET')) return { kind: 'closed' }
+    throw error
+  }
+}
+
+/** Waits on a pool thread until `fd` takes data, or a second has passed. */
+export async function pollWritable(fd: number): Promise<void> {
+  const POLLOUT = 4
+  // struct pollfd { int fd; short events; short revents; } (poll.h)
+  const slot = new Int32Array([fd, POLLOUT])
+  await onThread('int poll(void *, unsigned long, int)', [slot, 1, 1000])
+}
+
+const functions = new Map<string, NativeFunction>()
+
+function onThread(declaration: string, args: readonly unknown[]): Promise<number> {
+  let fn = functions.get(declaration)
+  if (fn === undefined) {
+    fn = koffi.load('libc.so.6').func(declaration)
+    functions.set(declaration, fn)
+  }
+  const native = fn
+  return new Promise((resolve, reject) => {
+    native.async(...args, (error: unknown, result: unknown) => {
+      if (error !== null && error !== undefined)
+        reject(error instanceof Error ? error : new SyscallError('ffi', 0, String(error)))
+      else resolve(Number(result))
+    })
+  })
+}
