@@ -27,8 +27,12 @@ export interface EngineContext {
   hostInterfaceOf(endpointId: string): string
   /** What a monitor runs when nobody watched its container end. */
   exitCommand(id: string): readonly string[]
+  /** What probes a container's health once and prints the seconds until the next time. */
+  healthCommand(id: string): readonly string[]
   /** Gives back everything that a dead container held. Idempotent; the caller holds the container's lock. */
   tearDown(container: Container): Promise<void>
+  /** A descriptor that is better closed by somebody who has time (see NftFirewall); now the caller's. */
+  takeLeftover(): number | undefined
   /** Ends every process of the container at once. */
   kill(id: string, run: RunRecord): Promise<void>
   /** Runs `task`; when something that no live container owns is in its way, removes that and runs it once more. */

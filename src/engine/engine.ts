@@ -160,6 +160,15 @@ function wire(paths: Paths, libraryDir: string): EngineParts {
   const usersOf = (name: string) =>
     store.list().filter(c => c.spec.mounts?.some(m => m.type === 'volume' && m.source === name))
   const volumes = new VolumeService(paths, name => usersOf(name).map(c => c.name), events)
+  const ownCommand = (verb: string, id: string) => [
+    ...selfCommand(libraryDir),
+    '--root',
+    paths.root,
+    '--state',
+    paths.state,
+    verb,
+    id,
+  ]
   const context: EngineContext = {
     paths,
     store,
@@ -172,16 +181,10 @@ function wire(paths: Paths, libraryDir: string): EngineParts {
     cgroupParent: engineId,
     drivers,
     hostInterfaceOf: endpointInterfaceName,
-    exitCommand: id => [
-      ...selfCommand(libraryDir),
-      '--root',
-      paths.root,
-      '--state',
-      paths.state,
-      'container-ended',
-      id,
-    ],
+    exitCommand: id => ownCommand('container-ended', id),
+    healthCommand: id => ownCommand('health-check', id),
     tearDown: container => tearDownContainer(context, container),
+    takeLeftover: () => firewall.detachSocket(),
     kill: (_id, run) => killEverything(run),
     retryAfterReconcile: task => retryAfterReconcile(context, task),
   }

@@ -48,7 +48,8 @@ export class EventBus {
     const since = range.since === undefined ? Date.now() : Date.parse(range.since)
     const until = range.until === undefined ? Number.POSITIVE_INFINITY : Date.parse(range.until)
     const over = new AbortController()
-    const timer = until === Number.POSITIVE_INFINITY ? undefined : setTimeout(() => over.abort(), longestTimer(until))
+    const isWaiting = until !== Number.POSITIVE_INFINITY && until > Date.now()
+    const timer = isWaiting ? setTimeout(() => over.abort(), longestTimer(until)) : undefined
     const stop = range.signal === undefined ? over.signal : AbortSignal.any([over.signal, range.signal])
     try {
       for await (const line of this.#log?.lines(until <= Date.now() ? undefined : stop) ?? []) {

@@ -3,7 +3,7 @@
 import { closeSync } from 'node:fs'
 import { hasCode, SyscallError } from './errno.ts'
 import { koffi, type NativeFunction } from './koffi.ts'
-import { AF_UNIX, call, SOCK_STREAM, socket } from './libc.ts'
+import { AF_UNIX, call, copyToNative, freeNative, SOCK_STREAM, socket } from './libc.ts'
 
 export { send } from './libc.ts'
 
@@ -27,6 +27,47 @@ export function connectUnix(path: string): number {
     throw error
   }
 }
+
+/**
+ * Sends `bytes` together with a descriptor, sendmsg(2) with SCM_RIGHTS: the receiver gets one of its own, or, if it does not
+ * ask for it, the kernel closes it there.
+ */
+export function sendWithDescriptor(fd: number, bytes: Uint8Array, descriptor: number): void {
+  const SOL_SOCKET = 1
+  const SCM_RIGHTS = 1
+  const data = copyToNative(bytes)
+  // struct cmsghdr { size_t cmsg_len; int cmsg_level; int cmsg_type; } and the descriptor (bits/socket.h), 64-bit
+  const control = Buffer.alloc(24)
+  writeWords(control, [[0, 20n]])
+  new Int32Array(control.buffer, control.byteOffset + 8, 3).set([SOL_SOCKET, SCM_RIGHTS, descriptor])
+  const rights = copyToNative(control)
+  // struct iovec { void *iov_base; size_t iov_len; }
+  const vector = Buffer.alloc(16)
+  writeWords(vector, [
+    [0, data],
+    [8, BigInt(bytes.length)],
+  ])
+  const parts = copyToNative(vector)
+  try {
+    // struct msghdr: name, namelen, iov, iovlen, control, controllen, flags
+    const message = Buffer.alloc(56)
+    writeWords(message, [
+      [16, parts],
+      [24, 1n],
+      [32, rights],
+      [40, 24n],
+    ])
+    call('sendmsg', 'long sendmsg(int, const void *, int)', [fd, message, MSG_NOSIGNAL])
+  } finally {
+    for (const pointer of [parts, rights, data]) freeNative(pointer)
+  }
+}
+
+function writeWords(into: Buffer, words: readonly (readonly [offset: number, value: bigint])[]): void {
+  for (const [offset, value] of words) new BigUint64Array(into.buffer, into.byteOffset + offset, 1)[0] = value
+}
+
+const MSG_NOSIGNAL = 0x4000
 
 /** Ends both directions, shutdown(2): whoever reads from the socket sees its end. */
 export function shutdown(fd: number): void {

@@ -47,6 +47,15 @@ export class NftFirewall implements FirewallDriver {
     this.#snapshot = snapshot
   }
 
+  /**
+   * Gives away the socket, if one is open; the next call opens another. Whoever closes its last copy right after a deletion
+   * waits for the kernel's grace period (4 to 16 ms), also at exit: it may be left with somebody who has the time.
+   * @returns its descriptor, now the caller's
+   */
+  detachSocket(): number | undefined {
+    return this.#table.detach()
+  }
+
   /** Gives the socket back. */
   close(): void {
     this.#table.close()

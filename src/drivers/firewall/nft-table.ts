@@ -44,6 +44,13 @@ export class NftTable {
     return this.#open
   }
 
+  /** Forgets the socket, if there is one. @returns its descriptor, now the caller's */
+  detach(): number | undefined {
+    const fd = this.#open?.fd
+    this.#open = undefined
+    return fd
+  }
+
   close(): void {
     this.#open?.close()
     this.#open = undefined

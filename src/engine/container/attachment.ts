@@ -71,8 +71,9 @@ export class Attachment {
     this.stderr.resume()
   }
 
-  /** The owner has torn the container down: the monitor may go. */
-  release(): void {
+  /** The owner has torn the container down: the monitor may go. @param leftover as in OutputRelay; closed here */
+  release(leftover?: number): void {
+    if (leftover !== undefined) closeSync(leftover)
     this.#socket.end(encodeFrame(FRAME.RELEASED, Buffer.alloc(0)))
   }
 

@@ -137,7 +137,7 @@ export class ContainerService {
       return
     }
     await this.#end(started.container.id)
-    started.attachment.release()
+    started.attachment.release(this.#context.takeLeftover())
   }
 
   /** What the monitor asks for when nobody watched the container end. */
@@ -228,6 +228,13 @@ export class ContainerService {
     const named = references.map(reference => this.find(reference))
     const every = () => (options.all === true ? this.#context.store.list() : this.#runningContainers())
     yield* watchStats(this.#context, references.length > 0 ? () => named : every, options)
+  }
+
+  /** Probes its health once, for whoever keeps the rhythm. @returns seconds until the next time; undefined at its end */
+  async checkHealth(id: string): Promise<number | undefined> {
+    const { checkHealth } = await import('../health/health-check.ts')
+    const ms = await checkHealth(this.#context, id)
+    return ms === undefined ? undefined : ms / 1000
   }
 
   /** Waits for the end. @returns the exit code */

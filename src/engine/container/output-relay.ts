@@ -4,7 +4,15 @@
 
 import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
-import { connectUnix, pollWritable, receive, send, shutdown, writeSome } from '../../ffi/unix-stream.ts'
+import {
+  connectUnix,
+  pollWritable,
+  receive,
+  send,
+  sendWithDescriptor,
+  shutdown,
+  writeSome,
+} from '../../ffi/unix-stream.ts'
 import { encodeFrame, FRAME, FrameDecoder, parseExit, SUBSCRIPTION } from '../../kernel/init-protocol.ts'
 
 /** Where the output goes; what is absent is not asked for. */
@@ -23,8 +31,11 @@ export interface OutputRelayOptions {
 export interface ContainerClient {
   /** The exit code; undefined when the monitor went away without telling one. */
   readonly exit: Promise<number | undefined>
-  /** The owner has torn the container down: the monitor may go. */
-  release(): void
+  /**
+   * The owner has torn the container down: the monitor may go.
+   * @param leftover a descriptor that takes time to close, taken over from the caller: the monitor closes its last copy
+   */
+  release(leftover?: number): void
   /** Leaves; the container goes on. */
   close(): void
 }
@@ -56,9 +67,14 @@ export class OutputRelay implements ContainerClient {
     this.exit = this.#relay(targets)
   }
 
-  release(): void {
+  release(leftover?: number): void {
     if (!this.#isOpen) return
-    send(this.#fd, encodeFrame(FRAME.RELEASED))
+    if (leftover === undefined) send(this.#fd, encodeFrame(FRAME.RELEASED))
+    else {
+      sendWithDescriptor(this.#fd, encodeFrame(FRAME.RELEASED), leftover)
+      // At once: the monitor's copy must be the last one.
+      closeSync(leftover)
+    }
     this.close()
   }
 

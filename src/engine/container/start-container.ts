@@ -109,6 +109,10 @@ async function start(
   init.go()
   undo.add('go', () => context.kill(id, run))
   emitContainer(context, container, 'start')
+  if (container.healthcheck !== undefined) {
+    const { startHealthLoop } = await import('../health/health-loop.ts')
+    await startHealthLoop(context, container)
+  }
   return run
 }
 

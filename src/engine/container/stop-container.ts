@@ -110,7 +110,7 @@ async function withEnd(
     await end(ended)
     await ended
     await context.locks.withContainer(container.id, () => context.tearDown(container))
-    watcher?.release()
+    watcher?.release(context.takeLeftover())
   } finally {
     watcher?.close()
   }

@@ -20,6 +20,7 @@ export async function tearDownContainer(context: EngineContext, container: Conta
     ['disconnect', () => disconnectAll(context, container, run)],
     ['remove cgroup', () => removeCgroup(run?.cgroup ?? cgroupPathOf(context, container))],
     ['exit record', () => ensureExitRecord(context, id, run)],
+    ['stop health checks', () => stopHealthChecks(context, container)],
     ['report the end', () => reportEnd(context, container, run)],
     ['remove run folder', () => rmSync(paths.run(id), { recursive: true, force: true })],
   ])
@@ -77,6 +78,12 @@ async function releaseByOwner(context: EngineContext, container: Container): Pro
     }
     await disconnectSandbox(drivers, network, endpoint, { sandboxGone: true })
   }
+}
+
+async function stopHealthChecks(context: EngineContext, container: Container): Promise<void> {
+  if (container.healthcheck === undefined) return
+  const { stopHealthLoop } = await import('../health/health-loop.ts')
+  stopHealthLoop(context, container.id)
 }
 
 /** Here, since whoever sees a container end comes by once: while its run record is still there. */

@@ -10,14 +10,20 @@ import type { ContainerDefaults, Digest, Platform } from '../../model/image.ts'
 import { familiarReference, parseReference } from './image-reference.ts'
 import { type ImageRecord, ImageStore } from './image-store.ts'
 import type { HistoryLine, ImageInspect, ImageSummary, ImageUsage } from './list-images.ts'
+import type { PulledImage } from './pull-image.ts'
+import type { PushedImage } from './push-image.ts'
 import type { ImageUser, RemovedImages } from './remove-image.ts'
 import { notFound, type ResolvedImage, resolveImage, useImage } from './resolve-image.ts'
 import type { ArchiveFormat } from './save-image.ts'
+import type { OnTransfer } from './transfer-events.ts'
 
 export type { HistoryLine, ImageInspect, ImageSummary, ImageUsage } from './list-images.ts'
+export type { PulledImage } from './pull-image.ts'
+export type { PushedImage } from './push-image.ts'
 export type { ImageUser, RemovedImages } from './remove-image.ts'
 export type { ResolvedImage } from './resolve-image.ts'
 export type { ArchiveFormat } from './save-image.ts'
+export type { OnTransfer, TransferEvent, TransferState } from './transfer-events.ts'
 
 export interface ImageServiceOptions {
   /** The engine's root: images, layers and staging go below it. */
@@ -43,6 +49,17 @@ export interface LoadImagesOptions {
   /** Default: this machine's. */
   readonly platform?: Platform
   readonly signal?: AbortSignal
+}
+
+export interface TransferOptions {
+  readonly signal?: AbortSignal
+  /** Told of every layer and every chunk; it must be quick. */
+  readonly onProgress?: OnTransfer
+}
+
+export interface PullImageOptions extends TransferOptions {
+  /** Default: this machine's. */
+  readonly platform?: Platform
 }
 
 export interface ImportImageOptions {
@@ -159,6 +176,30 @@ export class ImageService {
     const removed = await pruneImages(this.#store, this.#inUse(), { isAll: all, filter })
     await this.settle(settleAgeMs)
     return removed
+  }
+
+  /**
+   * Brings an image from its registry, or what is missing of it. What was fetched stays when it is cut off, and the next pull
+   * goes on from there; nothing has a name before all of it is there.
+   * @throws TsrunError not-found (image, platform), denied, unavailable (registry, rate limit), invalid; the signal's reason
+   */
+  async pull(reference: string, options: PullImageOptions = {}): Promise<PulledImage> {
+    const { pullImage } = await import('./pull-image.ts')
+    const pulled = await pullImage(this.#store, { reference, ...options, ...this.#limits() })
+    if (pulled.isNew) await this.settle(settleAgeMs)
+    return pulled
+  }
+
+  /** All tags that the registry has of a repository. @throws TsrunError not-found, denied, unavailable */
+  async tags(repository: string, options: { readonly signal?: AbortSignal } = {}): Promise<string[]> {
+    const { repositoryTags } = await import('./pull-image.ts')
+    return repositoryTags(parseReference(repository), options.signal)
+  }
+
+  /** Gives an image to the registry that its name says. @throws TsrunError not-found, denied, unavailable; the signal's reason */
+  async push(reference: string, options: TransferOptions = {}): Promise<PushedImage> {
+    const { pushImage } = await import('./push-image.ts')
+    return pushImage(this.#store, { reference, ...options, ...this.#limits() })
   }
 
   /**

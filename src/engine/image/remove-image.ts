@@ -69,6 +69,8 @@ export async function pruneImages(
   inUse: InUse,
   { isAll = false, filter = () => true }: { isAll?: boolean; filter?: (record: ImageRecord) => boolean } = {},
 ): Promise<RemovedImages> {
+  const { removePartialBlobs } = await import('../../drivers/image/registry/partial-blob.ts')
+  const partialBytes = await removePartialBlobs(store.files)
   return deciding(store, async staging => {
     const used = new Set((await inUse.users()).map(user => user.imageId))
     const untagged: string[] = []
@@ -81,7 +83,11 @@ export async function pruneImages(
       deleted.push(record.id)
     }
     const collected = await collect(store, staging, inUse)
-    return { untagged, deleted: [...deleted, ...collected.deleted], reclaimedBytes: collected.reclaimedBytes }
+    return {
+      untagged,
+      deleted: [...deleted, ...collected.deleted],
+      reclaimedBytes: partialBytes + collected.reclaimedBytes,
+    }
   })
 }
 

@@ -66,6 +66,11 @@ export class Nfnetlink {
     setSocketTimeout(this.#fd, 10_000)
   }
 
+  /** Its descriptor; stays the socket's own. */
+  get fd(): number {
+    return this.#fd
+  }
+
   close(): void {
     if (this.#fd >= 0) closeSync(this.#fd)
     this.#fd = -1
