@@ -6,6 +6,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 if [[ -t 1 ]]; then bold=$'\e[1m' dim=$'\e[2m' red=$'\e[31m' green=$'\e[32m' plain=$'\e[0m'; else bold='' dim='' red='' green='' plain=''; fi
 
+# Bun would keep what it has compiled in the home folder of whoever builds.
+export BUN_RUNTIME_TRANSPILER_CACHE_PATH=0
+
 # Prints a command as it would be typed, then runs it.
 run() {
   printf '%s+ %s%s\n' "$dim" "$*" "$plain"
