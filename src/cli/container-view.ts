@@ -2,6 +2,7 @@
 
 import type { ContainerView } from '../engine/container/container-service.ts'
 import { printable, shortId } from '../engine/ids.ts'
+import type { HealthState } from '../model/container.ts'
 import type { Endpoint, Network, PortMapping } from '../model/network.ts'
 import type { Row } from './format.ts'
 import { formatAgo, formatDuration, truncate } from './table.ts'
@@ -31,7 +32,8 @@ export function toPsRow({ container, state }: ContainerView, full: boolean): Row
 function formatStatus({ state }: ContainerView): string {
   if (state.status === 'created') return 'Created'
   if (state.status === 'running' || state.status === 'paused') {
-    const up = `Up ${formatDuration(Date.now() - Date.parse(state.run?.startedAt ?? ''))}`
+    const since = Date.parse(state.run?.startedAt ?? '')
+    const up = Number.isNaN(since) ? 'Up' : `Up ${formatDuration(Date.now() - since)}`
     if (state.status === 'paused') return `${up} (Paused)`
     if (state.health === undefined) return up
     return `${up} (${state.health.status === 'starting' ? 'health: starting' : state.health.status})`
@@ -91,6 +93,7 @@ export function toInspection(view: ContainerView, networks: readonly Network[]):
       Error: state.exit?.error ?? '',
       StartedAt: state.run?.startedAt ?? state.exit?.startedAt ?? '0001-01-01T00:00:00Z',
       FinishedAt: state.exit?.finishedAt ?? '0001-01-01T00:00:00Z',
+      ...(state.health === undefined ? {} : { Health: toHealth(state.health) }),
     },
     Image: container.image.id,
     Name: `/${container.name}`,
@@ -117,6 +120,7 @@ export function toInspection(view: ContainerView, networks: readonly Network[]):
       WorkingDir: process.cwd,
       Labels: spec.labels ?? {},
       StopSignal: container.stopSignal,
+      ...(container.healthcheck === undefined ? {} : { Healthcheck: container.healthcheck }),
     },
     HostConfig: {
       NetworkMode: spec.networks?.[0]?.network ?? 'bridge',
@@ -134,6 +138,19 @@ export function toInspection(view: ContainerView, networks: readonly Network[]):
       Init: spec.init === true,
     },
     NetworkSettings: networkSettings(state.run?.endpoints ?? [], networks),
+  }
+}
+
+function toHealth(health: HealthState): unknown {
+  return {
+    Status: health.status,
+    FailingStreak: health.failingStreak,
+    Log: health.log.map(({ start, end, exitCode, output }) => ({
+      Start: start,
+      End: end,
+      ExitCode: exitCode,
+      Output: output,
+    })),
   }
 }
 

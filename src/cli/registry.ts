@@ -118,6 +118,12 @@ export const commandGroups: readonly { readonly title: string; readonly commands
       { name: 'system', summary: 'clean up', load: () => import('./commands/system.ts') },
       { name: 'version', summary: 'show the version', load: () => import('./commands/version.ts') },
       {
+        name: 'health-check',
+        hidden: true,
+        summary: 'called by health loops',
+        load: () => import('./commands/health-check.ts'),
+      },
+      {
         name: 'container-ended',
         hidden: true,
         summary: 'called by monitors',
