@@ -86,23 +86,32 @@ async function within<T>(task: Promise<T>, timeoutMs: number): Promise<T | 'late
   return Promise.race([task, late]).finally(() => clearTimeout(timer))
 }
 
-/** With what it has started, where it leads a process group of its own. */
+/** With what it has started: a command that hangs, hangs in a child of its shell. */
 function killProcess(pid: number): void {
-  try {
-    const pidfd = openPidfd(pid)
+  for (const each of [...descendants(pid), pid]) {
     try {
-      const leads = groupOf(pid) === pid
-      sendSignal(pidfd, 9)
-      if (leads) process.kill(-pid, 'SIGKILL')
-    } finally {
-      closePidfd(pidfd)
+      const pidfd = openPidfd(each)
+      try {
+        sendSignal(pidfd, 9)
+      } finally {
+        closePidfd(pidfd)
+      }
+    } catch (error) {
+      if (!hasCode(error, 'ESRCH')) throw error
     }
-  } catch (error) {
-    if (!hasCode(error, 'ESRCH', 'ENOENT')) throw error
   }
 }
 
-function groupOf(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[2])
+function descendants(pid: number): number[] {
+  const children = readOrEmpty(`/proc/${pid}/task/${pid}/children`).split(' ').filter(Boolean).map(Number)
+  return children.flatMap(child => [...descendants(child), child])
+}
+
+function readOrEmpty(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'ESRCH')) return ''
+    throw error
+  }
 }
