@@ -32,6 +32,9 @@ const etcFiles: Readonly<Record<string, { mode: number; lines: readonly string[]
       'nobody:x:65534:',
     ],
   },
+  // Places for what tsrun binds there: without them each container would begin by making its own.
+  'etc/hostname': { mode: 0o644, lines: [] },
+  'etc/hosts': { mode: 0o644, lines: [] },
   'etc/nsswitch.conf': { mode: 0o644, lines: ['passwd: files', 'group: files', 'shadow: files', 'hosts: files dns'] },
   'etc/passwd': {
     mode: 0o644,
@@ -45,6 +48,7 @@ const etcFiles: Readonly<Record<string, { mode: number; lines: readonly string[]
       'nobody:x:65534:65534:nobody:/home:/bin/false',
     ],
   },
+  'etc/resolv.conf': { mode: 0o644, lines: [] },
   'etc/shadow': {
     mode: 0o600,
     lines: ['root', 'daemon', 'bin', 'sys', 'mail', 'www-data', 'nobody'].map(name => `${name}:*:::::::`),

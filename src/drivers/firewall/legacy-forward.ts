@@ -1,7 +1,6 @@
 // The same rule for hosts whose filter lives in legacy iptables (x_tables beside nf_tables in one kernel). Only there
 // is a program executed; elsewhere one look at a file in /proc says that there is nothing to do.
 
-import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
 import { record } from '../../kernel/explain.ts'
@@ -56,6 +55,8 @@ function isOurs(line: string): boolean {
 }
 
 function iptables(family: 4 | 6, args: readonly string[]): string {
+  // Loaded here: few hosts have legacy rules.
+  const { execFileSync } = process.getBuiltinModule('node:child_process')
   return execFileSync(programs[family], ['-w', ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
 }
 

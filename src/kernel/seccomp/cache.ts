@@ -1,7 +1,6 @@
 // Compiled seccomp programs on disk. Compiling takes milliseconds, and all containers with the same profile and the same
 // relevant capabilities share one program.
 
-import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
 import { compileSeccomp } from './compile.ts'
@@ -29,6 +28,8 @@ export function cachedSeccomp(cacheDir: string, key: string, build: () => OciSec
 
 /** The key of a profile that is not built in. */
 export function profileHash(text: string): string {
+  // Loaded here: a start with the default profile has no use for it.
+  const { createHash } = process.getBuiltinModule('node:crypto')
   return createHash('sha256').update(text).digest('hex').slice(0, 32)
 }
 
