@@ -3,6 +3,7 @@
 import { Command, CommanderError } from 'commander'
 import { mark } from '../lib/trace.ts'
 import { rewriteGoStyle } from './args.ts'
+import { expandGroup, groupHelp } from './groups.ts'
 import { guardStdout } from './print.ts'
 import { commandGroups, findCommand, type VerbModule } from './registry.ts'
 import { exitCodeOf, renderError } from './render-error.ts'
@@ -11,7 +12,8 @@ import { version } from './version.ts'
 const verbsWithContainerCodes = new Set(['run', 'create', 'start', 'exec'])
 
 async function main(argv: readonly string[]): Promise<number> {
-  const { globals, rest } = splitGlobals(argv)
+  const { globals, rest: words } = splitGlobals(argv)
+  const rest = expandGroup(words)
   if (globals.root !== undefined) process.env.TSRUN_ROOT = globals.root
   if (globals.state !== undefined) process.env.TSRUN_STATE = globals.state
   const [verb] = rest
@@ -23,6 +25,12 @@ async function main(argv: readonly string[]): Promise<number> {
     if (rest[1] !== undefined && verb === 'help') return main([...rest.slice(1), '--help'])
     process.stdout.write(overview())
     return verb === undefined ? 1 : 0
+  }
+  const help = groupHelp(rest)
+  if (help !== undefined) {
+    const isAsked = rest[1] === undefined || rest[1] === '--help' || rest[1] === '-h'
+    process[isAsked ? 'stdout' : 'stderr'].write(isAsked ? help : `tsrun: there is no command "${rest.join(' ')}"\n`)
+    return isAsked ? 0 : 125
   }
   const found = findCommand(verb)
   if (found === undefined) {

@@ -70,6 +70,7 @@ export const commandGroups: readonly { readonly title: string; readonly commands
         summary: 'copy files between a container and the host',
         load: () => import('./commands/cp.ts'),
       },
+      { name: 'commit', summary: "make an image of a container's changes", load: () => import('./commands/commit.ts') },
       { name: 'diff', summary: 'list what a container has changed', load: () => import('./commands/diff.ts') },
       {
         name: 'export',
@@ -84,6 +85,10 @@ export const commandGroups: readonly { readonly title: string; readonly commands
     commands: [
       { name: 'images', summary: 'list images', load: () => import('./commands/images.ts') },
       { name: 'rmi', summary: 'remove images', load: () => import('./commands/rmi.ts') },
+      { name: 'pull', summary: 'get an image from a registry', load: () => import('./commands/pull.ts') },
+      { name: 'push', summary: 'give an image to a registry', load: () => import('./commands/push.ts') },
+      { name: 'login', summary: 'log in to a registry', load: () => import('./commands/login.ts') },
+      { name: 'logout', summary: 'forget the credentials for a registry', load: () => import('./commands/logout.ts') },
       { name: 'load', summary: 'read images from an archive', load: () => import('./commands/load.ts') },
       { name: 'save', summary: 'write images to an archive', load: () => import('./commands/save.ts') },
       {
@@ -117,6 +122,18 @@ export const commandGroups: readonly { readonly title: string; readonly commands
       { name: 'info', summary: 'show what tsrun has here and runs on', load: () => import('./commands/info.ts') },
       { name: 'system', summary: 'clean up', load: () => import('./commands/system.ts') },
       { name: 'version', summary: 'show the version', load: () => import('./commands/version.ts') },
+      {
+        name: 'container-prune',
+        hidden: true,
+        summary: 'tsrun container prune',
+        load: () => import('./commands/container-prune.ts'),
+      },
+      {
+        name: 'image-prune',
+        hidden: true,
+        summary: 'tsrun image prune',
+        load: () => import('./commands/image-prune.ts'),
+      },
       {
         name: 'health-check',
         hidden: true,

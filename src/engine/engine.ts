@@ -14,6 +14,7 @@ import { mark } from '../lib/trace.ts'
 import { TsrunError } from '../model/errors.ts'
 import type { Endpoint } from '../model/network.ts'
 import type { BootStep } from './boot.ts'
+import type { CommitOptions } from './commit-container.ts'
 import { ContainerService } from './container/container-service.ts'
 import { ContainerStore } from './container/container-store.ts'
 import { killEverything } from './container/stop-container.ts'
@@ -23,7 +24,7 @@ import type { UsageLine } from './disk-usage.ts'
 import { EventLog } from './event-log.ts'
 import { EventBus } from './events.ts'
 import { ContainerFiles } from './files/container-files.ts'
-import { ImageService } from './image/image-service.ts'
+import { ImageService, type LoadedImageSummary } from './image/image-service.ts'
 import { Journal } from './journal.ts'
 import { libraryDirectory } from './library-directory.ts'
 import { Locks } from './locks.ts'
@@ -94,6 +95,12 @@ export class Engine {
   /** Checks everything on disk against the kernel and takes back what nobody owns any more. */
   async reconcile(): Promise<void> {
     await reconcileAll(this.#context)
+  }
+
+  /** Makes an image of what a container has changed. @throws TsrunError not-found, invalid */
+  async commit(reference: string, options: CommitOptions = {}): Promise<LoadedImageSummary> {
+    const { commitContainer } = await import('./commit-container.ts')
+    return commitContainer(this.#context, this.images, this.containers.find(reference), options)
   }
 
   /** What there is and on what it runs. */

@@ -1,0 +1,30 @@
+import type { Command } from 'commander'
+import { Engine } from '../../engine/engine.ts'
+import { parseFilters } from '../filters.ts'
+import { parseTime } from '../parse-time.ts'
+import { formatBytes } from '../table.ts'
+
+export function register(program: Command): Command {
+  return program
+    .command('image-prune')
+    .configureHelp({ commandUsage: () => 'tsrun image prune [options]' })
+    .description('Remove images without a name (`tsrun image prune`); with --all, all that no container uses.')
+    .option('-a, --all', 'also named ones that no container uses')
+    .option('-f, --force', 'do not ask (tsrun never asks)')
+    .option('--filter <key=value>', 'only those that match: until=TIME', (v: string, all?: string[]) => [
+      ...(all ?? []),
+      v,
+    ])
+    .addHelpText('after', '\nExample:\n  tsrun image prune -a --filter until=168h')
+    .action(async (flags: { all?: boolean; filter?: string[] }) => {
+      const until = parseFilters(flags.filter ?? [], ['until']).get('until')?.[0]
+      await using engine = await Engine.open()
+      const { untagged, deleted, reclaimedBytes } = await engine.images.prune({
+        all: flags.all === true,
+        ...(until === undefined ? {} : { until: new Date(parseTime('--filter until', until)) }),
+      })
+      const lines = [...untagged.map(name => `untagged: ${name}`), ...deleted.map(id => `deleted: ${id}`)]
+      if (lines.length > 0) process.stdout.write(`Deleted Images:\n${lines.join('\n')}\n\n`)
+      process.stdout.write(`Total reclaimed space: ${formatBytes(reclaimedBytes)}\n`)
+    })
+}

@@ -1,0 +1,56 @@
+// A container's changes as an image: the image service packs them, the container stands still meanwhile.
+
+import type { Container } from '../model/container.ts'
+import type { ContainerDefaults } from '../model/image.ts'
+import { pauseContainer, unpauseContainer } from './container/pause.ts'
+import type { EngineContext } from './context.ts'
+import type { ImageService, LoadedImageSummary } from './image/image-service.ts'
+
+export interface CommitOptions {
+  /** Name of the new image. */
+  readonly reference?: string
+  readonly author?: string
+  readonly message?: string
+  /** Dockerfile instructions for its defaults. */
+  readonly changes?: readonly string[]
+  /** Freeze a running container meanwhile. Default true. */
+  readonly pause?: boolean
+}
+
+export async function commitContainer(
+  context: EngineContext,
+  images: ImageService,
+  container: Container,
+  options: CommitOptions,
+): Promise<LoadedImageSummary> {
+  const { pause = true, ...request } = options
+  const isRunning = context.store.state(container.id).status === 'running'
+  if (pause && isRunning) await pauseContainer(context, container)
+  try {
+    const base = await images.inspect(container.image.id)
+    return await images.commit({
+      ...request,
+      base: container.image.id,
+      upperDirectory: context.paths.containerFile(container.id, 'upper'),
+      defaults: defaultsOf(container, base.Config),
+      createdBy: container.process.args.join(' '),
+    })
+  } finally {
+    if (pause && isRunning) await unpauseContainer(context, container)
+  }
+}
+
+/** The image's defaults with what the user said when the container was made, as docker commits them. */
+function defaultsOf({ spec, process }: Container, base: ContainerDefaults): ContainerDefaults {
+  const exposed = Object.fromEntries((spec.expose ?? []).map(port => [port.includes('/') ? port : `${port}/tcp`, {}]))
+  return {
+    ...base,
+    Env: process.env,
+    Labels: { ...base.Labels, ...spec.labels },
+    ...(spec.user === undefined ? {} : { User: spec.user }),
+    ...(spec.workingDir === undefined ? {} : { WorkingDir: spec.workingDir }),
+    ...(spec.entrypoint === undefined ? {} : { Entrypoint: spec.entrypoint, Cmd: [] }),
+    ...(spec.command === undefined ? {} : { Cmd: spec.command }),
+    ...(Object.keys(exposed).length === 0 ? {} : { ExposedPorts: { ...base.ExposedPorts, ...exposed } }),
+  }
+}
