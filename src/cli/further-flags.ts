@@ -30,6 +30,8 @@ export function addFurtherFlags(command: Command): Command {
     .option('--label-file <file>', 'read labels from a file', collect)
     .option('--annotation <key=value>', 'a note for other programs', collect)
     .option('--platform <os/arch>', 'platform of the image')
+    .option('--pull <policy>', 'when the registry is asked for the image: always, missing (default) or never')
+    .option('-q, --quiet', 'do not show how an image is pulled')
 }
 
 /** What those flags say. @throws TsrunError invalid, naming the flag and the value */

@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 import { addContainerFlags, toContainerSpec } from '../container-flags.ts'
+import { createWithPull } from '../create-with-pull.ts'
 
 export function register(program: Command): Command {
   const command = program
@@ -14,7 +15,9 @@ export function register(program: Command): Command {
   return addContainerFlags(command).action(async (image: string, rest: string[], flags: Record<string, unknown>) => {
     const spec = toContainerSpec(flags, [image, ...rest])
     await using engine = await Engine.open()
-    const container = await engine.containers.create(spec)
+    const container = await createWithPull(engine, image, flags, name =>
+      engine.containers.create({ ...spec, image: name }),
+    )
     if (typeof flags.cidfile === 'string') writeFileSync(flags.cidfile, container.id, { flag: 'wx' })
     process.stdout.write(`${container.id}\n`)
   })

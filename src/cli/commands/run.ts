@@ -6,6 +6,7 @@ import { mark } from '../../lib/trace.ts'
 import type { ContainerSpec } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { addContainerFlags, toContainerSpec } from '../container-flags.ts'
+import { createWithPull } from '../create-with-pull.ts'
 import { parseDetachKeys } from '../detach-keys.ts'
 import { print } from '../print.ts'
 import { forwardSignals } from '../signals.ts'
@@ -45,7 +46,9 @@ async function run(image: string, rest: readonly string[], flags: Record<string,
   const keys = parseDetachKeys(flags.detachKeys as string | undefined)
   const engine = await Engine.open()
   warnAboutPorts(spec)
-  const container = await engine.containers.create(spec)
+  const container = await createWithPull(engine, image, flags, name =>
+    engine.containers.create({ ...spec, image: name }),
+  )
   let started: StartedContainer | undefined
   try {
     const size = spec.tty === true ? terminalSize() : undefined

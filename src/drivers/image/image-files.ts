@@ -4,6 +4,7 @@
 //   images/names/<registry+repository>/<tag>            which manifest a name means (the truth)
 //   images/records/<manifest hex>.json                  the complete images
 //   layers/<chain id hex>/{fs,layer.json}               one unpacked copy of each layer
+//   images/partial/<hex>                                blobs that are being downloaded, or were when a pull was cut off
 //   staging/<id>/                                       work in progress, locked by the process whose it is
 
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
@@ -51,6 +52,11 @@ export class ImageFiles {
   /** The directory that overlayfs takes. */
   layerTree(chainId: Digest): string {
     return join(this.layer(chainId), 'fs')
+  }
+
+  /** Downloads that are not complete; see registry/partial-blob.ts. */
+  get partial(): string {
+    return join(this.images, 'partial')
   }
 
   /** Locked by whoever must not see images vanish (shared) or makes them vanish (exclusive). */
