@@ -1,10 +1,11 @@
 import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 import { TsrunError } from '../../model/errors.ts'
-import { toInspection } from '../container-view.ts'
+import { toInspection } from '../container-inspect.ts'
 import { renderInspection } from '../format.ts'
 import { inspectNetwork } from '../network-view.ts'
 import { renderError } from '../render-error.ts'
+import { inspectVolume } from '../volume-view.ts'
 
 export function register(program: Command, exit: (code: number) => void): Command {
   return program
@@ -32,10 +33,16 @@ export function register(program: Command, exit: (code: number) => void): Comman
 /** The first kind of object that has the name: containers before images before networks before volumes, as docker. */
 async function inspectAny(engine: Engine, name: string, type: string | undefined): Promise<unknown> {
   const kinds: Readonly<Record<string, () => Promise<unknown>>> = {
-    container: async () => toInspection(await engine.containers.inspect(name), engine.networks.list()),
+    container: async () =>
+      toInspection(await engine.containers.inspect(name), {
+        networks: engine.networks.list(),
+        root: engine.root,
+        state: engine.state,
+        volumeFolder: (container, mount) => engine.volumes.placeOf(container, mount),
+      }),
     image: () => engine.images.inspect(name),
     network: () => inspectNetwork(engine, name),
-    volume: async () => engine.volumes.find(name),
+    volume: async () => inspectVolume(engine.volumes.find(name)),
   }
   if (type !== undefined) {
     const inspect = kinds[type]

@@ -5,6 +5,7 @@ import { parseWholeNumber } from '../../model/parse-resources.ts'
 import { toPsRow } from '../container-view.ts'
 import { matchesLabel, parseFilters } from '../filters.ts'
 import { renderListing } from '../format.ts'
+import { formatBytes } from '../table.ts'
 
 interface PsFlags {
   readonly all?: boolean
@@ -12,6 +13,7 @@ interface PsFlags {
   readonly latest?: boolean
   readonly last?: string
   readonly trunc: boolean
+  readonly size?: boolean
   readonly format?: string
   readonly filter?: string[]
 }
@@ -24,6 +26,7 @@ export function register(program: Command): Command {
     .option('-q, --quiet', 'only ids')
     .option('-l, --latest', 'only the newest')
     .option('-n, --last <number>', 'only the newest few')
+    .option('-s, --size', 'how much each has written')
     .option('--no-trunc', 'do not cut anything short')
     .option('--format <format>', 'json, or a Go template')
     .option('-f, --filter <key=value>', 'only those that match', (v: string, all: string[] | undefined) => [
@@ -43,6 +46,11 @@ export function register(program: Command): Command {
         'network',
         'publish',
         'volume',
+        'health',
+        'before',
+        'since',
+        'expose',
+        'is-task',
       ])
       const last =
         flags.latest === true
@@ -51,15 +59,24 @@ export function register(program: Command): Command {
             ? undefined
             : parseWholeNumber('--last', flags.last, { min: 0, max: 1e9 })
       const all = flags.all === true || last !== undefined || filters.has('status') || filters.has('exited')
-      const views = (await engine.containers.list({ all })).filter(view => matches(view, filters)).slice(0, last)
+      const created = (name: string) => engine.containers.find(name).createdAt
+      const views = (await engine.containers.list({ all }))
+        .filter(view => matches(view, filters, created))
+        .slice(0, last)
       if (flags.quiet === true) {
         process.stdout.write(
           views.map(({ container }) => `${flags.trunc ? container.id.slice(0, 12) : container.id}\n`).join(''),
         )
         return
       }
-      const rows = views.map(view => toPsRow(view, !flags.trunc))
-      process.stdout.write(renderListing({ columns, rows }, flags.format))
+      const withSize = flags.size === true || /\.Size\b/.test(flags.format ?? '')
+      const rows = []
+      for (const view of views) {
+        const row = toPsRow(view, !flags.trunc)
+        rows.push(withSize ? { ...row, Size: formatBytes(await engine.files.size(view.container.id)) } : row)
+      }
+      const shown = flags.size === true ? [...columns, ['SIZE', 'Size'] as const] : columns
+      process.stdout.write(renderListing({ columns: shown, rows }, flags.format))
     })
 }
 
@@ -73,20 +90,39 @@ const columns = [
   ['NAMES', 'Names'],
 ] as const
 
-function matches({ container, state }: ContainerView, filters: ReadonlyMap<string, readonly string[]>): boolean {
+function matches(
+  { container, state }: ContainerView,
+  filters: ReadonlyMap<string, readonly string[]>,
+  created: (name: string) => string,
+): boolean {
   const { spec } = container
   const tests: Readonly<Record<string, (value: string) => boolean>> = {
     id: value => container.id.startsWith(value),
-    name: value => container.name.includes(value.replace(/^\//, '')),
+    name: value => namePattern(value).test(container.name) || namePattern(value).test(`/${container.name}`),
     label: value => matchesLabel(spec.labels ?? {}, value),
     status: value => state.status === value,
     exited: value => state.status === 'exited' && String(state.exit?.exitCode) === value,
     ancestor: value =>
       container.image.reference === value ||
+      container.image.reference.replace(/:[^:/]*$/, '') === value ||
       container.image.id.replace('sha256:', '').startsWith(value.replace('sha256:', '')),
     network: value => (spec.networks ?? []).some(n => n.network === value),
     publish: value => container.ports.some(p => `${p.hostPort}` === value.split('/')[0]),
+    health: value => (state.health?.status ?? 'none') === value,
+    before: value => container.createdAt < created(value),
+    since: value => container.createdAt > created(value),
+    expose: value => (spec.expose ?? []).some(port => port.split('/')[0] === value.split('/')[0]),
+    'is-task': value => value !== 'true',
     volume: value => (spec.mounts ?? []).some(m => m.source === value || m.target === value),
   }
   return [...filters].every(([key, values]) => values.some(value => tests[key]?.(value) === true))
+}
+
+/** As docker, a name is a regular expression; one that is none is taken by its letters. */
+function namePattern(text: string): RegExp {
+  try {
+    return new RegExp(text)
+  } catch {
+    return new RegExp(text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+  }
 }

@@ -70,6 +70,7 @@ export async function createContainer(
       process,
       spec: {
         ...spec,
+        labels: { ...image.config.config?.Labels, ...spec.labels },
         mounts: withImageVolumes(withMounts(spec.mounts ?? [], inherited), image.config),
       },
       ...(healthcheck === undefined ? {} : { healthcheck }),

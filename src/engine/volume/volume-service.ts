@@ -52,6 +52,12 @@ export class VolumeService {
     return volume
   }
 
+  /** Which volume a container's mount means, and where it is or will be on the host. */
+  placeOf(container: Container, mount: MountSpec): { readonly name: string; readonly folder: string } {
+    const name = mount.source === '' ? anonymousName(container.id, mount.target) : mount.source
+    return { name, folder: `${this.#paths.volumes}/${name}/data` }
+  }
+
   /** Names of the containers that mount it. */
   usersOf(name: string): readonly string[] {
     return this.#usersOf(name)

@@ -1,0 +1,192 @@
+// The object that `docker inspect` prints of a container, as far as tsrun has what it names. Pure but for what it is given.
+
+import type { ContainerView } from '../engine/container/container-service.ts'
+import { shortId } from '../engine/ids.ts'
+import type { Container, ContainerState, HealthState, MountSpec } from '../model/container.ts'
+import type { Endpoint, Network } from '../model/network.ts'
+import { inspectHostConfig } from './host-config.ts'
+import { portMap } from './port-map.ts'
+
+/** What the container's own record does not say. */
+export interface InspectSurroundings {
+  readonly networks: readonly Network[]
+  /** The engine's root and state directories. */
+  readonly root: string
+  readonly state: string
+  /** Host folder of a volume mount. */
+  volumeFolder(container: Container, mount: MountSpec): { readonly name: string; readonly folder: string }
+}
+
+const never = '0001-01-01T00:00:00Z'
+
+export function toInspection({ container, state }: ContainerView, around: InspectSurroundings): unknown {
+  const { spec, process } = container
+  const [program = '', ...args] = process.args
+  const folder = `${around.root}/containers/${container.id}`
+  return {
+    Id: container.id,
+    Created: container.createdAt,
+    Path: program,
+    Args: args,
+    State: inspectState(state),
+    Image: container.image.id,
+    ResolvConfPath: `${folder}/resolv.conf`,
+    HostnamePath: `${folder}/hostname`,
+    HostsPath: `${folder}/hosts`,
+    LogPath: spec.log?.driver === 'none' ? '' : `${folder}/container.log`,
+    Name: `/${container.name}`,
+    RestartCount: container.restartCount ?? 0,
+    Driver: 'overlay2',
+    Platform: 'linux',
+    MountLabel: '',
+    ProcessLabel: '',
+    AppArmorProfile: '',
+    ExecIDs: null,
+    HostConfig: inspectHostConfig(container),
+    GraphDriver: {
+      Name: 'overlay2',
+      Data: {
+        LowerDir: container.image.layerDirs.join(':'),
+        MergedDir: `${around.state}/containers/${container.id}/rootfs`,
+        UpperDir: `${folder}/upper`,
+        WorkDir: `${folder}/work`,
+      },
+    },
+    Mounts: (spec.mounts ?? [])
+      .filter(({ type }) => type !== 'tmpfs')
+      .map(mount => inspectMount(container, mount, around)),
+    Config: inspectConfig(container),
+    NetworkSettings: inspectNetworks(container, state.run?.endpoints ?? [], around.networks),
+  }
+}
+
+function inspectState(state: ContainerState): unknown {
+  const isUp = state.status === 'running' || state.status === 'paused'
+  return {
+    Status: state.status,
+    Running: isUp || state.status === 'restarting',
+    Paused: state.status === 'paused',
+    Restarting: state.status === 'restarting',
+    OOMKilled: state.exit?.oomKilled ?? false,
+    Dead: false,
+    Pid: isUp ? (state.run?.pid ?? 0) : 0,
+    ExitCode: isUp ? 0 : (state.exit?.exitCode ?? 0),
+    Error: isUp ? '' : (state.exit?.error ?? ''),
+    StartedAt: state.run?.startedAt ?? state.exit?.startedAt ?? never,
+    FinishedAt: state.exit?.finishedAt ?? never,
+    ...(state.health === undefined ? {} : { Health: inspectHealth(state.health) }),
+  }
+}
+
+function inspectHealth(health: HealthState): unknown {
+  return {
+    Status: health.status,
+    FailingStreak: health.failingStreak,
+    Log: health.log.map(({ start, end, exitCode, output }) => ({
+      Start: start,
+      End: end,
+      ExitCode: exitCode,
+      Output: output,
+    })),
+  }
+}
+
+function inspectMount(container: Container, mount: MountSpec, around: InspectSurroundings): unknown {
+  const common = {
+    Destination: mount.target,
+    Mode: mount.readonly ? 'ro' : '',
+    RW: !mount.readonly,
+    Propagation: mount.propagation ?? (mount.type === 'bind' ? 'rprivate' : ''),
+  }
+  if (mount.type === 'bind') return { Type: 'bind', Source: mount.source, ...common }
+  const { name, folder } = around.volumeFolder(container, mount)
+  return { Type: 'volume', Name: name, Source: folder, Driver: 'local', ...common }
+}
+
+function inspectConfig(container: Container): unknown {
+  const { spec, process } = container
+  const exposed = [...(spec.expose ?? []), ...container.ports.map(port => `${port.containerPort}/${port.protocol}`)]
+  return {
+    Hostname: spec.hostname ?? shortId(container.id),
+    Domainname: spec.domainname ?? '',
+    User: process.user,
+    AttachStdin: spec.stdinOnce === true,
+    AttachStdout: true,
+    AttachStderr: true,
+    ...(exposed.length === 0
+      ? {}
+      : { ExposedPorts: Object.fromEntries(exposed.map(port => [port.includes('/') ? port : `${port}/tcp`, {}])) }),
+    Tty: spec.tty === true,
+    OpenStdin: spec.openStdin === true,
+    StdinOnce: spec.stdinOnce === true,
+    Env: process.env,
+    Cmd: commandOf(container),
+    ...(container.healthcheck === undefined ? {} : { Healthcheck: container.healthcheck }),
+    Image: container.image.reference,
+    Volumes: volumesOf(spec.mounts ?? []),
+    WorkingDir: process.cwd,
+    Entrypoint: spec.entrypoint ?? null,
+    OnBuild: null,
+    Labels: spec.labels ?? {},
+    StopSignal: container.stopSignal,
+    ...(spec.stopTimeoutSeconds === undefined ? {} : { StopTimeout: spec.stopTimeoutSeconds }),
+  }
+}
+
+/** What was given, or what came from the image, which the record has merged with its entrypoint. */
+function commandOf({ spec, process }: Container): readonly string[] | null {
+  return spec.command ?? (spec.entrypoint === undefined ? process.args : null)
+}
+
+function volumesOf(mounts: readonly MountSpec[]): Record<string, object> | null {
+  const anonymous = mounts.filter(mount => mount.type === 'volume' && mount.source === '')
+  return anonymous.length === 0 ? null : Object.fromEntries(anonymous.map(mount => [mount.target, {}]))
+}
+
+function inspectNetworks(container: Container, endpoints: readonly Endpoint[], networks: readonly Network[]): unknown {
+  const wanted = container.spec.networks?.length ? container.spec.networks : [{ network: 'bridge' }]
+  const byName: Record<string, unknown> = Object.fromEntries(
+    wanted
+      .filter(({ network }) => !network.startsWith('container:'))
+      .map(({ network }) => [network, describe(undefined, networks.find(n => n.name === network)?.id ?? '')]),
+  )
+  for (const endpoint of endpoints) {
+    const name = networks.find(n => n.id === endpoint.networkId)?.name ?? endpoint.networkId
+    byName[name] = describe(endpoint, endpoint.networkId)
+  }
+  const {
+    NetworkID: _id,
+    Aliases: _aliases,
+    HostInterface: _host,
+    Interface: _own,
+    ...top
+  } = describe(endpoints[0], '')
+  return {
+    Bridge: '',
+    SandboxID: '',
+    SandboxKey: '',
+    Ports: portMap(endpoints.flatMap(endpoint => endpoint.ports)),
+    // Of its first network: where scripts have looked since before there were several.
+    ...top,
+    Networks: byName,
+  }
+}
+
+function describe(endpoint: Endpoint | undefined, networkId: string) {
+  const v4 = endpoint?.addresses.find(a => !a.includes(':'))?.split('/') ?? []
+  const v6 = endpoint?.addresses.find(a => a.includes(':'))?.split('/') ?? []
+  return {
+    NetworkID: networkId,
+    EndpointID: endpoint?.id ?? '',
+    Aliases: null,
+    Gateway: endpoint?.gateways.find(g => !g.includes(':')) ?? '',
+    IPAddress: v4[0] ?? '',
+    IPPrefixLen: Number(v4[1] ?? 0),
+    IPv6Gateway: endpoint?.gateways.find(g => g.includes(':')) ?? '',
+    GlobalIPv6Address: v6[0] ?? '',
+    GlobalIPv6PrefixLen: Number(v6[1] ?? 0),
+    MacAddress: endpoint?.mac ?? '',
+    HostInterface: endpoint?.hostInterface ?? '',
+    Interface: endpoint?.containerInterface ?? '',
+  }
+}
