@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { rewriteGoStyle } from '../../src/cli/args.ts'
 import { addContainerFlags } from '../../src/cli/container-flags.ts'
+import { TsrunError } from '../../src/model/errors.ts'
 
 /** `run` as the command line declares it. */
 function runCommand(): Command {
@@ -11,6 +12,7 @@ function runCommand(): Command {
     .argument('[command...]')
     .passThroughOptions()
     .option('-d, --detach', 'd')
+    .option('--sig-proxy', 's')
     .exitOverride()
     .configureOutput({ writeOut: () => {}, writeErr: () => {} })
   return addContainerFlags(command).action(() => {})
@@ -61,14 +63,17 @@ test.each([
     ['--rm=true', 'busybox'],
     ['--rm', 'busybox'],
   ],
-  [['--rm=false', 'busybox'], ['busybox']],
+  [
+    ['--rm=false', 'busybox'],
+    ['--no-rm', 'busybox'],
+  ],
   [
     ['-rm=1', 'busybox'],
     ['--rm', 'busybox'],
   ],
   [
     ['-t=0', '-i=T', 'busybox'],
-    ['--interactive', 'busybox'],
+    ['--no-tty', '--interactive', 'busybox'],
   ],
   [
     ['-e', 'A=1=2', 'busybox'],
@@ -141,6 +146,61 @@ test('flags of the program in the container stay with it', () => {
     options: { rm: true },
     args: ['busybox', 'ls', '-la', '--rm', '-net', 'x'],
   })
+})
+
+test.each([
+  [['--rm', '--rm=false'], { rm: false }],
+  [['--rm=false', '--rm'], { rm: true }],
+  [['--rm=false', '--rm=T', '--rm=0'], { rm: false }],
+  [['-it', '-t=false'], { interactive: true, tty: false }],
+  [['-t=false', '-it'], { interactive: true, tty: true }],
+  [['--sig-proxy=false'], { sigProxy: false }],
+  [['-sig-proxy=false', '-sig-proxy'], { sigProxy: true }],
+  [['--no-healthcheck', '--no-healthcheck=false'], { healthcheck: true }],
+])('in %j the last one wins', (words, options) => {
+  expect(parse(...words, 'busybox').options).toEqual(options)
+})
+
+test.each(['maybe', '', 'yes', 'tRUE', '2', ' true', 'true\n', '٠'])('--rm=%j is refused', value => {
+  expect(() => parse(`--rm=${value}`, 'busybox')).toThrow(TsrunError)
+  expect(() => parse(`-rm=${value}`, 'busybox')).toThrow(`invalid value "${value}" for --rm: `)
+})
+
+test('a flag that is turned off does not show in the help', () => {
+  const command = runCommand()
+  rewriteGoStyle(command, ['--rm=false', 'busybox'])
+
+  expect(command.helpInformation()).not.toContain('--no-rm')
+})
+
+test.each([
+  [
+    ['web', '-t=5'],
+    ['web', '--time=5'],
+  ],
+  [
+    ['web', '-force'],
+    ['web', '--force'],
+  ],
+  [
+    ['web', '-time', '-1', 'db', '-force=false'],
+    ['web', '--time', '-1', 'db', '--no-force'],
+  ],
+  [
+    ['-', '-force'],
+    ['-', '--force'],
+  ],
+  [
+    ['web', '--', '-force'],
+    ['web', '--', '-force'],
+  ],
+])('rewriteGoStyle(%j) of a command that takes flags anywhere is %j', (words, rewritten) => {
+  const command = new Command('stop')
+    .argument('<name...>')
+    .option('-t, --time <seconds>', 't')
+    .option('-f, --force', 'f')
+
+  expect(rewriteGoStyle(command, words)).toEqual(rewritten)
 })
 
 test('-h is the host name, and --help stays help', () => {

@@ -10,17 +10,20 @@ export function register(program: Command, exit: (code: number) => void): Comman
     .argument('<container>')
     .option('--no-stdin', 'only watch')
     .option('--detach-keys <keys>', 'keys that leave a terminal; default ctrl-p,ctrl-q')
-    .option('--sig-proxy', 'forward signals to it (default)')
+    .option('--sig-proxy', 'forward signals to it (default); --sig-proxy=false: they end only tsrun')
     .addHelpText('after', '\nExample:\n  tsrun attach web')
-    .action(async (name: string, flags: { stdin: boolean; detachKeys?: string }) => {
+    .action(async (name: string, flags: { stdin: boolean; detachKeys?: string; sigProxy?: boolean }) => {
+      const detachKeys = parseDetachKeys(flags.detachKeys)
       await using engine = await Engine.open()
       const { spec, id } = engine.containers.find(name)
       const attachment = await engine.containers.attach(name)
       const result = await joinTerminal(attachment, {
         tty: spec.tty === true,
         stdin: flags.stdin && spec.openStdin === true,
-        detachKeys: parseDetachKeys(flags.detachKeys),
-        onSignal: signal => void engine.containers.kill(id, signal).catch(() => {}),
+        detachKeys,
+        ...(flags.sigProxy === false
+          ? {}
+          : { onSignal: signal => void engine.containers.kill(id, signal).catch(() => {}) }),
       })
       attachment.close()
       exit(result.kind === 'detached' ? 0 : (result.code ?? (await engine.containers.wait(id))))

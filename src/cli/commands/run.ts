@@ -21,7 +21,7 @@ export function register(program: Command, exit: (code: number) => void): Comman
     .passThroughOptions()
     .option('-d, --detach', 'leave it running and print its id')
     .option('--detach-keys <keys>', 'keys that leave a terminal; default ctrl-p,ctrl-q')
-    .option('--sig-proxy', 'forward signals to it (default)')
+    .option('--sig-proxy', 'forward signals to it (default); --sig-proxy=false: they end only tsrun')
     .addHelpText(
       'after',
       `
@@ -68,7 +68,7 @@ async function run(image: string, rest: readonly string[], flags: Record<string,
   } finally {
     if (started === undefined) await engine.close()
   }
-  return follow(engine, started, { spec, keys })
+  return follow(engine, started, { spec, keys, forward: flags.sigProxy !== false })
 }
 
 /** Its output goes to ours, byte for byte, until it ends; then it is ours to tear down. */
@@ -87,14 +87,14 @@ async function relay(engine: Engine, started: RelayedContainer): Promise<number>
 async function follow(
   engine: Engine,
   started: StartedContainer,
-  { spec, keys }: { spec: ContainerSpec; keys: Buffer },
+  { spec, keys, forward }: { spec: ContainerSpec; keys: Buffer; forward: boolean },
 ): Promise<number> {
   const { attachment, container } = started
   const result = await joinTerminal(attachment, {
     tty: spec.tty === true,
     stdin: spec.openStdin === true,
     detachKeys: keys,
-    onSignal: signal => void engine.containers.kill(container.id, signal).catch(() => {}),
+    ...(forward ? { onSignal: signal => void engine.containers.kill(container.id, signal).catch(() => {}) } : {}),
   })
   if (result.kind === 'detached') {
     // Without RELEASED the monitor keeps the teardown to itself.

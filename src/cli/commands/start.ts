@@ -32,13 +32,14 @@ async function startAttached(
   name: string,
   flags: { interactive?: boolean; detachKeys?: string },
 ): Promise<number> {
+  const detachKeys = parseDetachKeys(flags.detachKeys)
   const size = terminalSize()
   const started = await engine.containers.startAttached(name, { owner: true, ...(size ? { consoleSize: size } : {}) })
   const { container, attachment } = started
   const result = await joinTerminal(attachment, {
     tty: container.spec.tty === true,
     stdin: flags.interactive === true && container.spec.openStdin === true,
-    detachKeys: parseDetachKeys(flags.detachKeys),
+    detachKeys,
     onSignal: signal => void engine.containers.kill(container.id, signal).catch(() => {}),
   })
   if (result.kind === 'detached') {
