@@ -1,10 +1,15 @@
 // `-v`, `--mount` and `--tmpfs` -> MountSpec. Pure but for resolving relative host paths.
 
-import { resolve } from 'node:path'
+import { posix, resolve } from 'node:path'
 import type { MountSpec } from '../model/container.ts'
 import { TsrunError } from '../model/errors.ts'
+import { parseByteSize } from '../model/parse-resources.ts'
+import { tryParseBoolean } from './parse-boolean.ts'
+import { tryParseCsv } from './parse-csv.ts'
 
 const propagations = ['private', 'rprivate', 'slave', 'rslave', 'shared', 'rshared']
+/** What docker takes for SELinux and for macOS; nothing follows from them here. */
+const idleOptions = ['z', 'Z', 'consistent', 'cached', 'delegated']
 
 /** `HOST:CONTAINER[:OPTIONS]`, `VOLUME:CONTAINER[:OPTIONS]` or `CONTAINER`. @throws TsrunError invalid */
 export function parseVolume(text: string): MountSpec {
@@ -14,81 +19,158 @@ export function parseVolume(text: string): MountSpec {
     return { type: 'volume', source: '', target: absolute('-v', text, parts[0] ?? ''), readonly: false }
   const [source = '', target = '', options = ''] = parts
   if (source === '') throw invalid('-v', text, 'the part before the colon is empty')
-  const isPath = source.startsWith('/') || source.startsWith('.') || source.startsWith('~')
-  let readonly = false
-  let noCopy = false
-  let propagation: string | undefined
-  for (const option of options.split(',').filter(Boolean)) {
-    if (option === 'ro') readonly = true
-    else if (option === 'nocopy') noCopy = true
-    else if (propagations.includes(option)) propagation = option
-    else if (!['rw', 'z', 'Z', 'consistent', 'cached', 'delegated'].includes(option))
-      throw invalid('-v', text, `there is no option "${option}"`)
-  }
+  checkHome('-v', text, source)
+  const isPath = source.startsWith('/') || source.startsWith('.')
+  const words = options.split(',').filter(Boolean)
+  if (words.includes('ro') && words.includes('rw')) throw invalid('-v', text, 'it is either "ro" or "rw"')
+  const propagation = words.findLast(word => propagations.includes(word))
+  const unknown = words.find(word => !['ro', 'rw', 'nocopy', ...propagations, ...idleOptions].includes(word))
+  if (unknown !== undefined) throw invalid('-v', text, `there is no option "${unknown}"`)
   return {
     type: isPath ? 'bind' : 'volume',
-    source: isPath ? resolve(source) : source,
+    source: isPath ? hostPath('-v', text, source) : source,
     target: absolute('-v', text, target),
-    readonly,
+    readonly: words.includes('ro'),
     ...(propagation === undefined ? {} : { propagation }),
-    ...(noCopy ? { noCopy } : {}),
+    ...(words.includes('nocopy') ? { noCopy: true } : {}),
     ...(isPath ? { createSource: true } : {}),
   }
 }
 
-/** `type=bind,source=/a,target=/b,readonly`. @throws TsrunError invalid */
+type MountKey =
+  | 'type'
+  | 'source'
+  | 'target'
+  | 'readonly'
+  | 'consistency'
+  | 'bind-propagation'
+  | 'volume-nocopy'
+  | 'tmpfs-size'
+  | 'tmpfs-mode'
+
+/** What `--mount` may hold, by docker's names and their abbreviations. */
+const mountKeys: ReadonlyMap<string, MountKey> = new Map([
+  ['type', 'type'],
+  ['source', 'source'],
+  ['src', 'source'],
+  ['target', 'target'],
+  ['destination', 'target'],
+  ['dst', 'target'],
+  ['readonly', 'readonly'],
+  ['ro', 'readonly'],
+  ['consistency', 'consistency'],
+  ['bind-propagation', 'bind-propagation'],
+  ['volume-nocopy', 'volume-nocopy'],
+  ['tmpfs-size', 'tmpfs-size'],
+  ['tmpfs-mode', 'tmpfs-mode'],
+])
+
+/** `type=bind,source=/a,target=/b,readonly`; a field in quotes may hold commas. @throws TsrunError invalid */
 export function parseMount(text: string): MountSpec {
-  const fields = new Map<string, string>()
-  for (const field of text.split(',')) {
-    const at = field.indexOf('=')
-    fields.set((at < 0 ? field : field.slice(0, at)).toLowerCase(), at < 0 ? 'true' : field.slice(at + 1))
-  }
-  const take = (...names: string[]) => names.map(name => fields.get(name)).find(value => value !== undefined)
-  const type = take('type') ?? 'volume'
+  const fields = splitFields(text)
+  const type = fields.get('type') ?? 'volume'
   if (type !== 'bind' && type !== 'volume' && type !== 'tmpfs')
     throw invalid('--mount', text, `there is no type "${type}"`)
-  const target = absolute('--mount', text, take('target', 'destination', 'dst') ?? '')
-  const source = take('source', 'src') ?? ''
-  if (type === 'bind' && source === '') throw invalid('--mount', text, 'a bind needs source=HOSTPATH')
-  const readonly = ['true', '1'].includes(take('readonly', 'ro') ?? '')
-  const propagation = take('bind-propagation')
+  const foreign = [...fields.keys()].find(key => /^(bind|volume|tmpfs)-/.test(key) && !key.startsWith(`${type}-`))
+  if (foreign !== undefined) throw invalid('--mount', text, `"${foreign}" means nothing to the type "${type}"`)
+  const propagation = fields.get('bind-propagation')
   if (propagation !== undefined && !propagations.includes(propagation))
     throw invalid('--mount', text, `there is no propagation "${propagation}": ${propagations.join(', ')}`)
-  const size = take('tmpfs-size')
-  const mode = take('tmpfs-mode')
-  const data = [size && `size=${size}`, mode && `mode=${mode}`].filter(Boolean).join(',')
   return {
     type,
-    source: type === 'bind' ? resolve(source) : type === 'tmpfs' ? '' : source,
-    target,
-    readonly,
+    source: mountSource(text, type, fields.get('source') ?? ''),
+    target: absolute('--mount', text, fields.get('target') ?? ''),
+    readonly: truth(text, fields, 'readonly'),
     ...(propagation === undefined ? {} : { propagation }),
-    ...(type === 'tmpfs' ? { data } : {}),
-    ...(fields.has('volume-nocopy') ? { noCopy: true } : {}),
+    ...(type === 'tmpfs' ? { data: tmpfsData(text, fields) } : {}),
+    ...(truth(text, fields, 'volume-nocopy') ? { noCopy: true } : {}),
   }
+}
+
+type MountFields = ReadonlyMap<MountKey, string>
+
+function splitFields(text: string): MountFields {
+  const words = text === '' ? [] : tryParseCsv(text)
+  if (words === undefined)
+    throw invalid('--mount', text, 'the quotes do not fit: they stand around a whole field, and "" in it is a quote')
+  const fields = new Map<MountKey, string>()
+  for (const word of words) {
+    const at = word.indexOf('=')
+    const name = (at < 0 ? word : word.slice(0, at)).toLowerCase()
+    const key = mountKeys.get(name)
+    if (key === undefined)
+      throw invalid('--mount', text, `there is no key "${name}": ${[...mountKeys.keys()].join(', ')}`)
+    if (at < 0 && key !== 'readonly' && key !== 'volume-nocopy')
+      throw invalid('--mount', text, `"${name}" needs a value: ${name}=...`)
+    fields.set(key, at < 0 ? 'true' : word.slice(at + 1))
+  }
+  return fields
+}
+
+function truth(text: string, fields: MountFields, key: MountKey): boolean {
+  const value = tryParseBoolean(fields.get(key) ?? 'false')
+  if (value !== undefined) return value
+  throw invalid('--mount', text, `"${fields.get(key)}" for ${key} is neither true nor false`)
+}
+
+function mountSource(text: string, type: MountSpec['type'], source: string): string {
+  if (type === 'tmpfs' && source !== '') throw invalid('--mount', text, 'a tmpfs has no source')
+  if (type !== 'bind') return source
+  if (source === '') throw invalid('--mount', text, 'a bind needs source=HOSTPATH')
+  checkHome('--mount', text, source)
+  return hostPath('--mount', text, source)
+}
+
+function tmpfsData(text: string, fields: MountFields): string {
+  const size = fields.get('tmpfs-size')
+  const mode = fields.get('tmpfs-mode')
+  if (mode !== undefined && !isMode(mode))
+    throw invalid('--mount', text, `"${mode}" for tmpfs-mode is no octal mode, e.g. 1777`)
+  return [
+    ...(size === undefined ? [] : [`size=${parseByteSize('--mount tmpfs-size', size)}`]),
+    ...(mode === undefined ? [] : [`mode=${mode}`]),
+  ].join(',')
 }
 
 /** `/run:size=64m,mode=1777`. @throws TsrunError invalid */
 export function parseTmpfs(text: string): MountSpec {
   const at = text.indexOf(':')
-  const target = at < 0 ? text : text.slice(0, at)
-  const options =
-    at < 0
-      ? []
-      : text
-          .slice(at + 1)
-          .split(',')
-          .filter(Boolean)
-  const readonly = options.includes('ro')
-  const data = options.filter(option => option !== 'ro' && option !== 'rw').join(',')
-  return { type: 'tmpfs', source: '', target: absolute('--tmpfs', text, target), readonly, data }
+  const target = absolute('--tmpfs', text, at < 0 ? text : text.slice(0, at))
+  const options = at < 0 ? [] : text.slice(at + 1).split(',')
+  const data = options.filter(option => option !== '' && option !== 'ro' && option !== 'rw')
+  for (const option of data) {
+    const [key, value = ''] = option.split(/=(.*)/s)
+    // The kernel's own units here, and it takes a percentage of the memory.
+    if (key === 'size' && !/^\d{1,18}[kmgtpe]?%?$/i.test(value))
+      throw invalid('--tmpfs', text, `"${value}" is no size, e.g. 64m or 50%`)
+    if (key === 'mode' && !isMode(value)) throw invalid('--tmpfs', text, `"${value}" is no octal mode, e.g. 1777`)
+    if (/\p{Cc}/u.test(option)) throw invalid('--tmpfs', text, 'an option holds a control character')
+  }
+  return { type: 'tmpfs', source: '', target, readonly: options.includes('ro'), data: data.join(',') }
+}
+
+function isMode(text: string): boolean {
+  return /^0?[0-7]{1,4}$/.test(text)
+}
+
+function checkHome(flag: string, text: string, source: string): void {
+  if (!source.startsWith('~')) return
+  throw new TsrunError('invalid', 'mount', `cannot mount "${text}": "~" is for the shell to expand, and it did not`, {
+    hint: `a shell expands ~ only unquoted and at the start of a word: write ${flag === '-v' ? '-v "$HOME/...' : '"...source=$HOME/...'}"`,
+  })
+}
+
+function hostPath(flag: string, text: string, source: string): string {
+  if (source.includes('\0')) throw invalid(flag, text, 'the host path holds a NUL')
+  return resolve(source)
 }
 
 function absolute(flag: string, text: string, target: string): string {
-  const path = target.replace(/\/+/g, '/').replace(/(.)\/$/, '$1')
-  if (!path.startsWith('/')) throw invalid(flag, text, `the container path "${target}" is not absolute`)
+  if (!target.startsWith('/')) throw invalid(flag, text, `the container path "${target}" is not absolute`)
+  if (target.split('/').includes('..')) throw invalid(flag, text, 'the container path holds ".."')
+  if (target.includes('\0')) throw invalid(flag, text, 'the container path holds a NUL')
+  const path = posix.normalize(target).replace(/(.)\/$/, '$1')
   if (path === '/') throw invalid(flag, text, 'the container path cannot be "/"')
-  if (path.split('/').includes('..')) throw invalid(flag, text, 'the container path holds ".."')
   return path
 }
 

@@ -20,6 +20,7 @@ test.each([
   ['data:/box:ro,nocopy', { type: 'volume', source: 'data', target: '/box', readonly: true, noCopy: true }],
   ['data:/box:', { type: 'volume', source: 'data', target: '/box', readonly: false }],
   ['/box', { type: 'volume', source: '', target: '/box', readonly: false }],
+  ['data:/./box/./deep/.', { type: 'volume', source: 'data', target: '/box/deep', readonly: false }],
   ['data://box//deep/', { type: 'volume', source: 'data', target: '/box/deep', readonly: false }],
 ])('parseVolume("%s") is %j', (text, mount) => {
   expect(parseVolume(text)).toEqual(mount)
@@ -35,6 +36,11 @@ test.each([
   ['/a:///', /cannot be "\/"/],
   ['/', /cannot be "\/"/],
   ['/a:/b/../c', /holds "\.\."/],
+  ['/a:/.', /cannot be "\/"/],
+  ['/a:/./', /cannot be "\/"/],
+  ['/a://.//.', /cannot be "\/"/],
+  ['/a:/b\0c', /holds a NUL/],
+  ['/a:/b:ro,rw', /either "ro" or "rw"/],
   ['/a:/..', /holds "\.\."/],
   ['/a:/b:ro:x', /too many colons/],
   ['/a:/b:readonly', /there is no option "readonly"/],
@@ -61,10 +67,50 @@ test.each([
   ['type=tmpfs,target=/b', { type: 'tmpfs', source: '', target: '/b', readonly: false, data: '' }],
   [
     'type=tmpfs,target=/b,tmpfs-size=64m,tmpfs-mode=1777',
-    { type: 'tmpfs', source: '', target: '/b', readonly: false, data: 'size=64m,mode=1777' },
+    { type: 'tmpfs', source: '', target: '/b', readonly: false, data: 'size=67108864,mode=1777' },
   ],
+  [
+    'type=tmpfs,target=/b,tmpfs-size=1.5g,tmpfs-mode=0700',
+    { type: 'tmpfs', source: '', target: '/b', readonly: false, data: 'size=1610612736,mode=0700' },
+  ],
+  ['src=data,dst=/b,volume-nocopy=false', { type: 'volume', source: 'data', target: '/b', readonly: false }],
+  ['src=data,dst=/b,volume-nocopy=1', { type: 'volume', source: 'data', target: '/b', readonly: false, noCopy: true }],
+  ['type=bind,src=/a,dst=/b,consistency=cached', { type: 'bind', source: '/a', target: '/b', readonly: false }],
+  ['type=bind,"src=/a,b",dst=/b', { type: 'bind', source: '/a,b', target: '/b', readonly: false }],
+  ['type=bind,"src=/a ""b""","dst=/b"', { type: 'bind', source: '/a "b"', target: '/b', readonly: false }],
 ])('parseMount("%s") is %j', (text, mount) => {
   expect(parseMount(text)).toEqual(mount)
+})
+
+test.each([
+  ...['1', 't', 'T', 'TRUE', 'true', 'True'].map(truth => [truth, true] as const),
+  ...['0', 'f', 'F', 'FALSE', 'false', 'False'].map(lie => [lie, false] as const),
+])('parseMount() reads readonly=%s as docker does', (text, readonly) => {
+  expect(parseMount(`type=bind,src=/a,dst=/b,readonly=${text}`).readonly).toBe(readonly)
+  expect(parseMount(`type=bind,src=/a,dst=/b,ro=${text}`).readonly).toBe(readonly)
+})
+
+test.each(['', '0x10', '-1', '64q', '٦٤m', '1e3', '9'.repeat(30), '64m\n', '64m\0'])(
+  'tmpfs-size=%j is refused',
+  size => {
+    expect(() => parseMount(`type=tmpfs,target=/b,tmpfs-size=${size}`)).toThrow(TsrunError)
+    expect(() => parseMount(`type=tmpfs,target=/b,tmpfs-size=${size}`)).toThrow(`"${size}" for --mount tmpfs-size`)
+  },
+)
+
+test.each([
+  ['parseVolume()', () => parseVolume('~/x:/b')],
+  ['parseVolume()', () => parseVolume('~:/b')],
+  ['parseMount()', () => parseMount('type=bind,source=~/x,target=/b')],
+])('%s leaves ~ to the shell and says so', (_, parse) => {
+  expect(parse).toThrow(
+    expect.objectContaining({
+      kind: 'invalid',
+      code: 'mount',
+      message: expect.stringContaining('"~" is for the shell to expand, and it did not'),
+      hint: expect.stringMatching(/only unquoted and at the start of a word.*\$HOME/),
+    }),
+  )
 })
 
 test('parseMount() does not make the source of a bind, as docker', () => {
@@ -73,6 +119,27 @@ test('parseMount() does not make the source of a bind, as docker', () => {
 
 test.each([
   ['', /the container path "" is not absolute/],
+  ['type=bind,src=/a,dst=/b,redonly', /there is no key "redonly": type, source, src, target/],
+  ['type=bind,src=/a,dst=/b,', /there is no key ""/],
+  [' type=bind,src=/a,dst=/b', /there is no key " type"/],
+  ['type=bind,src=/a,dst=/b,constructor=1', /there is no key "constructor"/],
+  ['type=bind,src=/a,dst', /"dst" needs a value: dst=\.\.\./],
+  ['type=bind,src=/a,dst=/b,readonly=yes', /"yes" for readonly is neither true nor false/],
+  ['type=bind,src=/a,dst=/b,ro=tRUE', /"tRUE" for readonly is neither/],
+  ['type=bind,src=/a,dst=/b,ro=', /"" for readonly is neither/],
+  ['src=data,dst=/b,volume-nocopy=maybe', /"maybe" for volume-nocopy is neither/],
+  ['type=bind,src=/a,dst=/b,tmpfs-size=1', /"tmpfs-size" means nothing to the type "bind"/],
+  ['type=bind,src=/a,dst=/b,volume-nocopy', /"volume-nocopy" means nothing to the type "bind"/],
+  ['src=a,dst=/b,bind-propagation=shared', /"bind-propagation" means nothing to the type "volume"/],
+  ['type=tmpfs,src=/a,dst=/b', /a tmpfs has no source/],
+  ['type=tmpfs,dst=/b,tmpfs-mode=99', /"99" for tmpfs-mode is no octal mode/],
+  ['type=tmpfs,dst=/b,tmpfs-mode=', /"" for tmpfs-mode is no octal mode/],
+  ['type=tmpfs,dst=/b,tmpfs-mode=17777', /is no octal mode/],
+  ['type=bind,src=/a"b,dst=/b', /the quotes do not fit/],
+  ['type=bind,"src=/a,dst=/b', /the quotes do not fit/],
+  ['type=bind,"src=/a"x,dst=/b', /the quotes do not fit/],
+  ['type=bind,src=/a,dst=/.', /cannot be "\/"/],
+  ['type=bind,src=/a\0,dst=/b', /the host path holds a NUL/],
   ['type=bind,source=/a', /the container path "" is not absolute/],
   ['type=bind,target=/b', /a bind needs source=HOSTPATH/],
   ['type=nfs,target=/b', /there is no type "nfs"/],
@@ -89,6 +156,7 @@ test.each([
   ['/run:size=64m,mode=1777', { data: 'size=64m,mode=1777', readonly: false }],
   ['/run:ro', { data: '', readonly: true }],
   ['/run:rw,noexec', { data: 'noexec', readonly: false }],
+  ['/run:size=50%,uid=1000', { data: 'size=50%,uid=1000', readonly: false }],
   ['/run:', { data: '', readonly: false }],
 ])('parseTmpfs("%s") is %j', (text, rest) => {
   expect(parseTmpfs(text)).toEqual({ type: 'tmpfs', source: '', target: '/run', ...rest })
@@ -99,6 +167,11 @@ test.each([
   ['run', /"run" is not absolute/],
   ['/', /cannot be "\/"/],
   ['/a/..', /holds "\.\."/],
+  ['/.', /cannot be "\/"/],
+  ['/a:size=', /"" is no size/],
+  ['/a:size=much', /"much" is no size/],
+  ['/a:mode=9', /"9" is no octal mode/],
+  ['/a:uid=1\n2', /holds a control character/],
 ])('parseTmpfs("%s") is refused and says why', (text, reason) => {
   expect(() => parseTmpfs(text)).toThrow(refusal(reason, '--tmpfs /path'))
 })
