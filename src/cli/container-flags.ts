@@ -1,8 +1,7 @@
 // The flags that `run` and `create` share, and how they become a ContainerSpec.
 
-import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
-import type { ContainerSpec, NetworkAttachment } from '../model/container.ts'
+import type { ContainerSpec } from '../model/container.ts'
 import { TsrunError } from '../model/errors.ts'
 import {
   parseByteSize,
@@ -10,11 +9,15 @@ import {
   parseCpus,
   parseDeviceRate,
   parseWholeNumber,
+  validateResources,
 } from '../model/parse-resources.ts'
 import type { Resources } from '../model/resources.ts'
 import { addFurtherFlags, readLabelFiles, toFurtherSpec } from './further-flags.ts'
 import { parseMount, parseTmpfs, parseVolume } from './parse-mounts.ts'
-import { parsePublish } from './parse-ports.ts'
+import { parseHost, parseIpFlag, parseNetworks } from './parse-networks.ts'
+import { parseExpose, parsePublish } from './parse-ports.ts'
+import { parseUlimit } from './parse-ulimit.ts'
+import { readLines } from './read-lines.ts'
 
 type Flags = Readonly<Record<string, unknown>>
 
@@ -22,12 +25,18 @@ const collect = (value: string, previous: string[] | undefined) => [...(previous
 
 /** Declares the flags on `command`. */
 export function addContainerFlags(command: Command): Command {
+  // Two spellings, one list: the order between them is the order of the interfaces.
+  const networks: string[] = []
+  const collectNetwork = (value: string) => {
+    networks.push(value)
+    return networks
+  }
   return addFurtherFlags(command)
     .option('-i, --interactive', 'keep stdin open')
     .option('-t, --tty', 'give it a terminal')
     .option('--name <name>', 'name of the container')
-    .option('--net <network>', 'network to join: a name, host, none or container:NAME', collect)
-    .option('--network <network>', 'the same', collect)
+    .option('--net <network>', 'network to join: a name, host, none or container:NAME', collectNetwork)
+    .option('--network <network>', 'the same; with an address: name=..,ip=..,alias=..', collectNetwork)
     .option('--ip <address>', 'its IPv4 address on the first network')
     .option('--mac-address <mac>', 'its MAC address on the first network')
     .option('-p, --publish <port>', 'publish a port: [ADDRESS:][HOSTPORT:]PORT[/udp]', collect)
@@ -92,7 +101,12 @@ export function toContainerSpec(flags: Flags, rest: readonly string[]): Containe
   const text = (name: string) => flags[name] as string | undefined
   const list = (name: string) => (flags[name] as string[] | undefined) ?? []
   const flag = (name: string) => flags[name] === true
-  const networks = parseNetworks(flags)
+  const networks = parseNetworks(list(flags.net === undefined ? 'network' : 'net'), {
+    ip: text('ip'),
+    mac: text('macAddress'),
+  })
+  const resources = parseResources(flags)
+  validateResources(resources)
   const stopTimeout = text('stopTimeout')
   return {
     image,
@@ -102,7 +116,7 @@ export function toContainerSpec(flags: Flags, rest: readonly string[]): Containe
       mapOptional(text('entrypoint'), value => (value === '' ? [] : [value])),
     ),
     ...optional('name', text('name')),
-    env: [...list('envFile').flatMap(readEnvFile), ...list('env').flatMap(fromOwnEnvironment)],
+    env: [...list('envFile').flatMap(readEnvFile), ...list('env').flatMap(entry => fromOwnEnvironment('--env', entry))],
     ...optional('workingDir', text('workdir')),
     ...optional('user', text('user')),
     groupAdd: list('groupAdd'),
@@ -116,10 +130,10 @@ export function toContainerSpec(flags: Flags, rest: readonly string[]): Containe
     networks,
     publish: list('publish').flatMap(parsePublish),
     publishAll: flag('publishAll'),
-    expose: list('expose'),
+    expose: list('expose').flatMap(parseExpose),
     mounts: [...list('volume').map(parseVolume), ...list('mount').map(parseMount), ...list('tmpfs').map(parseTmpfs)],
     readonlyRootfs: flag('readOnly'),
-    resources: parseResources(flags),
+    resources,
     ulimits: list('ulimit').map(parseUlimit),
     ...optional(
       'shmSizeBytes',
@@ -134,7 +148,7 @@ export function toContainerSpec(flags: Flags, rest: readonly string[]): Containe
     privileged: flag('privileged'),
     securityOpt: list('securityOpt'),
     sysctls: parsePairs('--sysctl', list('sysctl')),
-    dns: list('dns'),
+    dns: list('dns').map(address => parseIpFlag('--dns', address)),
     dnsSearch: list('dnsSearch'),
     dnsOptions: list('dnsOption'),
     extraHosts: list('addHost').map(parseHost),
@@ -148,34 +162,6 @@ export function toContainerSpec(flags: Flags, rest: readonly string[]): Containe
     ),
     log: parseLog(text('logDriver') ?? 'json-file', list('logOpt')),
     ...toFurtherSpec(flags),
-  }
-}
-
-function parseNetworks(flags: Flags): NetworkAttachment[] {
-  const names = [...((flags.net as string[] | undefined) ?? []), ...((flags.network as string[] | undefined) ?? [])]
-  const attachments: NetworkAttachment[] = (names.length > 0 ? names : ['bridge']).map(parseNetwork)
-  const [first, ...others] = attachments
-  const ip = flags.ip as string | undefined
-  const mac = flags.macAddress as string | undefined
-  if (first === undefined) return attachments
-  return [{ ...first, ...optional('ip', ip), ...optional('mac', mac) }, ...others]
-}
-
-/** `NAME`, or `name=NAME,ip=ADDRESS,mac=MAC`. */
-function parseNetwork(text: string): NetworkAttachment {
-  if (!text.includes('=')) return { network: text }
-  const fields = new Map(
-    text.split(',').map(field => [field.split('=', 1)[0] ?? '', field.slice(field.indexOf('=') + 1)]),
-  )
-  const network = fields.get('name')
-  if (network === undefined)
-    throw new TsrunError('invalid', 'network', `cannot join network "${text}": there is no name= in it`, {
-      hint: '--network NAME, or --network name=NAME,ip=ADDRESS,mac=MAC',
-    })
-  return {
-    network,
-    ...optional('ip', fields.get('ip')),
-    ...optional('mac', fields.get('mac-address') ?? fields.get('mac')),
   }
 }
 
@@ -220,17 +206,6 @@ export function parseResources(flags: Flags): Resources {
   }
 }
 
-function parseUlimit(text: string): { name: string; soft: number; hard: number } {
-  const match = /^([a-z]+)=(-?\d{1,18}|unlimited)(?::(-?\d{1,18}|unlimited))?$/.exec(text)
-  if (match === null)
-    throw new TsrunError('invalid', 'ulimit', `invalid value "${text}" for --ulimit`, {
-      hint: 'NAME=SOFT[:HARD], e.g. nofile=1024:2048',
-    })
-  const number = (value: string) => (value === 'unlimited' ? -1 : Number(value))
-  const soft = number(match[2] ?? '')
-  return { name: match[1] ?? '', soft, hard: match[3] === undefined ? soft : number(match[3]) }
-}
-
 function parseLog(driver: string, options: readonly string[]): NonNullable<ContainerSpec['log']> {
   if (driver !== 'json-file' && driver !== 'local' && driver !== 'k8s-file' && driver !== 'none')
     throw new TsrunError('unsupported', 'log-driver', `there is no log driver "${driver}"`, {
@@ -263,18 +238,11 @@ export function parsePairs(flag: string, pairs: readonly string[]): Record<strin
   return { ...result }
 }
 
-function parseHost(text: string): string {
-  const match = /^([^:=\s]+)[:=](.+)$/.exec(text)
-  if (match === null)
-    throw new TsrunError('invalid', 'add-host', `invalid value "${text}" for --add-host`, {
-      hint: 'NAME:ADDRESS, or NAME:host-gateway',
-    })
-  return `${match[1]}:${(match[2] ?? '').replace(/^\[(.*)\]$/, '$1')}`
-}
-
-function fromOwnEnvironment(entry: string): string[] {
-  if (entry.startsWith('=') || entry === '')
-    throw new TsrunError('invalid', 'env', `invalid value "${entry}" for --env: the name is empty`, {
+function fromOwnEnvironment(flag: string, entry: string): string[] {
+  const reason =
+    entry.startsWith('=') || entry === '' ? 'the name is empty' : entry.includes('\0') ? 'it holds a NUL' : undefined
+  if (reason !== undefined)
+    throw new TsrunError('invalid', 'env', `invalid value "${entry}" for ${flag}: ${reason}`, {
       hint: 'KEY=value, or KEY to take it from here',
     })
   if (entry.includes('=')) return [entry]
@@ -283,11 +251,7 @@ function fromOwnEnvironment(entry: string): string[] {
 }
 
 function readEnvFile(file: string): string[] {
-  return readFileSync(file, 'utf8')
-    .split(/\r?\n/)
-    .map(line => line.trimStart())
-    .filter(line => line !== '' && !line.startsWith('#'))
-    .flatMap(fromOwnEnvironment)
+  return readLines('--env-file', file).flatMap(line => fromOwnEnvironment(`--env-file "${file}"`, line))
 }
 
 function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {

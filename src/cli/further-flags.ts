@@ -1,12 +1,12 @@
 // The flags of `run` and `create` about a container's life and surroundings: restarts, health, devices, notes.
 
-import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import type { ContainerSpec, RestartPolicy } from '../model/container.ts'
 import { TsrunError } from '../model/errors.ts'
 import type { Healthcheck } from '../model/image.ts'
 import { parseDeviceRule, parseWholeNumber } from '../model/parse-resources.ts'
 import { parseDuration } from './parse-time.ts'
+import { readLines } from './read-lines.ts'
 
 type Flags = Readonly<Record<string, unknown>>
 
@@ -61,12 +61,7 @@ export function toFurtherSpec(flags: Flags): Partial<ContainerSpec> {
 
 /** The lines of label files, in the form of `--label`. */
 export function readLabelFiles(flags: Flags): string[] {
-  return ((flags.labelFile as string[] | undefined) ?? []).flatMap(file =>
-    readFileSync(file, 'utf8')
-      .split(/\r?\n/)
-      .map(line => line.trimStart())
-      .filter(line => line !== '' && !line.startsWith('#')),
-  )
+  return ((flags.labelFile as string[] | undefined) ?? []).flatMap(file => readLines('--label-file', file))
 }
 
 /** `no`, `always`, `unless-stopped`, `on-failure[:n]`. @throws TsrunError invalid */
@@ -124,9 +119,10 @@ function nanoseconds(
 ): Partial<Record<HealthTiming, number>> {
   if (text === undefined) return {}
   const ms = text === '0' ? 0 : parseDuration(text)
-  if (ms !== undefined && (ms === 0 || ms >= minimumMs)) return { [field]: Math.round(ms * 1e6) }
+  const value = Math.round((ms ?? Number.NaN) * 1e6)
+  if (Number.isSafeInteger(value) && (value === 0 || value >= minimumMs * 1e6)) return { [field]: value }
   throw new TsrunError('invalid', 'health', `invalid value "${text}" for ${flag}`, {
-    hint: 'a duration of at least 1ms, e.g. 500ms, 30s or 1m30s; 0 is the default',
+    hint: 'a duration from 1ms to 100 days, e.g. 500ms, 30s or 1m30s; 0 is the default',
   })
 }
 

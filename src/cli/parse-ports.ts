@@ -16,7 +16,9 @@ export function parsePublish(text: string): PortMapping[] {
   if (hostPorts !== undefined && hostPorts.length !== containerPorts.length && containerPorts.length !== 1)
     throw invalid(text, `${hostPorts.length} host ports do not fit ${containerPorts.length} container ports`)
   if (hostPorts !== undefined && hostPorts.length > 1 && containerPorts.length === 1)
-    throw invalid(text, 'a range of host ports needs a range of container ports of the same length')
+    throw new TsrunError('invalid', 'publish', `cannot publish "${text}": tsrun picks no port out of a range`, {
+      hint: `-p ${container} takes any free host port, -p ${hostPorts[0]}:${container} this one; ranges on both sides are of one length, e.g. -p 8000-8010:8000-8010`,
+    })
   return containerPorts.map((containerPort, index) => ({
     protocol: protocol as Protocol,
     hostIp,
@@ -25,13 +27,32 @@ export function parsePublish(text: string): PortMapping[] {
   }))
 }
 
+/** `--expose`: `80`, `80/udp`, `80-90/tcp`. @returns `80/tcp`, one a port @throws TsrunError invalid */
+export function parseExpose(text: string): string[] {
+  const match = /^(\d{1,5})(?:-(\d{1,5}))?(?:\/(tcp|udp|sctp))?$/i.exec(text)
+  const first = Number(match?.[1])
+  const last = Number(match?.[2] ?? match?.[1])
+  if (match === null || first < 1 || last > 65535 || last < first)
+    throw new TsrunError('invalid', 'expose', `invalid value "${text}" for --expose`, {
+      hint: 'PORT[-PORT][/PROTOCOL], e.g. 80, 53/udp or 8000-8010',
+    })
+  const protocol = (match[3] ?? 'tcp').toLowerCase()
+  return Array.from({ length: last - first + 1 }, (_, index) => `${first + index}/${protocol}`)
+}
+
 function splitParts(text: string, rest: string): { hostIp: string; host: string; container: string } {
   const bracketed = /^\[([^\]]*)\]:(.*)$/.exec(rest)
   if (bracketed !== null) {
     const [host = '', container, ...more] = (bracketed[2] ?? '').split(':')
-    if (container === undefined || more.length > 0) throw invalid(text, 'after [ADDRESS] comes HOSTPORT:CONTAINERPORT')
+    if (container === undefined || more.length > 0) throw invalid(text, 'after [ADDRESS] comes :HOSTPORT:CONTAINERPORT')
+    if (bracketed[1] === '') throw invalid(text, 'there is no address in the brackets')
     return { hostIp: parseIp(text, bracketed[1] ?? ''), host, container }
   }
+  if (rest.startsWith('['))
+    throw invalid(
+      text,
+      rest.includes(']') ? 'after [ADDRESS] comes :HOSTPORT:CONTAINERPORT' : 'the bracket is not closed',
+    )
   const parts = rest.split(':')
   if (parts.length === 1) return { hostIp: '0.0.0.0', host: '', container: parts[0] ?? '' }
   if (parts.length === 2) return { hostIp: '0.0.0.0', host: parts[0] ?? '', container: parts[1] ?? '' }

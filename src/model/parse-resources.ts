@@ -18,7 +18,7 @@ export const minimumMemoryBytes = 6 * 2 ** 20
 
 /** `512m`, `1.5g`, `64KiB`, `1048576` -> bytes (units are powers of 1024). @throws TsrunError invalid */
 export function parseByteSize(option: string, text: string): number {
-  const match = /^(\d{1,15}(?:\.\d{1,9})?)\s*([bkmgtp]?)(?:i?b)?$/i.exec(text)
+  const match = /^(\d{1,15}(?:\.\d{1,9})?) *([bkmgtp]?)(?:i?b)?$/i.exec(text)
   const bytes =
     match === null ? Number.NaN : Math.floor(Number(match[1]) * (units[(match[2] ?? '').toLowerCase()] ?? 1))
   if (Number.isSafeInteger(bytes)) return bytes

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Command } from 'commander'
+import { Command, CommanderError } from 'commander'
 import fc from 'fast-check'
 import { afterEach, expect, test } from 'vitest'
 import { rewriteGoStyle } from '../../src/cli/args.ts'
@@ -111,9 +111,19 @@ const cases: readonly (readonly [words: readonly string[], spec: Partial<Contain
     { networks: [{ network: 'a', ip: '10.0.0.9', mac: '02:42:00:00:00:01' }] },
   ],
   [['--network', 'name=a,mac-address=02:42:00:00:00:01'], { networks: [{ network: 'a', mac: '02:42:00:00:00:01' }] }],
+  [
+    ['--network', 'b', '--net', 'a', '--network=c'],
+    { networks: [{ network: 'b' }, { network: 'a' }, { network: 'c' }] },
+  ],
+  [
+    ['--network', 'name=a,alias=db,alias=sql', '--network', 'b'],
+    { networks: [{ network: 'a', aliases: ['db', 'sql'] }, { network: 'b' }] },
+  ],
+  [['--network', 'name=a,ip=FD00:0::1'], { networks: [{ network: 'a', ip: 'fd00::1' }] }],
+  [['--mac-address', '02-42-AC-11-00-02'], { networks: [{ network: 'bridge', mac: '02:42:ac:11:00:02' }] }],
   [['--net', 'host'], { networks: [{ network: 'host' }] }],
   [['--net', 'container:web'], { networks: [{ network: 'container:web' }] }],
-  [['--expose', '80', '--expose', '53/udp'], { expose: ['80', '53/udp'] }],
+  [['--expose', '80', '--expose', '53/udp'], { expose: ['80/tcp', '53/udp'] }],
   [
     ['-v', 'data:/d:ro', '--mount', 'type=tmpfs,target=/t', '--tmpfs', '/u'],
     {
@@ -146,6 +156,8 @@ const cases: readonly (readonly [words: readonly string[], spec: Partial<Contain
       ],
     },
   ],
+  [['--ulimit', 'nofile=5:-1'], { ulimits: [{ name: 'nofile', soft: 5, hard: -1 }] }],
+  [['--rm', '--rm=false', '-it', '-t=0'], { autoRemove: false, openStdin: true, tty: false }],
   [['--shm-size', '128m', '--oom-score-adj', '-500'], { shmSizeBytes: 128 * 2 ** 20, oomScoreAdj: -500 }],
   [
     ['--cap-add', 'NET_ADMIN', '--cap-drop', 'ALL', '--security-opt', 'no-new-privileges'],
@@ -209,6 +221,39 @@ const refused: readonly (readonly [words: readonly string[], reason: RegExp])[] 
   [['--ulimit', 'nofile'], /"nofile" for --ulimit/],
   [['--ulimit', 'NOFILE=1'], /"NOFILE=1" for --ulimit/],
   [['--ulimit', 'nofile=1:2:3'], /"nofile=1:2:3" for --ulimit/],
+  [['--ulimit', 'nofile=5:3'], /"nofile=5:3" for --ulimit: the soft limit is above the hard one/],
+  [['--ulimit', 'nofile=-1:5'], /the soft limit is above the hard one/],
+  [['--ulimit', 'nofile=-5'], /"nofile=-5" for --ulimit/],
+  [['--ulimit', 'nofile=9007199254740992'], /for --ulimit/],
+  [['--ulimit', 'nofile=99999999999999999999'], /for --ulimit/],
+  [['--ulimit', 'foo=1'], /there is no ulimit "foo"/],
+  [['--ulimit', 'constructor=1'], /there is no ulimit "constructor"/],
+  [['--rm=maybe'], /"maybe" for --rm/],
+  [['-m', '1m'], /for --memory: it must be at least 6m/],
+  [['--memory-swap', '1g'], /for --memory-swap: it must be used together with --memory/],
+  [['--cpuset-cpus', '1-'], /"1-" for --cpuset-cpus/],
+  [['--expose', '70000'], /"70000" for --expose/],
+  [['--ip', '10.0.0'], /"10.0.0" for --ip: it is no IP address/],
+  [['--dns', 'one'], /"one" for --dns: it is no IP address/],
+  [['--mac-address', '02:42'], /"02:42" for --mac-address/],
+  [['--network', ''], /cannot join network "": the name is empty/],
+  [['--network', 'name=a,ipp=3'], /there is no key "ipp": name, ip, mac-address, mac, alias/],
+  [['--network', 'name=a,ip'], /"ip" has no value/],
+  [['--network', 'name='], /"name=" has no value/],
+  [['--network', 'name=a,ip=b'], /"b" for --network ip: it is no IP address/],
+  [['--network', 'name=a,"alias=b'], /the quotes do not fit/],
+  [['--add-host', 'db:nowhere'], /"db:nowhere" for --add-host: "nowhere" is no IP address/],
+  [['--add-host', 'db:1.2.3'], /"1.2.3" is no IP address/],
+  [['--add-host', 'db:[::1'], /is no IP address/],
+  [['--add-host', 'd\0b:1.2.3.4'], /for --add-host/],
+  [['--health-interval', `${'9'.repeat(400)}h`], /for --health-interval/],
+  [
+    ['--env-file', '/nowhere/at-all'],
+    /cannot read "\/nowhere\/at-all" for --env-file: no such file or directory \(open: ENOENT\)/,
+  ],
+  [['--env-file', '/'], /cannot read "\/" for --env-file: .*EISDIR/],
+  [['--env-file', 'a\0b'], /cannot read .* for --env-file/],
+  [['--label-file', '/nowhere/at-all'], /cannot read "\/nowhere\/at-all" for --label-file: no such file/],
   [['-l', '=x'], /"=x" for --label: the key is empty/],
   [['--sysctl', '=1'], /"=1" for --sysctl: the key is empty/],
   [['-e', '=x'], /"=x" for --env: the name is empty/],
@@ -255,6 +300,17 @@ test('--env-file takes lines, comments and names, and --env comes behind it', ()
   ])
 })
 
+test('a bad line of --env-file is reported with the file', () => {
+  const file = fileWith('A=1\n=2\n')
+
+  expect(() => specOf('--env-file', file, 'busybox')).toThrow(`"=2" for --env-file "${file}": the name is empty`)
+})
+
+test('--env-file holds no NUL and may start with a byte order mark', () => {
+  expect(specOf('--env-file', fileWith('\uFEFFA=1'), 'busybox').env).toEqual(['A=1'])
+  expect(() => specOf('--env-file', fileWith('A=1\0'), 'busybox')).toThrow(/it holds a NUL/)
+})
+
 test('--label-file comes before --label', () => {
   const file = fileWith('# comment\na=1\nb=2\n')
 
@@ -278,38 +334,99 @@ test('parsePairs() takes __proto__ as a key like any other', () => {
   expect(Object.getPrototypeOf(pairs)).toBe(Object.prototype)
 })
 
-test('a flag with any value gives a spec or a TsrunError', () => {
-  const flag = fc.constantFrom(
-    '-p',
-    '-v',
-    '--mount',
-    '--tmpfs',
-    '-m',
-    '--cpus',
-    '--ulimit',
-    '-e',
-    '-l',
-    '--add-host',
-    '--net',
-    '--sysctl',
-    '--restart',
-    '--device',
-    '--log-opt',
-    '--shm-size',
-    '--health-interval',
-    '--device-cgroup-rule',
-    '--device-read-bps',
-  )
-  const value = fc.oneof(fc.string(), fc.stringMatching(/^[a-z0-9/:=.,\-[\]]{0,20}$/))
+/** `run` as the command line declares it. */
+async function runCommand(): Promise<Command> {
+  const { register } = await import('../../src/cli/commands/run.ts')
+  return register(new Command('tsrun').exitOverride().enablePositionalOptions(), () => {})
+    .exitOverride()
+    .configureOutput({ writeOut: () => {}, writeErr: () => {} })
+    .action(() => {})
+}
 
-  fc.assert(
-    fc.property(flag, value, (name, text) => {
+const nonsense = fc.oneof(
+  fc.constantFrom(
+    ...[
+      '',
+      ' ',
+      '0',
+      '-0',
+      '-1',
+      '-2',
+      '1.5',
+      '.5',
+      '1e3',
+      '0x10',
+      'NaN',
+      'Infinity',
+      '٣',
+      '１',
+      '½',
+      'true',
+      'x',
+      '~',
+    ],
+    ...['9'.repeat(16), '9'.repeat(30), '9'.repeat(400), '-'.repeat(5), '1\0', '\0', '1\n', '\n', '\ud800', '\u202e1'],
+    ...['1m', '1M', '-1m', '1mm', '1 m', '1h', '1d', '-1s', '99999999999h', '1ms1', '0-0', '1-', '-1-2', '0,', '1:'],
+    ...['__proto__', '__proto__=1', 'constructor=1', 'nofile=1', 'nofile=-1:1', 'max-size=', 'max-file=1e3', ':1', ':'],
+    ...[
+      'c 1:1 rwm',
+      'type=tmpfs,target=/a,tmpfs-size=',
+      'name=',
+      '"',
+      'a b',
+      '/',
+      '/.',
+      '../..',
+      '[',
+      '[::',
+      '::',
+      '=',
+    ],
+    ...['80-81:80', '65536', '/dev/a:', '/dev/a:-1'],
+  ),
+  fc.string({ unit: 'binary', maxLength: 20 }),
+  fc.stringMatching(/^[a-z0-9/:=.,\-[\]"]{0,20}$/),
+)
+
+test('every flag of run with any value gives a spec that JSON keeps, a TsrunError or commander’s refusal', async () => {
+  const flags = (await runCommand()).options.map(option => option.long ?? '')
+  expect(flags.length).toBeGreaterThan(70)
+  const words = fc.tuple(fc.constantFrom(...flags), nonsense, fc.boolean(), fc.boolean())
+
+  await fc.assert(
+    fc.asyncProperty(fc.array(words, { minLength: 1, maxLength: 3 }), async given => {
+      const command = await runCommand()
+      const line = given.flatMap(([flag, value, oneDash, oneWord]) => {
+        const name = oneDash ? flag.slice(1) : flag
+        return oneWord ? [`${name}=${value}`] : [name, value]
+      })
       try {
-        expect(specOf(name, text, 'busybox').image).toBe('busybox')
+        command.parse(rewriteGoStyle(command, [...line, 'busybox']), { from: 'user' })
+        const spec = toContainerSpec(command.opts(), command.args)
+        // NaN and Infinity would come back as null.
+        expect(JSON.stringify(spec)).not.toMatch(/:null[,}]/)
       } catch (error) {
-        if (!(error instanceof TsrunError)) throw error
+        if (!(error instanceof TsrunError) && !(error instanceof CommanderError)) throw error
       }
     }),
-    { numRuns: 500 },
+    { numRuns: 5000 },
   )
+})
+
+test.each([
+  ...['--memory', '--memory-swap', '--memory-reservation', '--cpus', '--cpu-shares', '--cpu-quota', '--cpu-period'],
+  ...['--pids-limit', '--blkio-weight', '--shm-size', '--oom-score-adj', '--stop-timeout', '--health-retries'],
+  ...['--health-interval', '--health-timeout', '--health-start-period', '--health-start-interval', '--ulimit'],
+  ...['--device-read-bps', '--device-write-bps', '--device-read-iops', '--device-write-iops', '--publish', '--expose'],
+  ...['--cpuset-cpus', '--cpuset-mems', '--restart', '--tmpfs', '--mount', '--ip', '--mac-address'],
+])('%s refuses what is no number, size, time or address', flag => {
+  const values = ['', ' ', 'x', '1e3', '0x10', 'NaN', '٣', '1\0', '1\n', '9'.repeat(30), '9'.repeat(400)]
+  // An adjustment may be negative, and the kernel takes a list of processors with a newline behind it.
+  const fine: Readonly<Record<string, string>> = {
+    '--oom-score-adj': '-2',
+    '--cpuset-cpus': '1\n',
+    '--cpuset-mems': '1\n',
+  }
+  for (const value of [...values, '-2'].filter(each => each !== fine[flag]))
+    expect(() => specOf(flag, value, 'busybox'), `${flag} ${JSON.stringify(value)}`).toThrow(TsrunError)
 })

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { parsePublish } from '../../src/cli/parse-ports.ts'
+import { parseExpose, parsePublish } from '../../src/cli/parse-ports.ts'
 import { TsrunError } from '../../src/model/errors.ts'
 
 /** `hostIp:hostPort->containerPort/protocol`, one a mapping. */
@@ -74,7 +74,10 @@ test.each([
   ['1.2.3.4.5:80:80', /is no IP address/],
   ['::1:80:80', /too many colons/],
   ['1:2:3:4', /too many colons/],
-  ['[::1]', /is no IP address/],
+  ['[::1]', /after \[ADDRESS\] comes :HOSTPORT:CONTAINERPORT/],
+  ['[::1]8080:80', /after \[ADDRESS\] comes/],
+  ['[::1:8080:80', /the bracket is not closed/],
+  ['[]:8080:80', /there is no address in the brackets/],
   ['[::1]:80', /after \[ADDRESS\] comes/],
   ['[::1]:80:80:80', /after \[ADDRESS\] comes/],
   ['[::g]:80:80', /"::g" is no IP address/],
@@ -90,6 +93,31 @@ test.each([
   )
   expect(() => parsePublish(text)).toThrow(`cannot publish "${text}": `)
 })
+
+test('parsePublish() picks no port out of a range, and says what to write instead', () => {
+  expect(() => parsePublish('8000-8010:80')).toThrow(
+    expect.objectContaining({
+      kind: 'invalid',
+      message: 'cannot publish "8000-8010:80": tsrun picks no port out of a range',
+      hint: expect.stringMatching(/-p 80 takes any free host port, -p 8000:80 this one/),
+    }),
+  )
+})
+
+test.each([
+  ['80', ['80/tcp']],
+  ['53/UDP', ['53/udp']],
+  ['80-82/tcp', ['80/tcp', '81/tcp', '82/tcp']],
+])('parseExpose("%s") is %j', (text, ports) => {
+  expect(parseExpose(text)).toEqual(ports)
+})
+
+test.each(['', '0', '65536', 'x', '80/', '80/icmp', '82-80', '80:80', '80\n', '-1'])(
+  'parseExpose(%j) is refused',
+  text => {
+    expect(() => parseExpose(text)).toThrow(`invalid value "${text}" for --expose`)
+  },
+)
 
 const port = fc.integer({ min: 1, max: 65535 })
 
