@@ -1,5 +1,7 @@
 // `--format` wherever something is listed or inspected: `json`, `table TEMPLATE`, or a Go template over docker's names.
 
+import { printable } from '../engine/ids.ts'
+import { TsrunError } from '../model/errors.ts'
 import { parseTemplate } from './go-template.ts'
 import { formatTable } from './table.ts'
 
@@ -28,11 +30,17 @@ export function renderRow(format: string): (row: Row) => string {
   return row => template(row)
 }
 
-/** Inspected objects as an indented JSON array, or each through a template. */
+/** Inspected objects as an indented JSON array, or each through a template, as it stands. @throws TsrunError invalid */
 export function renderInspection(objects: readonly unknown[], format?: string): string {
   if (format === undefined || format === '') return `${JSON.stringify(objects, null, 4)}\n`
   if (format === 'json') return `${JSON.stringify(objects)}\n`
-  const template = parseTemplate(expandEscapes(format))
+  if (format === 'table')
+    throw new TsrunError('invalid', 'format', 'cannot show inspected objects as a table: it has no columns', {
+      hint: "name them: 'table {{.Name}}\\t{{.Driver}}'; or `--format json`",
+    })
+  if (format.startsWith('table '))
+    return templateTable({ columns: [], rows: objects }, expandEscapes(format.slice('table '.length)))
+  const template = parseTemplate(format)
   return lines(objects.map(object => template(object)))
 }
 
@@ -44,17 +52,59 @@ function defaultTable({ columns, rows }: Listing): string {
   )
 }
 
-/** Columns are separated by tabs; each header is the column's field in capitals. */
-function templateTable({ columns, rows }: Listing, format: string): string {
-  const header = format.split('\t').map(part => {
-    const field = /\{\{\s*(?:\w+\s+)?\.(\w+)/.exec(part)?.[1] ?? ''
-    return columns.find(([, name]) => name === field)?.[0] ?? field.replace(/([a-z])([A-Z])/g, '$1 $2').toUpperCase()
-  })
+/** Columns are separated by the tabs of the template; a tab in a value is shown as what it is. */
+function templateTable(
+  { columns, rows }: Pick<Listing, 'columns'> & { rows: readonly unknown[] },
+  format: string,
+): string {
+  const title = (field: string) =>
+    columns.find(([, name]) => name === field)?.[0] ?? field.replace(/([a-z])([A-Z])/g, '$1 $2').toUpperCase()
   const template = parseTemplate(format)
   return formatTable(
-    header,
-    rows.map(row => template(row).split('\t')),
+    splitColumns(format).map(column => headerOf(column, title)),
+    rows.map(row => template(deepPrintable(row)).split('\t')),
   )
+}
+
+const action = /\{\{-?\s*(.*?)\s*-?\}\}/gs
+
+/** At tabs, but not at those in an action. */
+function splitColumns(format: string): string[] {
+  const columns = ['']
+  for (const piece of format.match(/\{\{.*?\}\}|[^{\t]+|\t|\{/gs) ?? []) {
+    if (piece === '\t') columns.push('')
+    else columns.push(`${columns.pop()}${piece}`)
+  }
+  return columns
+}
+
+/** The fields that a column prints, in its own words around them: `{{.Name}}/{{.Driver}}` -> `NAME/DRIVER`. */
+function headerOf(column: string, title: (field: string) => string): string {
+  const actions = [...column.matchAll(action)].map(([, body = '']) => ({
+    isControl: isControl(body),
+    field: fieldOf(body),
+  }))
+  if (!actions.some(each => each.isControl))
+    return column.replace(action, (_, body: string) => title(fieldOf(body) ?? '')).trim()
+  const field = actions.find(each => !each.isControl && each.field !== undefined) ?? actions.find(each => each.field)
+  return title(field?.field ?? '')
+}
+
+function isControl(body: string): boolean {
+  return /^(?:if|else|end|range|with|break|continue|\$\w+(?:\s*,\s*\$\w+)?\s*:?=)/.test(body)
+}
+
+/** The last name of the first path in an action, `{{json .State.Status}}` -> `Status`; strings in it hold none. */
+function fieldOf(body: string): string | undefined {
+  const code = body.replace(/"(?:[^"\\]|\\.)*"|`[^`]*`|\/\*.*?\*\//gs, '')
+  return /(?:^|[\s(|$])((?:\.\w+)+)/.exec(code)?.[1]?.split('.').at(-1)
+}
+
+function deepPrintable(value: unknown): unknown {
+  if (typeof value === 'string') return printable(value)
+  if (Array.isArray(value)) return value.map(deepPrintable)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, deepPrintable(each)]))
 }
 
 function expandEscapes(format: string): string {
@@ -62,7 +112,7 @@ function expandEscapes(format: string): string {
 }
 
 function cell(value: unknown): string {
-  return value === undefined || value === null ? '' : String(value)
+  return value === undefined || value === null ? '' : printable(String(value))
 }
 
 function lines(texts: readonly string[]): string {

@@ -1,5 +1,14 @@
+import fc from 'fast-check'
 import { afterEach, expect, test, vi } from 'vitest'
-import { formatAgo, formatBytes, formatDuration, formatTable, truncate } from '../../src/cli/table.ts'
+import {
+  displayWidth,
+  formatAgo,
+  formatBinaryBytes,
+  formatBytes,
+  formatDuration,
+  formatTable,
+  truncate,
+} from '../../src/cli/table.ts'
 
 afterEach(() => {
   vi.useRealTimers()
@@ -86,12 +95,95 @@ test.each([
   [999_000_000, '999MB'],
   [1_000_000_000, '1GB'],
   [2_500_000_000_000, '2.5TB'],
-  [1_234_000_000_000_000, '1230TB'],
+  [1_234_000_000_000_000, '1.23PB'],
+  [999_499, '999kB'],
+  [999_999, '1MB'],
+  [999_999_999, '1GB'],
+  [999.9, '1kB'],
+  [5e18, '5EB'],
+  [5e21, '5000EB'],
 ])('formatBytes(%i) is "%s"', (bytes, text) => {
   expect(formatBytes(bytes)).toBe(text)
 })
 
 test.each([
+  [0, '0B'],
+  [1023, '1023B'],
+  [2048, '2KiB'],
+  [2_048_000, '1.953MiB'],
+  [1_048_575, '1MiB'],
+  [2 ** 50, '1PiB'],
+])('formatBinaryBytes(%i) is "%s"', (bytes, text) => {
+  expect(formatBinaryBytes(bytes)).toBe(text)
+})
+
+test.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])('formatDuration(%s) has no number', ms => {
+  expect(formatDuration(ms)).toBe('an unknown time')
+})
+
+test.each(['', 'soon'])('formatAgo(%j) is N/A', time => {
+  expect(formatAgo(time)).toBe('N/A')
+})
+
+test.each([
+  ['', 0],
+  ['web', 3],
+  ['größe', 5],
+  ['gro\u0308ße', 5],
+  ['容器', 4],
+  ['한글', 4],
+  ['\u1112\u1161\u11ab', 2],
+  ['カ\uff9e', 3],
+  ['ＡＢ', 4],
+  ['🐳', 2],
+  ['\u200b\u200d\ufe0f', 0],
+  ['𠀀', 2],
+  ['…', 1],
+])('displayWidth(%j) is %i', (text, width) => {
+  expect(displayWidth(text)).toBe(width)
+})
+
+test('formatTable() aligns what is wide or combined', () => {
+  const text = formatTable(
+    ['NAME', 'ID'],
+    [
+      ['容器', '1'],
+      ['u\u0308ber', '2'],
+      ['longer', '3'],
+    ],
+  )
+
+  expect(text).toBe('NAME     ID\n容器     1\nu\u0308ber     2\nlonger   3\n')
+})
+
+test('formatTable() aligns columns that have no header', () => {
+  expect(
+    formatTable(
+      ['A'],
+      [
+        ['x', 'long', 'y'],
+        ['x', 'b', 'z'],
+      ],
+    ),
+  ).toBe('A\nx   long   y\nx   b      z\n')
+})
+
+test('truncate() cuts no character in two and stays in its width', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), fc.integer({ min: 1, max: 30 }), (text, width) => {
+      const short = truncate(text, width)
+
+      expect(displayWidth(short)).toBeLessThanOrEqual(width)
+      expect(/\p{Cs}/u.test(short)).toBe(false)
+    }),
+  )
+})
+
+test.each([
+  ['🐳🐳🐳', 5, '🐳🐳…'],
+  ['🐳🐳🐳', 4, '🐳…'],
+  ['a🐳b', 3, 'a…'],
+  ['e\u0301e\u0301e\u0301', 2, 'e\u0301…'],
   ['short', 20, 'short'],
   ['exactly-twenty-chars', 20, 'exactly-twenty-chars'],
   ['more than twenty characters', 20, 'more than twenty ch…'],
