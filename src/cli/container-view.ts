@@ -78,6 +78,7 @@ function hostOf(port: PortMapping): string {
 /** `2026-11-20 23:14:35 +0000 UTC`, in this machine's time zone. */
 function formatDate(time: string): string {
   const date = new Date(time)
+  if (Number.isNaN(date.getTime())) return 'N/A'
   const offset = -date.getTimezoneOffset()
   const two = (value: number) => String(Math.floor(Math.abs(value))).padStart(2, '0')
   const local = new Date(date.getTime() + offset * 60_000).toISOString()
