@@ -6,6 +6,7 @@
 #include "bootstrap.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -158,17 +159,32 @@ static void take_device(struct bootstrap *b, struct cursor *c)
 	device->host_path = take_str(c);
 }
 
+/* {u32 length, bytes} */
+static const uint8_t *take_address(struct cursor *c, uint32_t *length)
+{
+	*length = take_u32(c);
+	if (*length != 4 && *length != 16)
+		die("bootstrap: a reserved port with an address of %u bytes", *length);
+	need(c, *length);
+	const uint8_t *address = c->at;
+	c->at += *length;
+	return address;
+}
+
 static void take_port(struct bootstrap *b, struct cursor *c)
 {
 	struct port *port = APPEND(b->ports);
 	port->protocol = take_u32(c);
 	port->port = take_u32(c);
-	port->address_length = take_u32(c);
-	if ((port->address_length != 4 && port->address_length != 16) || port->port > 65535)
-		die("bootstrap: a reserved port with an address of %u bytes", port->address_length);
-	need(c, port->address_length);
-	port->address = c->at;
-	c->at += port->address_length;
+	port->address = take_address(c, &port->address_length);
+	if (c->at < c->end) {
+		port->target_port = take_u32(c);
+		port->target = take_address(c, &port->target_length);
+		if (port->protocol != IPPROTO_TCP && port->protocol != IPPROTO_UDP)
+			die("bootstrap: protocol %u cannot be proxied", port->protocol);
+	}
+	if (port->port > 65535 || port->target_port > 65535)
+		die("bootstrap: %u:%u is no port", port->port, port->target_port);
 }
 
 static void take_id_map(struct id_map *map, struct cursor *c)

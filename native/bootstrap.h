@@ -46,6 +46,8 @@ struct symlink {
 struct port {
 	uint32_t protocol, port, address_length;
 	const uint8_t *address;
+	uint32_t target_port, target_length; /* 0: only held */
+	const uint8_t *target;
 };
 
 #define ARRAY(type) \

@@ -126,3 +126,6 @@ void set_title(const char *title);
 
 /* ports.c */
 void reserve_ports(const struct bootstrap *b);
+
+/* proxy.c */
+int proxy_port(const struct port *port, int fd); /* -1 with errno */

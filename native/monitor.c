@@ -21,7 +21,7 @@
 #include "kernel.h"
 
 static struct monitor monitor = {
-	.control = CONTROL_FD, .channel = -1, .signals = -1, .listener = -1, .stdin_fd = -1, .output = { -1, -1 },
+	.control = CONTROL_FD, .channel = -1, .signals = -1, .listener = -1, .stdin_fd = -1, .proxy = -1, .output = { -1, -1 },
 };
 
 int64_t now_ms(void)
@@ -318,12 +318,15 @@ _Noreturn void monitor_main(void)
 	use_monitor_ends(&io);
 	pass_go(b);
 
+	monitor.proxy = open_proxy();
 	serve_container(&monitor);
+	close_proxied_ports();
 	stage("drain");
 	finish_log();
 	write_exit_record(&monitor);
 	remove_attach_socket(&monitor);
 	serve_farewell(&monitor);
+	finish_proxy();
 	if (monitor.released)
 		_exit(0);
 	run_exit_command(b);

@@ -51,6 +51,7 @@ struct monitor {
 	pid_t child;
 	int stdin_fd, output[2]; /* with a terminal, stdin_fd == output[0] */
 	int tty;
+	int proxy; /* readable when proxied ports have something to do; -1: there are none */
 	struct chunk chunks[CHUNKS];
 	struct client *clients;
 	unsigned clients_count;
@@ -87,6 +88,13 @@ void remove_empty_log(const struct bootstrap *b);
 void write_exit_record(struct monitor *m);
 int exit_code_of(int status);
 _Noreturn void run_exit_command(const struct bootstrap *b);
+
+/* proxy.c: published ports that are served here instead of by the kernel. */
+int open_proxy(void);
+void serve_proxy(void);
+void release_proxy_buffer(void);
+void close_proxied_ports(void);
+void finish_proxy(void);
 
 /* output.c: moves the container's output to the log and the clients. */
 void open_chunks(struct monitor *m);

@@ -19,7 +19,8 @@ enum {
 	READS_PER_WAKE = 16, /* then look at the other descriptors again */
 	PTY_SETTLE_MS = 20, /* what a terminal's line discipline may still be carrying when its writer is gone */
 	IDLE_MS = 2000, /* then the buffers go back to the kernel */
-	SLOTS = 5 + MAX_CLIENTS,
+	OWN_SLOTS = 6,
+	SLOTS = OWN_SLOTS + MAX_CLIENTS,
 };
 
 static int buffers_used;
@@ -37,6 +38,7 @@ static void release_buffers(struct monitor *m)
 		if (c->input && !c->blocked)
 			madvise(c->input, STREAM_BYTES, MADV_DONTNEED);
 	release_log_buffer();
+	release_proxy_buffer();
 }
 
 void open_chunks(struct monitor *m)
@@ -164,8 +166,9 @@ static void serve_once(struct monitor *m)
 		if (m->exited && m->output[stream] >= 0 && m->chunks[stream].waiting == 0)
 			timeout = 0;
 	}
+	slots[count++] = slot(m->proxy, POLLIN);
 	for (struct client *c = m->clients; c; c = c->next) {
-		served[count - 5] = c;
+		served[count - OWN_SLOTS] = c;
 		/* A blocked client is left alone: its hang-up would only spin here, and its data is still to be passed on. */
 		int wanted = !c->blocked || c->pending;
 		slots[count++] = (struct pollfd){ .fd = wanted ? c->fd : -1, .events = client_events(c) };
@@ -186,11 +189,15 @@ static void serve_once(struct monitor *m)
 	for (int stream = 0; stream < 2; stream++)
 		if (slots[3 + stream].revents || (m->exited && m->output[stream] >= 0))
 			read_output(m, stream);
-	for (nfds_t i = 5; i < count; i++)
+	for (nfds_t i = OWN_SLOTS; i < count; i++)
 		if (slots[i].revents)
-			serve_client(m, served[i - 5], slots[i].revents);
+			serve_client(m, served[i - OWN_SLOTS], slots[i].revents);
 	if (slots[1].revents)
 		accept_clients(m);
+	if (slots[5].revents) {
+		serve_proxy();
+		buffers_used = 1;
+	}
 	if (m->exited)
 		drop_stuck(m);
 	sweep_clients(m);

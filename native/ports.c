@@ -1,6 +1,7 @@
 /*
- * Holds host ports for the monitor's life. Nothing is served on them, packets are translated before they get here; a bound
- * socket is how everybody else, a second container or a program of the host, learns at bind(2) that the port is taken.
+ * Holds host ports for the monitor's life. As a rule nothing is served on them, packets are translated before they get
+ * here; a bound socket is how everybody else, a second container or a program of the host, learns at bind(2) that the port is
+ * taken. Those that the kernel cannot translate are handed to the proxy.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -11,6 +12,8 @@
 
 #include "cleanup.h"
 #include "init.h"
+
+enum { BACKLOG = 512 }; /* of a proxied port */
 
 struct filter_instruction {
 	uint16_t code;
@@ -59,10 +62,24 @@ static int bind_past_time_wait(int fd, const struct port *port)
 	struct filter_program program = { 1, &drop };
 	int on = 1;
 
-	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ||
-	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
+	if (!port->target && setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0)
 		return -1;
-	return bind_port(fd, port) < 0 ? -1 : listen(fd, 0);
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 || bind_port(fd, port) < 0)
+		return -1;
+	return listen(fd, port->target ? BACKLOG : 0);
+}
+
+/*
+ * SO_REUSEADDR after the exclusive bind is for the connections: they inherit it, and with it those that are left in
+ * TIME_WAIT do not keep the next one out.
+ */
+static int serve_port(int fd, const struct port *port)
+{
+	int on = 1;
+	if (port->protocol == IPPROTO_TCP &&
+	    (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 || listen(fd, BACKLOG) < 0))
+		return -1;
+	return proxy_port(port, fd);
 }
 
 static _Noreturn void refuse(const struct port *port)
@@ -84,14 +101,17 @@ static void reserve_port(const struct port *port)
 		return;
 	if (fd < 0)
 		refuse(port);
-	if (bind_port(fd, port) == 0)
+	if (bind_port(fd, port) == 0) {
+		if (port->target && serve_port(fd, port) < 0)
+			refuse(port);
 		return; /* left open on purpose: the socket is the reservation */
+	}
 	if (errno != EADDRINUSE || port->protocol != IPPROTO_TCP)
 		refuse(port);
 
 	close(fd);
 	fd = open_socket(port);
-	if (fd < 0 || bind_past_time_wait(fd, port) < 0)
+	if (fd < 0 || bind_past_time_wait(fd, port) < 0 || (port->target && proxy_port(port, fd) < 0))
 		refuse(port);
 }
 

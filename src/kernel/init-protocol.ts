@@ -218,12 +218,14 @@ export interface InitDevice {
   readonly hostPath?: string
 }
 
-/** A host port held, unlistened, for the monitor's life, so that a clash is found now and by whoever comes later. */
+/** A host port held for the monitor's life, so that a clash is found now and by whoever comes later. */
 export interface ReservedPort {
   readonly protocol: 'tcp' | 'udp' | 'sctp'
   /** 4 or 16 bytes, network order. */
   readonly address: Uint8Array
   readonly port: number
+  /** Where the monitor itself carries what arrives, for what the kernel cannot translate; not with sctp. */
+  readonly target?: { readonly address: Uint8Array; readonly port: number }
 }
 
 /** The process outside the container: sockets, log, exit record, teardown. */
@@ -412,8 +414,11 @@ function encodeMonitor(out: AttributeWriter, monitor: InitMonitor): void {
   out.texts(TAG.EXIT_ARG, monitor.exitCommand)
   out.texts(TAG.EXIT_ENV, monitor.exitEnv)
   out.texts(TAG.OOM_FILE, monitor.oomFiles)
-  for (const { protocol, address, port } of monitor.reservedPorts)
-    out.record(TAG.RESERVED_PORT, r => r.u32(IP_PROTOCOL[protocol]).u32(port).u32(address.length).raw(address))
+  for (const { protocol, address, port, target } of monitor.reservedPorts)
+    out.record(TAG.RESERVED_PORT, r => {
+      r.u32(IP_PROTOCOL[protocol]).u32(port).u32(address.length).raw(address)
+      if (target !== undefined) r.u32(target.port).u32(target.address.length).raw(target.address)
+    })
 }
 
 /** What tsrun-init reports. `pid` is the host's number for the container's init. */

@@ -1,0 +1,169 @@
+/*
+ * Published ports that the kernel cannot translate: ::1, which it routes nowhere else, and IPv6 addresses in front of a
+ * container that has none. The monitor holds these ports anyway; here it serves them and carries the bytes. Everything is
+ * non-blocking and bounded for each turn, since the same process carries the container's own streams.
+ */
+#include "proxy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "monitor.h"
+
+enum {
+	EVENTS_PER_WAKE = 16, /* then look at the container's streams again */
+	DRAIN_MS = 300, /* what slow clients get of a container that has ended */
+};
+
+struct proxied *proxied_ports;
+uint8_t *scratch;
+static int epoll = -1;
+static int ticking;
+
+static void tick(struct watch *w, uint32_t events);
+static struct watch ticker = { .fd = -1, .ready = tick };
+
+int watch(struct watch *w, uint32_t events)
+{
+	struct epoll_event event = { .events = events, .data.ptr = w };
+	if (w->listed && w->events == events)
+		return 0;
+	if (epoll_ctl(epoll, w->listed ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, w->fd, &event) < 0)
+		return -1;
+	w->listed = 1;
+	w->events = events;
+	return 0;
+}
+
+void unwatch(struct watch *w)
+{
+	if (w->listed)
+		epoll_ctl(epoll, EPOLL_CTL_DEL, w->fd, NULL);
+	w->listed = 0;
+}
+
+void close_watch(struct watch *w)
+{
+	unwatch(w);
+	close_fd(&w->fd);
+}
+
+/* The timer runs only while somebody needs it: an idle monitor is never woken. */
+void start_ticking(void)
+{
+	struct itimerspec once = { .it_value.tv_sec = TICK_MS / 1000 };
+	if (ticking)
+		return;
+	if (ticker.fd < 0)
+		ticker.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	ticking = ticker.fd >= 0 && timerfd_settime(ticker.fd, 0, &once, NULL) == 0 && watch(&ticker, EPOLLIN) == 0;
+}
+
+static void tick(struct watch *w, uint32_t events)
+{
+	uint64_t count;
+	(void)events;
+	(void)!read(w->fd, &count, sizeof(count));
+	ticking = 0;
+	if (tick_connections() | tick_udp())
+		start_ticking();
+}
+
+socklen_t make_address(union address *to, const uint8_t *address, uint32_t length, uint32_t port)
+{
+	memset(to, 0, sizeof(*to));
+	if (length == 16) {
+		to->v6.sin6_family = AF_INET6;
+		to->v6.sin6_port = htons((uint16_t)port);
+		memcpy(&to->v6.sin6_addr, address, 16);
+		return sizeof(to->v6);
+	}
+	to->v4.sin_family = AF_INET;
+	to->v4.sin_port = htons((uint16_t)port);
+	memcpy(&to->v4.sin_addr, address, 4);
+	return sizeof(to->v4);
+}
+
+/* Takes the bound socket over. Who connects from now on waits in the kernel until the container runs. */
+int proxy_port(const struct port *port, int fd)
+{
+	struct proxied *p = calloc(1, sizeof(*p));
+	if (!p || fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
+		return -1;
+	if (port->protocol == IPPROTO_UDP && prepare_udp_port(fd, port) < 0)
+		return -1;
+	p->watch.fd = fd;
+	p->watch.ready = port->protocol == IPPROTO_UDP ? receive_from_clients : accept_connections;
+	p->port = port;
+	p->target_length = make_address(&p->target, port->target, port->target_length, port->target_port);
+	p->next = proxied_ports;
+	proxied_ports = p;
+	return 0;
+}
+
+/* Only now, when no child has copies of the sockets any more: an epoll set goes by the open file, not by the descriptor. */
+int open_proxy(void)
+{
+	if (!proxied_ports)
+		return -1;
+	epoll = epoll_create1(EPOLL_CLOEXEC);
+	for (struct proxied *p = proxied_ports; p && epoll >= 0; p = p->next)
+		watch(&p->watch, EPOLLIN);
+	return epoll;
+}
+
+static int has_scratch(void)
+{
+	if (!scratch) {
+		void *map = mmap(NULL, SCRATCH_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		scratch = map == MAP_FAILED ? NULL : map;
+	}
+	return scratch != NULL;
+}
+
+void serve_proxy(void)
+{
+	struct epoll_event events[EVENTS_PER_WAKE];
+	int count = has_scratch() ? epoll_wait(epoll, events, EVENTS_PER_WAKE, 0) : 0;
+	for (int i = 0; i < count; i++) {
+		struct watch *w = events[i].data.ptr;
+		if (w->fd >= 0)
+			w->ready(w, events[i].events);
+	}
+	/* Not before: another event of this turn may belong to what was given up. */
+	sweep_connections();
+	sweep_udp();
+}
+
+void release_proxy_buffer(void)
+{
+	if (scratch)
+		madvise(scratch, SCRATCH_BYTES, MADV_DONTNEED);
+}
+
+/* The container has ended: nobody new. */
+void close_proxied_ports(void)
+{
+	for (struct proxied *p = proxied_ports; p; p = p->next)
+		if (p->port->protocol == IPPROTO_TCP)
+			close_watch(&p->watch);
+}
+
+/* What it said last is still on its way. Clients that take it get a moment; the kernel sends what it has by itself. */
+void finish_proxy(void)
+{
+	int64_t left = 0, end = now_ms() + DRAIN_MS;
+	while (epoll >= 0 && connections_draining() && (left = end - now_ms()) > 0) {
+		struct pollfd slot = { .fd = epoll, .events = POLLIN };
+		if (poll(&slot, 1, (int)left) > 0)
+			serve_proxy();
+	}
+}
