@@ -44,6 +44,7 @@ async function run(image: string, rest: readonly string[], flags: Record<string,
       hint: 'leave out -t to pipe into the container: ... | tsrun run -i',
     })
   const keys = parseDetachKeys(flags.detachKeys as string | undefined)
+  const forward = flags.sigProxy !== false
   const engine = await Engine.open()
   warnAboutPorts(spec)
   const container = await createWithPull(engine, image, flags, name =>
@@ -60,7 +61,7 @@ async function run(image: string, rest: readonly string[], flags: Record<string,
       return 0
     }
     if (spec.tty !== true && spec.openStdin !== true)
-      return await relay(engine, await engine.containers.startRelayed(container.id, { stdout: 1, stderr: 2 }))
+      return await relay(engine, await engine.containers.startRelayed(container.id, { stdout: 1, stderr: 2 }), forward)
     started = await engine.containers.startAttached(container.id, { ...options, owner: true })
   } catch (error) {
     await engine.containers.remove(container.id, { force: true, volumes: true })
@@ -68,13 +69,15 @@ async function run(image: string, rest: readonly string[], flags: Record<string,
   } finally {
     if (started === undefined) await engine.close()
   }
-  return follow(engine, started, { spec, keys, forward: flags.sigProxy !== false })
+  return follow(engine, started, { spec, keys, forward })
 }
 
 /** Its output goes to ours, byte for byte, until it ends; then it is ours to tear down. */
-async function relay(engine: Engine, started: RelayedContainer): Promise<number> {
+async function relay(engine: Engine, started: RelayedContainer, forward: boolean): Promise<number> {
   const { id } = started.container
-  const stopForwarding = forwardSignals(signal => void engine.containers.kill(id, signal).catch(() => {}))
+  const stopForwarding = forward
+    ? forwardSignals(signal => void engine.containers.kill(id, signal).catch(() => {}))
+    : () => {}
   const code = (await started.attachment.exit) ?? (await engine.containers.wait(id))
   stopForwarding()
   mark('container ended')
