@@ -30,6 +30,7 @@ import { libraryDirectory } from './library-directory.ts'
 import { Locks } from './locks.ts'
 import { NetworkService } from './network/network-service.ts'
 import { NetworkStore } from './network/network-store.ts'
+import { kernelPorts } from './network/port-routes.ts'
 import { Paths } from './paths.ts'
 import { reconcileAll, reconcileAtOpen, reconcileContainer, releaseOrphanAddresses } from './reconcile.ts'
 import type { SystemInfo } from './system-info.ts'
@@ -150,7 +151,7 @@ function wire(paths: Paths, libraryDir: string): EngineParts {
   const endpoints = (): Endpoint[] => store.runningIds().flatMap(id => store.readRun(id)?.endpoints ?? [])
   const firewall = new NftFirewall({
     engineId,
-    snapshot: async () => ({ networks: networkStore.list(), endpoints: endpoints() }),
+    snapshot: async () => ({ networks: networkStore.list(), endpoints: endpoints().map(kernelPorts) }),
   })
   const ipam = new FileIpam({ directory: paths.ipam })
   const networkDrivers = new NetworkDrivers({ engineId, hostState: hostState(paths) })

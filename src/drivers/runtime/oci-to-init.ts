@@ -27,7 +27,8 @@ export interface InitExtras {
     readonly exitFile: string
     readonly exitCommand: readonly string[]
     readonly exitEnv: readonly string[]
-    readonly reservedPorts: readonly PortMapping[]
+    /** With `proxyTo`, an address of the container, tsrun-init itself carries what arrives. */
+    readonly reservedPorts: readonly (PortMapping & { readonly proxyTo?: string })[]
   }
 }
 
@@ -245,6 +246,14 @@ function toRlim(value: number): bigint {
   return value < 0 ? 0xffffffffffffffffn : BigInt(value)
 }
 
-function toReservedPort(port: PortMapping): ReservedPort {
-  return { protocol: port.protocol, address: addressBytes(parseAddress(port.hostIp)), port: port.hostPort }
+function toReservedPort({
+  protocol,
+  hostIp,
+  hostPort,
+  containerPort,
+  proxyTo,
+}: InitExtras['monitor']['reservedPorts'][number]): ReservedPort {
+  const reserved = { protocol, address: addressBytes(parseAddress(hostIp)), port: hostPort }
+  if (proxyTo === undefined) return reserved
+  return { ...reserved, target: { address: addressBytes(parseAddress(proxyTo)), port: containerPort } }
 }

@@ -12,6 +12,7 @@ import type { EngineContext } from '../context.ts'
 import { shortId } from '../ids.ts'
 import { endpointId, reserveEndpoint } from '../network/connect-sandbox.ts'
 import { DEFAULT_NETWORK } from '../network/network-service.ts'
+import { checkProxiedPorts, kernelPorts } from '../network/port-routes.ts'
 import { emitConnection } from './container-events.ts'
 import { chooseHostPorts } from './host-ports.ts'
 
@@ -111,7 +112,9 @@ async function reserveAll(
       // Ports lead to the container's first network: its default route answers through it.
       ports: index === 0 ? plan.ports : [],
     }
-    endpoints.push(await context.retryAfterReconcile(() => reserveEndpoint(ipam, request, undo)))
+    const endpoint = await context.retryAfterReconcile(() => reserveEndpoint(ipam, request, undo))
+    checkProxiedPorts(network, endpoint)
+    endpoints.push(endpoint)
   }
   return endpoints
 }
@@ -126,7 +129,7 @@ async function plugEndpoint(
     // It may have been removed since it was looked up; from our record on nobody removes it.
     context.networks.find(network.id)
     await driver.connect(network, endpoint, sandbox, undo)
-    await context.retryAfterReconcile(() => firewall.addEndpoint(network, endpoint, undo))
+    await context.retryAfterReconcile(() => firewall.addEndpoint(network, kernelPorts(endpoint), undo))
   }
   await context.locks.withNetwork(network.name, join, { shared: true })
 }

@@ -14,6 +14,7 @@ import { TsrunError } from '../../model/errors.ts'
 import type { OciMount, OciSpec } from '../../model/oci-spec.ts'
 import { defaultDeviceRules, type Resources } from '../../model/resources.ts'
 import type { EngineContext } from '../context.ts'
+import { heldPorts } from '../network/port-routes.ts'
 import { emitContainer } from './container-events.ts'
 import { defaultSymlinks } from './default-mounts.ts'
 import { findDevices, type HostDevices } from './devices.ts'
@@ -196,7 +197,7 @@ function initExtras(
       exitFile: paths.containerFile(id, 'exit.json'),
       exitCommand: context.exitCommand(id),
       exitEnv: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
-      reservedPorts: parts.network.endpoints.flatMap(endpoint => endpoint.ports),
+      reservedPorts: parts.network.endpoints.flatMap(heldPorts),
     },
   }
 }

@@ -10,6 +10,7 @@ import type {
   NetworkDriver,
   PortMapping,
 } from '../../model/network.ts'
+import { kernelPorts } from './port-routes.ts'
 
 /** The three drivers that one network needs. */
 export interface NetworkDrivers {
@@ -69,7 +70,7 @@ export async function disconnectSandbox(
   options: { sandboxGone: boolean },
 ): Promise<void> {
   await doAll([
-    ['remove endpoint rules', () => drivers.firewall.removeEndpoint(network, endpoint)],
+    ['remove endpoint rules', () => drivers.firewall.removeEndpoint(network, kernelPorts(endpoint))],
     ['remove link', () => drivers.driver.disconnect(network, endpoint, options)],
     // Last: an address that is given to somebody else must not have rules or a link of ours any more.
     ...endpoint.addresses.map(
