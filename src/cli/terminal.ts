@@ -91,15 +91,18 @@ function feedStdin(attachment: Attachment, options: JoinOptions, detach: () => v
     }
     if (bytes.length > 0 && !attachment.stdin.write(bytes)) {
       stdin.pause()
-      attachment.stdin.once('drain', () => stdin.resume())
+      attachment.stdin.once('drain', onDrain)
     }
   }
+  const onDrain = () => stdin.resume()
   const onEnd = () => attachment.stdin.end()
   stdin.on('data', onData)
   stdin.on('end', onEnd)
   return () => {
     stdin.off('data', onData)
     stdin.off('end', onEnd)
+    // Or an input without end would be read for ever, and we with it.
+    attachment.stdin.off('drain', onDrain)
     stdin.pause()
     stdin.unref?.()
   }
