@@ -1,5 +1,6 @@
 // Turns what tsrun-init says about a failure into an error for the user.
 
+import { readFileSync } from 'node:fs'
 import { errnoName } from '../../ffi/errno.ts'
 import type { InitMessage } from '../../kernel/init-protocol.ts'
 import { findSocketOwner } from '../../kernel/socket-owner.ts'
@@ -7,11 +8,14 @@ import { TsrunError } from '../../model/errors.ts'
 
 type Failed = Extract<InitMessage, { kind: 'failed' }>
 
+/** Finds a container's name by the start of its id. */
+export type NameOf = (shortId: string) => string | undefined
+
 /** @param subject `"web"`: how to call the container */
-export function describeFailure(subject: string, failed: Failed): TsrunError {
+export function describeFailure(subject: string, failed: Failed, nameOf: NameOf): TsrunError {
   const code = errnoName(failed.errno)
   if (failed.phase === 'exec') return describeExecFailure(subject, failed.what.replace(/^exec /, ''), code)
-  if (failed.stage === 'reserve-port') return describePortFailure(subject, failed.what, code)
+  if (failed.stage === 'reserve-port') return describePortFailure(subject, failed.what, code, nameOf)
   const hints: Readonly<Record<string, string>> = {
     EPERM: 'tsrun needs root with CAP_SYS_ADMIN and CAP_NET_ADMIN; `tsrun doctor` lists what is missing',
     ENOSYS: 'the kernel lacks this call; `tsrun doctor` lists what is missing',
@@ -51,7 +55,7 @@ function describeExecFailure(subject: string, what: string, code: string): Tsrun
 }
 
 /** @param what `tcp 0.0.0.0:80` */
-function describePortFailure(subject: string, what: string, code: string): TsrunError {
+function describePortFailure(subject: string, what: string, code: string, nameOf: NameOf): TsrunError {
   const [, protocol = '', address = '', port = ''] = /^(\w+) \[?([^\]]*)\]?:(\d+)$/.exec(what) ?? []
   const place = `${address.includes(':') ? `[${address}]` : address}:${port}/${protocol}`
   const cannot = `cannot publish ${place} for ${subject}`
@@ -68,8 +72,23 @@ function describePortFailure(subject: string, what: string, code: string): Tsrun
     return new TsrunError('system', 'port-refused', `${cannot}: the kernel refused the port (bind: ${code})`)
   const owner =
     protocol === 'sctp' ? undefined : findSocketOwner(protocol === 'udp' ? 'udp' : 'tcp', address, Number(port))
+  const container = owner === undefined ? undefined : monitoredBy(owner.pid, nameOf)
+  if (container !== undefined)
+    return new TsrunError('conflict', 'port-taken', `${cannot}: the port is published by container "${container}"`, {
+      hint: `choose another host port, or stop "${container}": tsrun stop ${container}`,
+    })
   const by = owner === undefined ? 'on the host' : `by ${owner.command} (pid ${owner.pid})`
   return new TsrunError('conflict', 'port-taken', `${cannot}: the port is in use ${by}`, {
     hint: `choose another host port, e.g. -p ${Number(port) + 8000 > 65535 ? 8080 : Number(port) + 8000}:..., or stop that process`,
   })
+}
+
+/** The container whose monitor the process is: a port without rules is held by the monitor alone. */
+function monitoredBy(pid: number, nameOf: NameOf): string | undefined {
+  try {
+    const shortId = /^tsrun-monitor ([0-9a-f]{12})/.exec(readFileSync(`/proc/${pid}/cmdline`, 'latin1'))?.[1]
+    return shortId === undefined ? undefined : nameOf(shortId)
+  } catch {
+    return undefined
+  }
 }

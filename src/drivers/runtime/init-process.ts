@@ -15,7 +15,7 @@ import {
 import { openSealed } from '../../kernel/sealed-exec.ts'
 import { spawn, waitForChild } from '../../kernel/spawn.ts'
 import { TsrunError } from '../../model/errors.ts'
-import { describeFailure } from './init-failure.ts'
+import { describeFailure, type NameOf } from './init-failure.ts'
 
 /** How long the kernel may take to set a container up before we give up on it. */
 const SETUP_TIMEOUT_MS = 60_000
@@ -24,6 +24,7 @@ export class InitProcess {
   readonly #control: number
   readonly #decoder = new InitMessageDecoder()
   readonly #subject: string
+  readonly #nameOf: NameOf
   readonly #messages: InitMessage[] = []
   /** The program forks its monitor and ends at once; until then it is our child. */
   #child: number | undefined
@@ -33,9 +34,14 @@ export class InitProcess {
    * Starts tsrun-init and hands it `config`.
    * @param options.namespaceFd the sandbox's network namespace (run) or the pidfd to join (exec); stays the caller's
    * @param options.subject how to call the container in messages
+   * @param options.nameOf how to call others
    */
-  constructor(config: InitConfig, options: { initPath: string; namespaceFd?: number; subject: string }) {
+  constructor(
+    config: InitConfig,
+    options: { initPath: string; namespaceFd?: number; subject: string; nameOf?: NameOf },
+  ) {
     this.#subject = options.subject
+    this.#nameOf = options.nameOf ?? (() => undefined)
     const [ours, theirs] = socketpair()
     this.#control = ours
     const nullFd = openSync('/dev/null', 'r+')
@@ -122,6 +128,6 @@ export class InitProcess {
 
   #failure(message: InitMessage): Error {
     if (message.kind !== 'failed') return new Error(`tsrun-init said "${message.kind}" out of turn`)
-    return describeFailure(this.#subject, message)
+    return describeFailure(this.#subject, message, this.#nameOf)
   }
 }

@@ -90,6 +90,7 @@ async function start(
       initPath: context.initPath,
       ...(network.netnsFd === undefined ? {} : { namespaceFd: network.netnsFd }),
       subject: `"${container.name}"`,
+      nameOf: shortId => store.list().find(other => other.id.startsWith(shortId))?.name,
     },
   )
   undo.add('init', () => init.close())
