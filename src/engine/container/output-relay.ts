@@ -69,13 +69,18 @@ export class OutputRelay implements ContainerClient {
 
   release(leftover?: number): void {
     if (!this.#isOpen) return
-    if (leftover === undefined) send(this.#fd, encodeFrame(FRAME.RELEASED))
-    else {
-      sendWithDescriptor(this.#fd, encodeFrame(FRAME.RELEASED), leftover)
+    try {
+      const frame = encodeFrame(FRAME.RELEASED)
+      if (leftover === undefined) send(this.#fd, frame)
+      else sendWithDescriptor(this.#fd, frame, leftover)
+    } catch (error) {
+      // The end came before the monitor had heard of its owner: it has gone to tear down by itself, which does no harm.
+      if (!hasCode(error, 'EPIPE', 'ECONNRESET')) throw error
+    } finally {
       // At once: the monitor's copy must be the last one.
-      closeSync(leftover)
+      if (leftover !== undefined) closeSync(leftover)
+      this.close()
     }
-    this.close()
   }
 
   close(): void {
