@@ -4,6 +4,7 @@
 
 import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
+import { hasCode } from '../../ffi/errno.ts'
 import {
   connectUnix,
   pollWritable,
