@@ -22,6 +22,12 @@ export function register(program: Command): Command {
     .addHelpText('after', '\nExample:\n  cat password.txt | tsrun login -u me --password-stdin registry.example.com')
     .action(async (registry: string | undefined, flags: LoginFlags) => {
       const name = registryOf(registry)
+      if (flags.passwordStdin === true && (flags.password !== undefined || flags.username === undefined))
+        throw new TsrunError(
+          'invalid',
+          'password-stdin',
+          `cannot log in to ${name}: --password-stdin goes with -u alone`,
+        )
       const username = flags.username ?? (await askUser(name))
       const password = await passwordFrom(flags, name)
       const { file } = await login({ registry: name, username, password })
@@ -41,15 +47,7 @@ async function askUser(registry: string): Promise<string> {
 }
 
 async function passwordFrom(flags: LoginFlags, registry: string): Promise<string> {
-  if (flags.passwordStdin === true) {
-    if (flags.password !== undefined || flags.username === undefined)
-      throw new TsrunError(
-        'invalid',
-        'password-stdin',
-        `cannot log in to ${registry}: --password-stdin goes with -u alone`,
-      )
-    return fromStdin(registry)
-  }
+  if (flags.passwordStdin === true) return fromStdin(registry)
   if (flags.password !== undefined) {
     process.stderr.write('tsrun: warning: others can read a password on the command line; use --password-stdin\n')
     return flags.password

@@ -88,8 +88,13 @@ export class Authenticator {
     const bearer = challenges.find(({ scheme, parameters }) => scheme === 'bearer' && parameters.realm !== undefined)
     if (bearer !== undefined) {
       const { realm = '', service, scope } = bearer.parameters
-      const wanted = [...new Set([...scopes, ...(scope === undefined ? [] : scope.split(' '))])].filter(s => s !== '')
-      const request = { realm: this.#realm(realm, response.url), service, scopes: wanted, credentials, ...options }
+      const request = {
+        realm: this.#realm(realm, response.url),
+        service,
+        scopes: wantedScopes(scopes, scope),
+        credentials,
+        ...options,
+      }
       return `Bearer ${await this.#fetchToken(request)}`
     }
     if (!challenges.some(({ scheme }) => scheme === 'basic') || credentials?.kind !== 'password') return undefined
@@ -191,6 +196,13 @@ function refresh({ realm, service, scopes, signal }: TokenRequest, token: string
 
 function basic({ username, password }: { readonly username: string; readonly password: string }): string {
   return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`
+}
+
+/** Ours, and what the registry wants beyond the repositories that we know of. */
+function wantedScopes(own: readonly string[], challenged = ''): string[] {
+  const resource = (scope: string): string => scope.replace(/:[^:]*$/, '')
+  const known = new Set(own.map(resource))
+  return [...own, ...challenged.split(' ').filter(scope => scope !== '' && !known.has(resource(scope)))]
 }
 
 function keyOf(scopes: readonly string[]): string {

@@ -71,7 +71,7 @@ export class HttpClient {
     const onAbort = (): unknown => message.destroy(new Error('aborted'))
     signal?.addEventListener('abort', onAbort, { once: true })
     const forget = (): void => {
-      silence.end()
+      silence.stop()
       signal?.removeEventListener('abort', onAbort)
     }
     try {
@@ -79,7 +79,9 @@ export class HttpClient {
       silence.begin()
       if (body === undefined) message.end()
       else await Promise.race([sendBody(message, body, silence), answer])
-      return new Response(await answer, { url, signal, silence, forget })
+      const response = new Response(await answer, { url, signal, silence, forget })
+      silence.end()
+      return response
     } catch (error) {
       forget()
       signal?.throwIfAborted()
@@ -181,6 +183,7 @@ class Silence {
   target: (error: Error) => unknown
   readonly #url: URL
   #timer: NodeJS.Timeout | undefined
+  #isOver = false
 
   constructor(target: (error: Error) => unknown, url: URL) {
     this.target = target
@@ -189,12 +192,19 @@ class Silence {
 
   begin(): void {
     this.end()
+    if (this.#isOver) return
     const error = () => new TransportError('timeout', this.#url, `no answer for ${silenceMs / 1000} seconds`)
     this.#timer = setTimeout(() => this.target(error()), silenceMs)
   }
 
   end(): void {
     clearTimeout(this.#timer)
+  }
+
+  /** For good: whoever still sends does not begin it again. */
+  stop(): void {
+    this.#isOver = true
+    this.end()
   }
 }
 

@@ -8,8 +8,8 @@ import { TsrunError } from '../../../model/errors.ts'
 export interface RegistrySettings {
   /** `host[:port][/prefix]`, or with `http://` or `https://` before it; asked in this order before the registry itself. */
   readonly mirrors: readonly string[]
-  /** TLS with any certificate will do, and so will none. */
-  readonly isInsecure: boolean
+  /** TLS with any certificate will do, and so will none. Where it is not said: only for this machine itself. */
+  readonly isInsecure?: boolean
   /** A PEM file, or a folder of them: further authorities. */
   readonly certs?: string
   /** Blobs larger than this are pushed in chunks of it, in bytes; 0 for never. */
@@ -78,7 +78,7 @@ function parseSettings(value: unknown, what: string): RegistrySettings {
     throw new Error(`"chunkBytes" of ${what} is not a number of bytes`)
   return {
     mirrors: mirrorList,
-    isInsecure: insecure === true,
+    ...(insecure === undefined ? {} : { isInsecure: insecure }),
     ...(typeof certs === 'string' ? { certs } : {}),
     ...(typeof chunkBytes === 'number' ? { chunkBytes } : {}),
   }

@@ -92,7 +92,12 @@ export class RegistrySession {
     if (response.status !== 401 || !this.#isOwn(response.url)) return response
     const { signal, isLogin = false } = call
     const options = signal === undefined ? { isLogin } : { isLogin, signal }
-    if (!(await this.authenticator.renew(response, scopes, used, options))) return response
+    try {
+      if (!(await this.authenticator.renew(response, scopes, used, options))) return response
+    } catch (error) {
+      await response.discard()
+      throw error
+    }
     await response.discard()
     return this.#follow(call, this.authenticator.authorization(scopes))
   }
