@@ -87,6 +87,17 @@ describe('-p [::1]:8080:80', () => {
   )
 
   test(
+    'carries what the container says last to the end',
+    inWorld(async world => {
+      await world.ok(['run', '-d', '-p', '[::1]:8080:80', 'busybox', 'nc', '-lp', '80', '-e', 'seq', '1', '20000'])
+
+      const heard = await world.host.sh('sleep 0.3; busybox nc ::1 8080')
+
+      expect(heard.trimEnd().split('\n')).toHaveLength(20000)
+    }),
+  )
+
+  test(
     'carries udp',
     inWorld(async world => {
       await startUdpServer(world, 'echo', ['-p', '[::1]:5353:53/udp'], 53)
