@@ -3,7 +3,7 @@
 import { writeSync } from 'node:fs'
 
 /** What a shell makes of a program that SIGPIPE ended. */
-const SIGPIPE_EXIT_CODE = 141
+export const SIGPIPE_EXIT_CODE = 141
 
 /** Writes `text` whole. A reader that has gone ends the process quietly, as SIGPIPE would. */
 export function print(text: string): void {
@@ -21,11 +21,14 @@ export function print(text: string): void {
   }
 }
 
-/** The same manners for what is written through process.stdout. Idempotent. */
-export function guardStdout(): void {
-  if (process.stdout.listenerCount('error') > 0) return
+/**
+ * The same manners for what is written through process.stdout.
+ * @param onGone what to do when the reader has gone; default: end the process
+ */
+export function guardStdout(onGone: () => void = () => process.exit(SIGPIPE_EXIT_CODE)): void {
+  process.stdout.removeAllListeners('error')
   process.stdout.on('error', (error: Error & { code?: string }) => {
-    if (error.code === 'EPIPE') process.exit(SIGPIPE_EXIT_CODE)
-    throw error
+    if (error.code !== 'EPIPE') throw error
+    onGone()
   })
 }

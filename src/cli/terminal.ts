@@ -1,6 +1,7 @@
 // Joins this process's terminal or pipes to an attachment, and puts the terminal back however it ends.
 
 import type { Attachment } from '../engine/container/attachment.ts'
+import { makeRaw } from '../engine/raw-terminal.ts'
 import { guardStdout } from './print.ts'
 import { forwardSignals } from './signals.ts'
 
@@ -14,7 +15,11 @@ export interface JoinOptions {
 }
 
 /** How a session ended. */
-export type JoinResult = { readonly kind: 'exit'; readonly code: number | undefined } | { readonly kind: 'detached' }
+export type JoinResult =
+  | { readonly kind: 'exit'; readonly code: number | undefined }
+  | { readonly kind: 'detached' }
+  /** Nobody reads our standard output any more. */
+  | { readonly kind: 'reader-gone' }
 
 /** docker's: Ctrl-P Ctrl-Q. */
 export const defaultDetachKeys = Buffer.from([0x10, 0x11])
@@ -27,13 +32,13 @@ export function terminalSize(): { rows: number; columns: number } | undefined {
 
 /** Runs until the container ends or the user detaches. */
 export async function joinTerminal(attachment: Attachment, options: JoinOptions): Promise<JoinResult> {
-  guardStdout()
   const leave: (() => void)[] = []
   try {
     let detach: (() => void) | undefined
     const detached = new Promise<JoinResult>(resolve => {
       detach = () => resolve({ kind: 'detached' })
     })
+    const readerGone = new Promise<JoinResult>(resolve => guardStdout(() => resolve({ kind: 'reader-gone' })))
     attachment.stdout.pipe(process.stdout, { end: false })
     attachment.stderr.pipe(process.stderr, { end: false })
     if (options.tty) leave.push(followSize(attachment))
@@ -45,15 +50,14 @@ export async function joinTerminal(attachment: Attachment, options: JoinOptions)
       await Promise.all([drained(attachment.stdout, process.stdout), drained(attachment.stderr, process.stderr)])
       return { kind: 'exit' as const, code }
     })
-    return await Promise.race([ended, detached])
+    return await Promise.race([ended, detached, readerGone])
   } finally {
     for (const undo of leave.reverse()) undo()
   }
 }
 
 function enterRawMode(): () => void {
-  process.stdin.setRawMode(true)
-  const restore = () => process.stdin.setRawMode(false)
+  const restore = makeRaw(0)
   // Also when we are ended: a terminal left in raw mode is a broken one.
   process.once('exit', restore)
   const onEnd = (signal: NodeJS.Signals) => {

@@ -2,7 +2,18 @@
 // command that does it. The kernel drops the lock with its holder, so an entry that nobody holds is a job cut off,
 // and the next command cleans it up (design decision D8).
 
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { hasCode } from '../ffi/errno.ts'
 import { flock, LOCK_EX, LOCK_NB } from '../ffi/libc.ts'
 
@@ -35,9 +46,13 @@ export class Journal {
   /** Enters a job. */
   begin(kind: JobKind, key: string): Job {
     // Several jobs may touch one key one after another while an entry waits for its lock: each has a name of its own.
-    const path = `${this.#directory}/${kind}-${key}.${process.pid}.${nextNumber()}`
-    const fd = this.#open(path)
+    const name = `${kind}-${key}.${process.pid}.${nextNumber()}`
+    const path = `${this.#directory}/${name}`
+    const draft = `${this.#directory}/.${name}`
+    const fd = this.#open(draft)
+    // Held before it can be seen: an entry that nobody holds counts as cut off.
     flock(fd, LOCK_EX | LOCK_NB)
+    renameSync(draft, path)
     return {
       note: text => writeFileSync(path, text),
       end: () => {
@@ -69,7 +84,9 @@ export class Journal {
 
   #entries(): string[] {
     try {
-      return readdirSync(this.#directory)
+      return readdirSync(this.#directory).filter(
+        name => !name.startsWith('.') || isOldDraft(`${this.#directory}/${name}`),
+      )
     } catch (error) {
       if (hasCode(error, 'ENOENT')) return []
       throw error
@@ -93,6 +110,12 @@ function nextNumber(): number {
   return number
 }
 
+/** A draft is renamed within microseconds: one that is seconds old was cut off, too. */
+function isOldDraft(path: string): boolean {
+  const stat = statSync(path, { throwIfNoEntry: false })
+  return stat !== undefined && Date.now() - stat.mtimeMs > 10_000
+}
+
 /** A descriptor that holds the entry, or undefined when its job goes on, or it has gone. */
 function tryLock(path: string): number | undefined {
   let fd: number
@@ -104,7 +127,10 @@ function tryLock(path: string): number | undefined {
   }
   try {
     flock(fd, LOCK_EX | LOCK_NB)
-    return fd
+    // Its job may have ended between the open and the lock.
+    if (statSync(path, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino) return fd
+    closeSync(fd)
+    return undefined
   } catch (error) {
     closeSync(fd)
     if (hasCode(error, 'EAGAIN')) return undefined

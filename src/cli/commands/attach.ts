@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 import { parseDetachKeys } from '../detach-keys.ts'
+import { SIGPIPE_EXIT_CODE } from '../print.ts'
 import { joinTerminal } from '../terminal.ts'
 
 export function register(program: Command, exit: (code: number) => void): Command {
@@ -26,6 +27,7 @@ export function register(program: Command, exit: (code: number) => void): Comman
           : { onSignal: signal => void engine.containers.kill(id, signal).catch(() => {}) }),
       })
       attachment.close()
-      exit(result.kind === 'detached' ? 0 : (result.code ?? (await engine.containers.wait(id))))
+      if (result.kind === 'reader-gone') exit(SIGPIPE_EXIT_CODE)
+      else if (result.kind === 'exit') exit(result.code ?? (await engine.containers.wait(id)))
     })
 }

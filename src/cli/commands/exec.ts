@@ -3,6 +3,7 @@ import type { ExecSpec } from '../../engine/container/exec-container.ts'
 import { Engine } from '../../engine/engine.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { parseDetachKeys } from '../detach-keys.ts'
+import { SIGPIPE_EXIT_CODE } from '../print.ts'
 import { joinTerminal, terminalSize } from '../terminal.ts'
 
 interface ExecFlags {
@@ -67,5 +68,6 @@ async function exec(engine: Engine, name: string, words: readonly string[], flag
     detachKeys: parseDetachKeys(flags.detachKeys),
   })
   attachment.close()
+  if (result.kind === 'reader-gone') return SIGPIPE_EXIT_CODE
   return result.kind === 'detached' ? 0 : (result.code ?? 125)
 }

@@ -168,7 +168,8 @@ function addRemove(network: Command, exit: (code: number) => void): void {
       exit(
         await forEach(names, async name => {
           try {
-            return (await engine.networks.remove(name)).name
+            await engine.networks.remove(name)
+            return name
           } catch (error) {
             if (flags.force === true && error instanceof TsrunError && error.kind === 'not-found') return undefined
             throw error

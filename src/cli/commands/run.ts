@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import type { Command } from 'commander'
-import type { RelayedContainer, StartedContainer } from '../../engine/container/container-service.ts'
+import type { StartedContainer } from '../../engine/container/container-service.ts'
 import { Engine } from '../../engine/engine.ts'
 import { mark } from '../../lib/trace.ts'
 import type { ContainerSpec } from '../../model/container.ts'
@@ -8,7 +8,7 @@ import { TsrunError } from '../../model/errors.ts'
 import { addContainerFlags, toContainerSpec } from '../container-flags.ts'
 import { createWithPull } from '../create-with-pull.ts'
 import { parseDetachKeys } from '../detach-keys.ts'
-import { print } from '../print.ts'
+import { print, SIGPIPE_EXIT_CODE } from '../print.ts'
 import { forwardSignals } from '../signals.ts'
 import { joinTerminal, terminalSize } from '../terminal.ts'
 
@@ -60,8 +60,7 @@ async function run(image: string, rest: readonly string[], flags: Record<string,
       print(`${container.id}\n`)
       return 0
     }
-    if (spec.tty !== true && spec.openStdin !== true)
-      return await relay(engine, await engine.containers.startRelayed(container.id, { stdout: 1, stderr: 2 }), forward)
+    if (spec.tty !== true && spec.openStdin !== true) return await relay(engine, container.id, forward)
     started = await engine.containers.startAttached(container.id, { ...options, owner: true })
   } catch (error) {
     await engine.containers.remove(container.id, { force: true, volumes: true })
@@ -73,8 +72,13 @@ async function run(image: string, rest: readonly string[], flags: Record<string,
 }
 
 /** Its output goes to ours, byte for byte, until it ends; then it is ours to tear down. */
-async function relay(engine: Engine, started: RelayedContainer, forward: boolean): Promise<number> {
-  const { id } = started.container
+async function relay(engine: Engine, id: string, forward: boolean): Promise<number> {
+  let isReaderGone = false
+  const onReaderGone = () => {
+    isReaderGone = true
+    void killUnread(engine, id)
+  }
+  const started = await engine.containers.startRelayed(id, { stdout: 1, stderr: 2, onReaderGone })
   const stopForwarding = forward
     ? forwardSignals(signal => void engine.containers.kill(id, signal).catch(() => {}))
     : () => {}
@@ -83,7 +87,12 @@ async function relay(engine: Engine, started: RelayedContainer, forward: boolean
   mark('container ended')
   await engine.containers.finish(started)
   mark('given back')
-  return code
+  return isReaderGone ? SIGPIPE_EXIT_CODE : code
+}
+
+/** Nobody reads what it writes: like any command in a pipe it ends, or it would fill its log for ever. */
+async function killUnread(engine: Engine, id: string): Promise<void> {
+  await engine.containers.kill(id, 'KILL').catch(() => {})
 }
 
 /** Joined to the container until it ends; then it is ours to tear down. */
@@ -104,6 +113,11 @@ async function follow(
     attachment.close()
     await engine.close()
     return 0
+  }
+  if (result.kind === 'reader-gone') {
+    await killUnread(engine, container.id)
+    await engine.containers.finish(started)
+    return SIGPIPE_EXIT_CODE
   }
   mark('container ended')
   const code = result.code ?? (await engine.containers.wait(container.id))

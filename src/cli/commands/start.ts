@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 import { parseDetachKeys } from '../detach-keys.ts'
 import { forEach } from '../each.ts'
+import { SIGPIPE_EXIT_CODE } from '../print.ts'
 import { joinTerminal, terminalSize } from '../terminal.ts'
 
 export function register(program: Command, exit: (code: number) => void): Command {
@@ -42,6 +43,10 @@ async function startAttached(
     detachKeys,
     onSignal: signal => void engine.containers.kill(container.id, signal).catch(() => {}),
   })
+  if (result.kind === 'reader-gone') {
+    attachment.close()
+    return SIGPIPE_EXIT_CODE
+  }
   if (result.kind === 'detached') {
     attachment.close()
     return 0

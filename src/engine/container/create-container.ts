@@ -7,7 +7,7 @@ import type { Container, ContainerSpec, MountSpec, ProcessSpec } from '../../mod
 import { TsrunError } from '../../model/errors.ts'
 import type { ImageConfig } from '../../model/image.ts'
 import type { PortMapping } from '../../model/network.ts'
-import { assertName, inventName, newId } from '../ids.ts'
+import { assertName, inventName, newId, printable } from '../ids.ts'
 import type { Journal } from '../journal.ts'
 import type { Paths } from '../paths.ts'
 import type { ContainerStore } from './container-store.ts'
@@ -51,6 +51,15 @@ export async function createContainer(
     )
   const healthcheck = mergeHealthcheck(spec.healthcheck, image.config.config?.Healthcheck)
   const inherited = mountsFrom(parts.store, spec)
+  if (!process.cwd.startsWith('/') || process.cwd.includes('\0'))
+    throw new TsrunError(
+      'invalid',
+      'workdir',
+      `cannot create a container: the working directory "${printable(process.cwd)}" is not an absolute path`,
+      {
+        hint: 'it is a path inside the container and begins with /, e.g. -w /srv',
+      },
+    )
   const id = newId()
   mark('image resolved')
   const { paths, store } = parts

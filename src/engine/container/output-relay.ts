@@ -20,6 +20,8 @@ import { encodeFrame, FRAME, FrameDecoder, parseExit, SUBSCRIPTION } from '../..
 export interface OutputTargets {
   readonly stdout?: number
   readonly stderr?: number
+  /** Called once when nobody reads from one of them any more; what else comes for it is dropped. */
+  readonly onReaderGone?: () => void
 }
 
 export interface OutputRelayOptions {
@@ -64,7 +66,12 @@ export class OutputRelay implements ContainerClient {
       (targets.stderr === undefined ? 0 : SUBSCRIPTION.STDERR)
     const frames = [encodeFrame(FRAME.SUBSCRIBE, Buffer.from([wanted]))]
     if (owner) frames.unshift(encodeFrame(FRAME.OWNER))
-    send(this.#fd, Buffer.concat(frames))
+    try {
+      send(this.#fd, Buffer.concat(frames))
+    } catch (error) {
+      // It has just gone: the reads find its end.
+      if (!hasCode(error, 'EPIPE', 'ECONNRESET')) throw error
+    }
     this.exit = this.#relay(targets)
   }
 
@@ -103,8 +110,8 @@ export class OutputRelay implements ContainerClient {
   async #readFrames(targets: OutputTargets): Promise<number | undefined> {
     const decoder = new FrameDecoder()
     const buffer = Buffer.allocUnsafe(RECEIVE_BYTES)
-    const stdout = sink(targets.stdout)
-    const stderr = sink(targets.stderr)
+    const stdout = sink(targets.stdout, targets.onReaderGone)
+    const stderr = sink(targets.stderr, targets.onReaderGone)
     while (this.#isOpen) {
       const length = await receive(this.#fd, buffer)
       if (length <= 0) return undefined
@@ -119,7 +126,7 @@ export class OutputRelay implements ContainerClient {
 }
 
 /** A function that writes to `fd`; one that has been closed by its reader swallows what comes. */
-function sink(fd: number | undefined): (bytes: Buffer) => Promise<void> | void {
+function sink(fd: number | undefined, onGone?: () => void): (bytes: Buffer) => Promise<void> | void {
   if (fd === undefined) return () => {}
   // A regular file takes everything at once.
   if (fstatSync(fd).isFile())
@@ -133,7 +140,10 @@ function sink(fd: number | undefined): (bytes: Buffer) => Promise<void> | void {
       const result = await writeSome(fd, rest)
       if (result.kind === 'written') rest = rest.subarray(result.length)
       else if (result.kind === 'busy') await pollWritable(fd)
-      else isOpen = false
+      else {
+        isOpen = false
+        onGone?.()
+      }
     }
   }
 }

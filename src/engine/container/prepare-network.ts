@@ -112,11 +112,24 @@ async function reserveAll(
       // Ports lead to the container's first network: its default route answers through it.
       ports: index === 0 ? plan.ports : [],
     }
-    const endpoint = await context.retryAfterReconcile(() => reserveEndpoint(ipam, request, undo))
+    const reserve = () => context.retryAfterReconcile(() => reserveEndpoint(ipam, request, undo))
+    const endpoint = await reserve().catch((error: unknown) => {
+      throw withNames(context, error)
+    })
     checkProxiedPorts(network, endpoint)
     endpoints.push(endpoint)
   }
   return endpoints
+}
+
+/** IPAM knows owners by id: here they get their names. */
+function withNames(context: EngineContext, error: unknown): unknown {
+  if (!(error instanceof TsrunError)) return error
+  const message = error.message.replace(/[0-9a-f]{64}/, id => context.store.read(id)?.name ?? shortId(id))
+  return new TsrunError(error.kind, error.code, message, {
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+    cause: error,
+  })
 }
 
 async function plugEndpoint(
