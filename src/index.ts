@@ -8,7 +8,11 @@
  * for await (const chunk of job.stdout) process.stdout.write(chunk)
  * console.log('exit code', await job.wait())
  */
+
+export type { BootStep } from './engine/boot.ts'
+export type { CommitOptions } from './engine/commit-container.ts'
 export { Attachment, type AttachOptions } from './engine/container/attachment.ts'
+export type { ContainerUpdate } from './engine/container/change-container.ts'
 export {
   ContainerService,
   type ContainerView,
@@ -18,11 +22,25 @@ export {
 export type { ExecSpec } from './engine/container/exec-container.ts'
 export type { LogLine, LogOptions as LogReadOptions } from './engine/container/logs.ts'
 export { RunningContainer } from './engine/container/running-container.ts'
+export type { ContainerStats, StatsOptions } from './engine/container/stats.ts'
+export type { ProcessTable } from './engine/container/top.ts'
+export type { UsageLine } from './engine/disk-usage.ts'
 export { preflight } from './engine/doctor.ts'
 export { Engine, type EngineOptions } from './engine/engine.ts'
-export type { EngineEvent, EventBus } from './engine/events.ts'
-export { ImageService } from './engine/image/image-service.ts'
+export type { EngineEvent, EventBus, EventRange } from './engine/events.ts'
+export { ContainerFiles } from './engine/files/container-files.ts'
+export type { CopyOptions } from './engine/files/copy-files.ts'
+export type { FileChange } from './engine/files/diff.ts'
+export {
+  ImageService,
+  type PulledImage,
+  type PullImageOptions,
+  type PushedImage,
+  type TransferEvent,
+  type TransferOptions,
+} from './engine/image/image-service.ts'
 export { type NetworkInspection, NetworkService } from './engine/network/network-service.ts'
+export type { SystemInfo } from './engine/system-info.ts'
 export { type Volume, VolumeService } from './engine/volume/volume-service.ts'
 export { CleanupError } from './lib/rollback.ts'
 export type * from './model/container.ts'
