@@ -54,15 +54,15 @@ function splitParts(text: string, rest: string): { hostIp: string; host: string;
       rest.includes(']') ? 'after [ADDRESS] comes :HOSTPORT:CONTAINERPORT' : 'the bracket is not closed',
     )
   const parts = rest.split(':')
-  if (parts.length === 1) return { hostIp: '0.0.0.0', host: '', container: parts[0] ?? '' }
-  if (parts.length === 2) return { hostIp: '0.0.0.0', host: parts[0] ?? '', container: parts[1] ?? '' }
+  if (parts.length === 1) return { hostIp: '', host: '', container: parts[0] ?? '' }
+  if (parts.length === 2) return { hostIp: '', host: parts[0] ?? '', container: parts[1] ?? '' }
   if (parts.length === 3)
     return { hostIp: parseIp(text, parts[0] ?? ''), host: parts[1] ?? '', container: parts[2] ?? '' }
   throw invalid(text, 'too many colons; an IPv6 address stands in brackets: [::1]:8080:80')
 }
 
 function parseIp(text: string, ip: string): string {
-  if (ip === '') return '0.0.0.0'
+  if (ip === '') return ''
   const address = tryParseAddress(ip)
   if (address === undefined) throw invalid(text, `"${ip}" is no IP address`)
   return formatAddress(address)

@@ -48,7 +48,10 @@ export type Protocol = 'tcp' | 'udp' | 'sctp'
 /** One published port; a range of host ports is several of these unless it is kept as an interval. */
 export interface PortMapping {
   readonly protocol: Protocol
-  /** `0.0.0.0`, `::` or one address of the host. */
+  /**
+   * `0.0.0.0`, `::` or one address of the host. In what a user asks for it may be empty: all addresses of the families that
+   * the network has; an Endpoint has no such ports.
+   */
   readonly hostIp: string
   readonly hostPort: number
   readonly containerPort: number

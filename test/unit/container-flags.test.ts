@@ -40,7 +40,7 @@ test('the line of the task becomes its spec', () => {
     image: 'busybox',
     command: ['sh'],
     networks: [{ network: 'br' }],
-    publish: [{ protocol: 'tcp', hostIp: '0.0.0.0', hostPort: 80, containerPort: 80 }],
+    publish: [{ protocol: 'tcp', hostIp: '', hostPort: 80, containerPort: 80 }],
   })
 })
 

@@ -8,14 +8,14 @@ const shown = (text: string) =>
   parsePublish(text).map(port => `${port.hostIp}:${port.hostPort}->${port.containerPort}/${port.protocol}`)
 
 test.each([
-  ['80', ['0.0.0.0:0->80/tcp']],
-  ['8080:80', ['0.0.0.0:8080->80/tcp']],
-  ['8080:80/tcp', ['0.0.0.0:8080->80/tcp']],
-  ['53:53/udp', ['0.0.0.0:53->53/udp']],
-  ['53:53/UDP', ['0.0.0.0:53->53/udp']],
-  ['9:9/sctp', ['0.0.0.0:9->9/sctp']],
-  ['0:80', ['0.0.0.0:0->80/tcp']],
-  [':80', ['0.0.0.0:0->80/tcp']],
+  ['80', [':0->80/tcp']],
+  ['8080:80', [':8080->80/tcp']],
+  ['8080:80/tcp', [':8080->80/tcp']],
+  ['53:53/udp', [':53->53/udp']],
+  ['53:53/UDP', [':53->53/udp']],
+  ['9:9/sctp', [':9->9/sctp']],
+  ['0:80', [':0->80/tcp']],
+  [':80', [':0->80/tcp']],
   ['127.0.0.1:8080:80', ['127.0.0.1:8080->80/tcp']],
   ['127.0.0.1::80', ['127.0.0.1:0->80/tcp']],
   ['0.0.0.0:80:80', ['0.0.0.0:80->80/tcp']],
@@ -23,18 +23,18 @@ test.each([
   ['[::]:53:53/udp', [':::53->53/udp']],
   ['[::1]::80', ['::1:0->80/tcp']],
   ['[FD00:0:0::1]:80:80', ['fd00::1:80->80/tcp']],
-  ['65535:65535', ['0.0.0.0:65535->65535/tcp']],
-  ['1:1', ['0.0.0.0:1->1/tcp']],
+  ['65535:65535', [':65535->65535/tcp']],
+  ['1:1', [':1->1/tcp']],
 ])('parsePublish("%s") is %j', (text, mappings) => {
   expect(shown(text)).toEqual(mappings)
 })
 
 test.each([
-  ['8000-8002:80-82', ['0.0.0.0:8000->80/tcp', '0.0.0.0:8001->81/tcp', '0.0.0.0:8002->82/tcp']],
-  ['80-81', ['0.0.0.0:0->80/tcp', '0.0.0.0:0->81/tcp']],
+  ['8000-8002:80-82', [':8000->80/tcp', ':8001->81/tcp', ':8002->82/tcp']],
+  ['80-81', [':0->80/tcp', ':0->81/tcp']],
   ['127.0.0.1:8000-8001:80-81/udp', ['127.0.0.1:8000->80/udp', '127.0.0.1:8001->81/udp']],
   ['[::1]:8000-8001:80-81', ['::1:8000->80/tcp', '::1:8001->81/tcp']],
-  ['80-80:80-80', ['0.0.0.0:80->80/tcp']],
+  ['80-80:80-80', [':80->80/tcp']],
 ])('parsePublish("%s") is one mapping a port', (text, mappings) => {
   expect(shown(text)).toEqual(mappings)
 })
@@ -43,7 +43,7 @@ test('parsePublish() takes the whole range of ports', () => {
   const mappings = parsePublish('1-65535:1-65535')
 
   expect(mappings).toHaveLength(65535)
-  expect(mappings.at(-1)).toEqual({ protocol: 'tcp', hostIp: '0.0.0.0', hostPort: 65535, containerPort: 65535 })
+  expect(mappings.at(-1)).toEqual({ protocol: 'tcp', hostIp: '', hostPort: 65535, containerPort: 65535 })
 })
 
 test.each([
@@ -124,7 +124,7 @@ const port = fc.integer({ min: 1, max: 65535 })
 test('parsePublish() gives back what was put together', () => {
   const address = fc.oneof(
     fc.ipV4().map(ip => ({ written: `${ip}:`, hostIp: ip })),
-    fc.constantFrom({ written: '', hostIp: '0.0.0.0' }, { written: '[fd00::1]:', hostIp: 'fd00::1' }),
+    fc.constantFrom({ written: '', hostIp: '' }, { written: '[fd00::1]:', hostIp: 'fd00::1' }),
   )
 
   fc.assert(

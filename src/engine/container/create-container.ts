@@ -159,7 +159,7 @@ function resolvePorts(spec: ContainerSpec, config: ImageConfig): PortMapping[] {
       const [port = '', protocol = 'tcp'] = text.split('/')
       const containerPort = Number(port)
       if (!asked.some(p => p.containerPort === containerPort && p.protocol === protocol))
-        asked.push({ protocol: protocol as PortMapping['protocol'], hostIp: '0.0.0.0', hostPort: 0, containerPort })
+        asked.push({ protocol: protocol as PortMapping['protocol'], hostIp: '', hostPort: 0, containerPort })
     }
   }
   return asked

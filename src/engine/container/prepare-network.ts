@@ -12,7 +12,7 @@ import type { EngineContext } from '../context.ts'
 import { shortId } from '../ids.ts'
 import { endpointId, reserveEndpoint } from '../network/connect-sandbox.ts'
 import { DEFAULT_NETWORK } from '../network/network-service.ts'
-import { checkProxiedPorts, kernelPorts } from '../network/port-routes.ts'
+import { checkProxiedPorts, kernelPorts, onHostAddresses } from '../network/port-routes.ts'
 import { emitConnection } from './container-events.ts'
 import { chooseHostPorts } from './host-ports.ts'
 
@@ -110,7 +110,7 @@ async function reserveAll(
       ...(attachment?.ip === undefined ? {} : { ip: attachment.ip }),
       ...(attachment?.mac === undefined ? {} : { mac: attachment.mac }),
       // Ports lead to the container's first network: its default route answers through it.
-      ports: index === 0 ? plan.ports : [],
+      ports: index === 0 ? onHostAddresses(plan.ports, network) : [],
     }
     const reserve = () => context.retryAfterReconcile(() => reserveEndpoint(ipam, request, undo))
     const endpoint = await reserve().catch((error: unknown) => {

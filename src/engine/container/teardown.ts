@@ -8,6 +8,7 @@ import type { Container, RunRecord } from '../../model/container.ts'
 import type { Endpoint } from '../../model/network.ts'
 import type { EngineContext } from '../context.ts'
 import { disconnectSandbox, endpointId } from '../network/connect-sandbox.ts'
+import { onHostAddresses } from '../network/port-routes.ts'
 import { emitConnection, emitContainer } from './container-events.ts'
 
 /** @throws CleanupError with everything that could not be given back */
@@ -74,7 +75,7 @@ async function releaseByOwner(context: EngineContext, container: Container): Pro
       mac: '',
       addresses,
       gateways: [],
-      ports: container.ports,
+      ports: onHostAddresses(container.ports, network),
     }
     await disconnectSandbox(drivers, network, endpoint, { sandboxGone: true })
   }

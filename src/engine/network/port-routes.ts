@@ -6,6 +6,16 @@ import { parseAddress, tryParseAddress } from '../../lib/ip.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, Network, PortMapping } from '../../model/network.ts'
 
+/** The ports as an endpoint on `network` has them: one that named no address is published on all of each family. */
+export function onHostAddresses(ports: readonly PortMapping[], network: Network): PortMapping[] {
+  const hasV6 = network.pools.some(pool => pool.subnet.includes(':'))
+  const hasV4 = network.pools.some(pool => !pool.subnet.includes(':'))
+  return ports.flatMap(port => {
+    if (port.hostIp !== '') return [port]
+    return [...(hasV4 ? [{ ...port, hostIp: '0.0.0.0' }] : []), ...(hasV6 ? [{ ...port, hostIp: '::' }] : [])]
+  })
+}
+
 /** A port that the monitor holds; with `proxyTo`, an address of the container, it also carries what arrives there. */
 export interface HeldPort extends PortMapping {
   readonly proxyTo?: string
