@@ -2,10 +2,8 @@
 // it is needed.
 
 import type { Engine } from '../engine/engine.ts'
+import type { PullPolicy } from '../engine/image/image-service.ts'
 import { TsrunError } from '../model/errors.ts'
-
-/** When `run` and `create` ask the registry. */
-export type PullPolicy = 'always' | 'missing' | 'never'
 
 /**
  * Makes a container by `create`, and pulls its image before (`always`) or when it is not there (`missing`).

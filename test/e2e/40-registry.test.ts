@@ -182,10 +182,11 @@ describe('pull', () => {
     ['OCI', ['--format', 'oci']],
     ['zstd', ['--format', 'oci', '--dest-compress-format', 'zstd']],
   ])('runs what skopeo pushes as %s', async (format, flags) => {
-    await home.run('busybox', 'true')
-    await home.ok('save', '-o', join(home.dir, 'busybox.tar'), 'busybox')
     const name = `${fresh()}:1`
-    const source = `docker-archive:${join(home.dir, 'busybox.tar')}`
+    // Of its own: skopeo takes a layer that the registry has, however that is compressed.
+    await makeLargeImage(home, name, 1000)
+    await home.ok('save', '-o', join(home.dir, 'image.tar'), name)
+    const source = `docker-archive:${join(home.dir, 'image.tar')}`
     await skopeo('copy', '--dest-tls-verify=false', ...flags, source, `docker://${name}`)
     const other = new Home()
 
@@ -193,7 +194,9 @@ describe('pull', () => {
 
     // Node has zstd from 22.15 on.
     const isReadable = format !== 'zstd' || defaultFace === 'executable' || 'createZstdDecompress' in zlib
-    if (isReadable) expect(await other.run(name, 'echo', 'hello')).toBe('hello')
+    const { document } = await registry.manifest(name.replace(/^[^/]*\/|:1$/g, ''), '1')
+    expect(document.layers[0].mediaType).toMatch({ zstd: /zstd/, OCI: /oci.*gzip/ }[format] ?? /docker.*gzip/)
+    if (isReadable) expect(await other.run(name, '/bin/busybox', 'echo', 'hello')).toBe('hello')
     else expect(result.stderr).toMatch(/this Node has no zstd/)
     other.remove()
   })

@@ -15,7 +15,7 @@ import type { PushedImage } from './push-image.ts'
 import type { ImageUser, RemovedImages } from './remove-image.ts'
 import { notFound, type ResolvedImage, resolveImage, useImage } from './resolve-image.ts'
 import type { ArchiveFormat } from './save-image.ts'
-import type { OnTransfer } from './transfer-events.ts'
+import type { PullImageOptions, TransferOptions } from './transfer-events.ts'
 
 export type { HistoryLine, ImageInspect, ImageSummary, ImageUsage } from './list-images.ts'
 export type { PulledImage } from './pull-image.ts'
@@ -23,7 +23,14 @@ export type { PushedImage } from './push-image.ts'
 export type { ImageUser, RemovedImages } from './remove-image.ts'
 export type { ResolvedImage } from './resolve-image.ts'
 export type { ArchiveFormat } from './save-image.ts'
-export type { OnTransfer, TransferEvent, TransferState } from './transfer-events.ts'
+export type {
+  OnTransfer,
+  PullImageOptions,
+  PullPolicy,
+  TransferEvent,
+  TransferOptions,
+  TransferState,
+} from './transfer-events.ts'
 
 export interface ImageServiceOptions {
   /** The engine's root: images, layers and staging go below it. */
@@ -49,17 +56,6 @@ export interface LoadImagesOptions {
   /** Default: this machine's. */
   readonly platform?: Platform
   readonly signal?: AbortSignal
-}
-
-export interface TransferOptions {
-  readonly signal?: AbortSignal
-  /** Told of every layer and every chunk; it must be quick. */
-  readonly onProgress?: OnTransfer
-}
-
-export interface PullImageOptions extends TransferOptions {
-  /** Default: this machine's. */
-  readonly platform?: Platform
 }
 
 export interface ImportImageOptions {

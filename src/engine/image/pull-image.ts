@@ -13,20 +13,17 @@ import { TsrunError } from '../../model/errors.ts'
 import { type Descriptor, type Digest, type ImageReference, mediaTypes, type Platform } from '../../model/image.ts'
 import { addImage, keepAll } from './add-image.ts'
 import { chooseManifest, documentType, noSuchPlatform } from './choose-manifest.ts'
-import { familiarReference, formatReference } from './image-reference.ts'
+import { familiarReference, formatReference, parseReference } from './image-reference.ts'
 import type { ImageRecord, ImageStore } from './image-store.ts'
 import { formatPlatform, parseManifest, selectManifests } from './manifest.ts'
 import { pullLayers } from './pull-layers.ts'
 import { aboutImage, candidates, RegistryAccess } from './registry-access.ts'
-import type { OnTransfer } from './transfer-events.ts'
+import { notFound } from './resolve-image.ts'
+import type { PullImageOptions } from './transfer-events.ts'
 
-export interface PullImageRequest {
+export interface PullImageRequest extends PullImageOptions {
   readonly reference: string
-  /** Default: this machine's. */
-  readonly platform?: Platform
   readonly limits?: Partial<UnpackLimits>
-  readonly signal?: AbortSignal
-  readonly onProgress?: OnTransfer
 }
 
 /** What a pull brought. */
@@ -43,6 +40,10 @@ export interface PulledImage {
 
 /** @throws TsrunError not-found, denied, unavailable, invalid; the signal's reason */
 export async function pullImage(store: ImageStore, request: PullImageRequest): Promise<PulledImage> {
+  const { policy = 'always' } = request
+  const here = policy === 'always' ? undefined : stored(store, parseReference(request.reference))
+  if (here !== undefined) return here
+  if (policy === 'never') throw notFound(request.reference)
   const access = new RegistryAccess()
   try {
     const names = candidates(request.reference, access.config)
@@ -60,6 +61,17 @@ export async function pullImage(store: ImageStore, request: PullImageRequest): P
   } finally {
     access.close()
   }
+}
+
+function stored(store: ImageStore, reference: ImageReference): PulledImage | undefined {
+  const name = store.name(reference)
+  const record = name === undefined ? undefined : store.record(name.manifest)
+  if (name === undefined || record === undefined || !store.isComplete(record)) return undefined
+  return pulled(reference, name.target, record, false)
+}
+
+function pulled(reference: ImageReference, { digest }: Descriptor, { id }: ImageRecord, isNew: boolean): PulledImage {
+  return { id, fullName: formatReference(reference), name: familiarReference(reference), digest, isNew }
 }
 
 /** All tags of the repository that a reference names. */
@@ -99,7 +111,7 @@ class Pull {
       const manifest = await this.#choose(staging, root)
       const known = this.#known(manifest)
       if (known !== undefined) return await this.#keep(root, known)
-      return this.#pulled(root, await this.#fetch(staging, root, manifest), true)
+      return pulled(this.#reference, root, await this.#fetch(staging, root, manifest), true)
     } finally {
       await staging.close()
     }
@@ -139,7 +151,7 @@ class Pull {
     this.#checkPlatform(record)
     const name = this.#store.name(this.#reference)
     if (name?.target.digest === root.digest && name.manifest === record.manifest.digest)
-      return this.#pulled(root, record, false)
+      return pulled(this.#reference, root, record, false)
     const unlock = await lockStore(this.#store.files.lock, 'shared')
     try {
       if (this.#store.record(record.manifest.digest) === undefined)
@@ -148,7 +160,7 @@ class Pull {
     } finally {
       unlock()
     }
-    return this.#pulled(root, record, false)
+    return pulled(this.#reference, root, record, false)
   }
 
   async #fetch(staging: Staging, root: Descriptor, manifest: Descriptor): Promise<ImageRecord> {
@@ -218,15 +230,5 @@ class Pull {
       name: digest ?? tag ?? 'latest',
       repository: `${registry}/${repository}`,
     })
-  }
-
-  #pulled(root: Descriptor, record: ImageRecord, isNew: boolean): PulledImage {
-    return {
-      id: record.id,
-      fullName: formatReference(this.#reference),
-      name: familiarReference(this.#reference),
-      digest: root.digest,
-      isNew,
-    }
   }
 }

@@ -1,6 +1,6 @@
-// What pull and push tell while they are at work. The faces turn it into bars and lines.
+// What pull and push take, and what they tell while they are at work: the faces turn that into bars and lines.
 
-import type { Digest } from '../../model/image.ts'
+import type { Digest, Platform } from '../../model/image.ts'
 
 export type TransferState =
   /** Pull: the store has it. Push: the registry has it. */
@@ -39,3 +39,19 @@ export type TransferEvent =
     }
 
 export type OnTransfer = (event: TransferEvent) => void
+
+export interface TransferOptions {
+  readonly signal?: AbortSignal
+  /** Told of every layer and every chunk; it must be quick. */
+  readonly onProgress?: OnTransfer
+}
+
+/** When the registry is asked for an image. */
+export type PullPolicy = 'always' | 'missing' | 'never'
+
+export interface PullImageOptions extends TransferOptions {
+  /** `missing`: what the store has is good enough. `never`: nothing else is. Default `always`. */
+  readonly policy?: PullPolicy
+  /** Default: this machine's. */
+  readonly platform?: Platform
+}

@@ -46,7 +46,8 @@ async function callHelper(
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(helper))
     throw new TsrunError('invalid', 'credential-helper', `"${helper}" cannot be the name of a credential helper`)
   const program = `docker-credential-${helper}`
-  const child = spawn(program, [verb], { stdio: ['pipe', 'pipe', 'ignore'], timeout: timeoutMs })
+  const child = spawn(program, [verb], { stdio: ['pipe', 'pipe', 'ignore'] })
+  const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs)
   const chunks: Buffer[] = []
   child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk))
   // It may end without reading.
@@ -63,6 +64,8 @@ async function callHelper(
     throw new TsrunError('system', 'no-credential-helper', `cannot run "${program}": it is not in PATH`, {
       hint: 'install it, or take it out of credsStore and credHelpers in the docker config',
     })
+  } finally {
+    clearTimeout(timer)
   }
 }
 

@@ -86,7 +86,7 @@ function parseSettings(value: unknown, what: string): RegistrySettings {
 
 /** Host and path of a mirror. @throws Error */
 export function parseMirror(text: string): { scheme?: 'http' | 'https'; host: string; prefix: string } {
-  const match = /^(?:(https?):\/\/)?([^/\s?#@]+)((?:\/[^\s?#]*)?)$/.exec(text)
+  const match = /^(?:(https?):\/\/)?((?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::\d+)?)((?:\/[^\s?#]*)?)$/.exec(text)
   const host = match?.[2]
   if (host === undefined) throw new Error(`"${text}" is not a mirror: host[:port][/prefix]`)
   const scheme = match?.[1] as 'http' | 'https' | undefined
