@@ -1,19 +1,9 @@
 // tar -> files below an open directory, in which a container may be at work: whatever is made is opened anew without following
 // links and then only touched by its descriptor, so that a name that is swapped for a link at the wrong moment leads nowhere.
 
-import {
-  chmodSync,
-  chownSync,
-  closeSync,
-  constants,
-  fstatSync,
-  ftruncateSync,
-  readFileSync,
-  type Stats,
-  writeSync,
-} from 'node:fs'
+import { chmodSync, chownSync, closeSync, constants, fstatSync, ftruncateSync, type Stats, writeSync } from 'node:fs'
 import { isOverlayXattr } from '../../drivers/image/file-metadata.ts'
-import { errno, hasCode, SyscallError } from '../../ffi/errno.ts'
+import { hasCode } from '../../ffi/errno.ts'
 import {
   chownAt,
   cString,
@@ -25,7 +15,6 @@ import {
   mkdirAt,
   mknodAt,
   O_PATH,
-  openAt,
   openAt2,
   RESOLVE_IN_ROOT,
   RESOLVE_NO_MAGICLINKS,
@@ -34,13 +23,13 @@ import {
   S_IFCHR,
   S_IFIFO,
   symlinkAt,
-  unlinkAt,
   utimensAt,
 } from '../../ffi/file-at.ts'
 import { displayName, type TarEntry, type TarTime } from '../../lib/tar-entry.ts'
 import { type TarHandler, TarReader } from '../../lib/tar-reader.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { openChild } from './file-tree.ts'
+import { openNew, replacing } from './replace-name.ts'
 
 export interface UnpackOptions {
   /** Whom the files belong to; undefined: whom the archive says. */
@@ -242,7 +231,6 @@ interface Member {
 }
 
 const directoryFlags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
-const newFileFlags = constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY | constants.O_NOFOLLOW
 
 function openInside(root: number, path: string): number | undefined {
   try {
@@ -252,68 +240,6 @@ function openInside(root: number, path: string): number | undefined {
     if (hasCode(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) return undefined
     throw error
   }
-}
-
-/** A new file in place of what stands there. */
-function openNew(parentFd: number, name: Buffer, path: string): number {
-  let fd = -1
-  try {
-    replacing(parentFd, name, path, () => {
-      fd = openAt(parentFd, name, newFileFlags, 0o600)
-    })
-  } catch (error) {
-    if (!hasCode(error, 'EBUSY')) throw error
-    // Something is mounted there, /etc/hosts for instance: it can be written to, but not replaced.
-    fd = openAt(parentFd, name, constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK, 0)
-    if (!fstatSync(fd).isFile()) {
-      closeSync(fd)
-      throw error
-    }
-    ftruncateSync(fd)
-  }
-  return fd
-}
-
-/** Runs `create`; when the name is taken by something else than a directory, removes that and runs it again. */
-function replacing(parentFd: number, name: Buffer, path: string, create: () => void): void {
-  try {
-    create()
-  } catch (error) {
-    if (!hasCode(error, 'EEXIST')) throw error
-    if (isMountPoint(parentFd, name))
-      throw new SyscallError('unlinkat', errno.EBUSY, `"${displayName(path)}" is mounted`)
-    try {
-      unlinkAt(parentFd, name, 0)
-    } catch (refusal) {
-      if (!hasCode(refusal, 'EISDIR')) throw refusal
-      throw new TsrunError(
-        'conflict',
-        'is-a-directory',
-        `cannot overwrite the directory "${displayName(path)}" with a file`,
-      )
-    }
-    create()
-  }
-}
-
-/** Seen from our own mount namespace, removing its name would succeed, and take the mount away from the container. */
-function isMountPoint(parentFd: number, name: Buffer): boolean {
-  let fd: number
-  try {
-    fd = openAt2(parentFd, name, O_PATH | constants.O_NOFOLLOW, 0)
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return false
-    throw error
-  }
-  try {
-    return mountId(fd) !== mountId(parentFd)
-  } finally {
-    closeSync(fd)
-  }
-}
-
-function mountId(fd: number): string | undefined {
-  return /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1]
 }
 
 function normalise(name: string): string {
