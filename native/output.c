@@ -232,6 +232,10 @@ void serve_farewell(struct monitor *m)
 		farewell->bytes[FRAME_HEADER + i] = (uint8_t)(code >> (24 - 8 * i));
 	farewell->length = FRAME_HEADER + 4;
 	accept_clients(m);
+	/* Who has just come may have said already that the teardown is theirs. */
+	for (struct client *c = m->clients; c; c = c->next)
+		client_readable(m, c);
+	sweep_clients(m);
 	for (struct client *c = m->clients; c; c = c->next)
 		c->last_progress = now_ms();
 	broadcast(m, CHUNK_EXIT, 0);
