@@ -89,10 +89,6 @@ export const commandGroups: readonly { readonly title: string; readonly commands
       { name: 'push', summary: 'give an image to a registry', load: () => import('./commands/push.ts') },
       { name: 'login', summary: 'log in to a registry', load: () => import('./commands/login.ts') },
       { name: 'logout', summary: 'forget the credentials for a registry', load: () => import('./commands/logout.ts') },
-      { name: 'pull', summary: 'get an image from a registry', load: () => import('./commands/pull.ts') },
-      { name: 'push', summary: 'give an image to a registry', load: () => import('./commands/push.ts') },
-      { name: 'login', summary: 'log in to a registry', load: () => import('./commands/login.ts') },
-      { name: 'logout', summary: 'forget the credentials for a registry', load: () => import('./commands/logout.ts') },
       { name: 'load', summary: 'read images from an archive', load: () => import('./commands/load.ts') },
       { name: 'save', summary: 'write images to an archive', load: () => import('./commands/save.ts') },
       {
