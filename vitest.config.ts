@@ -40,6 +40,18 @@ export default defineConfig({
           sequence: { groupOrder: 3 },
         },
       },
+      {
+        // The same command line under Node: what depends on the runtime.
+        test: {
+          ...shared,
+          name: 'e2e-node',
+          env: { TSRUN_TEST_FACE: 'node' },
+          include: ['test/e2e/{05-run,06-stdio,07-terminal,08-lifecycle}.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+          sequence: { groupOrder: 4 },
+        },
+      },
     ],
   },
 })

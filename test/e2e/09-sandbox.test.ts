@@ -195,3 +195,18 @@ describe('the host keeps', () => {
     }),
   )
 })
+
+test(
+  'the cgroup of the engine stands while a container runs, and goes with the last one',
+  inWorld(async other => {
+    await other.ok(['run', '-d', '--name', 'a', 'busybox', 'sleep', '1000'])
+    await other.ok(['run', '-d', '--name', 'b', 'busybox', 'sleep', '1000'])
+    expect(other.engineCgroups()).not.toEqual([])
+
+    await other.ok(['rm', '-f', 'a'])
+    expect(other.engineCgroups()).not.toEqual([])
+    await other.ok(['rm', '-f', 'b'])
+
+    await eventually('they are gone', () => other.engineCgroups().length === 0)
+  }),
+)

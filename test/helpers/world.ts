@@ -175,6 +175,15 @@ export class World {
     return takeSnapshot(this.#place())
   }
 
+  /** The cgroups that hold those of the containers: `tsrun-<hash of the root folder>` in each hierarchy. */
+  engineCgroups(): string[] {
+    let hash = 0x811c9dc5
+    for (const byte of Buffer.from(this.root)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0
+    const name = `tsrun-${hash.toString(16).padStart(8, '0')}`
+    const hierarchies = ['', ...listOrEmpty('/sys/fs/cgroup')]
+    return hierarchies.map(folder => join('/sys/fs/cgroup', folder, name)).filter(path => existsSync(path))
+  }
+
   /** What stands now counts as having been there from the start, for leakCheck() and dispose(). */
   async rebase(): Promise<void> {
     this.#atStart = await this.snapshot()
@@ -251,7 +260,8 @@ export class World {
       () => {},
     )
     for (const target of mountPoints(this.#place()).reverse()) await execute(['umount', '-l', target])
-    for (const group of cgroups(this.#place()).reverse()) await execute(['rmdir', group])
+    const groups = [...cgroups(this.#place()).reverse(), ...this.engineCgroups()]
+    if (groups.length > 0) await execute(['rmdir', ...groups])
     for (const namespace of this.#namespaces()) await namespace.remove()
     rmSync(this.dir, { recursive: true, force: true })
   }
