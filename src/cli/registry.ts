@@ -114,6 +114,11 @@ export const commandGroups: readonly { readonly title: string; readonly commands
     title: 'System',
     commands: [
       {
+        name: 'completion',
+        summary: 'print a completion script for a shell',
+        load: async () => (await import('./commands/completion.ts')).completion(allCommands),
+      },
+      {
         name: 'doctor',
         summary: 'report what this machine lacks, and how to get it',
         load: () => import('./commands/doctor.ts'),
@@ -152,5 +157,9 @@ export const commandGroups: readonly { readonly title: string; readonly commands
 
 /** The verb of that name or alias. */
 export function findCommand(name: string): VerbEntry | undefined {
-  return commandGroups.flatMap(group => group.commands).find(c => c.name === name || c.aliases?.includes(name))
+  return allCommands().find(c => c.name === name || c.aliases?.includes(name))
+}
+
+function allCommands(): readonly VerbEntry[] {
+  return commandGroups.flatMap(group => group.commands)
 }
