@@ -122,7 +122,8 @@ export class ContainerService {
       return new RunningContainer({
         ...started,
         finish: () => this.finish(started),
-        stop: timeoutSeconds => this.stop(container.id, timeoutSeconds),
+        // One with autoRemove may be gone already: then there is nothing to stop.
+        stop: timeoutSeconds => this.stop(container.id, timeoutSeconds).catch(unlessGone),
       })
     } catch (error) {
       await this.remove(container.id, { force: true, volumes: true })
@@ -360,4 +361,8 @@ function isUp(status: ContainerState['status']): boolean {
 
 function restarts({ spec }: Container): boolean {
   return spec.restart !== undefined && spec.restart.name !== 'no'
+}
+
+function unlessGone(error: unknown): void {
+  if (!(error instanceof TsrunError) || error.code !== 'no-such-container') throw error
 }

@@ -65,7 +65,7 @@ export class RunningContainer {
     })
   }
 
-  /** Asks it to end, kills it after the timeout (default 10 s), and waits. @returns the exit code */
+  /** Asks it to end, kills it after the timeout (default 10 s), and waits. Idempotent. @returns the exit code */
   async stop(timeoutSeconds?: number): Promise<number> {
     this.stdout.resume()
     this.stderr.resume()
