@@ -126,7 +126,7 @@ describe('zsh and fish', () => {
       expect(fish).toContain(`__tsrun_at \\'${name}\\'`)
     }
     expect(zsh).toContain("'network create')")
-    expect(fish).toMatch(/__tsrun_at \\'network create\\'' -l subnet -r/)
+    expect(fish).toMatch(/__tsrun_at \\'network create\\'' -l subnet -x/)
     expect(fish).toContain("(__tsrun_call network ls --format \\'{{.Name}}\\')")
   })
 })

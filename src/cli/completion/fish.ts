@@ -63,7 +63,13 @@ function linesOf(place: Place): string[] {
 
 function flagText({ names, value, description }: Flag): string {
   const spelled = names.map(name => (name.startsWith('--') ? ` -l ${name.slice(2)}` : ` -s ${name.slice(1)}`)).join('')
-  return `${spelled}${value === undefined ? '' : ` -r ${candidates(value)}`.trimEnd()} -d ${quote(firstLine(description))}`
+  return `${spelled}${value === undefined ? '' : valueText(value)} -d ${quote(firstLine(description))}`
+}
+
+/** -x: a value, and no files. */
+function valueText(kind: Kind): string {
+  const text = candidates(kind)
+  return ` ${text.startsWith('-F') ? '-r' : '-x'} ${text}`.trimEnd()
 }
 
 function candidates(kind: Kind): string {

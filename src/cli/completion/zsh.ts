@@ -68,7 +68,7 @@ _tsrun() {
       compset -P '*='
       _tsrun_offer_kind $kind
     fi
-  elif [[ -z $noflags && $cur == -* ]]; then _describe flag flags -o
+  elif [[ -z $noflags && $cur == -* ]]; then _describe -o flag flags
   elif [[ \${#subs} -gt 0 ]]; then
     _describe command subs
   else
