@@ -1,5 +1,5 @@
-// The published escapes of this field, each tried here through the command line by an image or a container that is hostile.
-// CVE-2018-15664 and CVE-2019-14271 concern cp: 33-files.
+// The published escapes of this field, each tried through the command line.
+// Here the containers, in 18b the images; CVE-2018-15664 and CVE-2019-14271 concern cp: 33-files.
 
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -15,7 +15,8 @@ let arsenal: string
 
 // Watches each process that appears and prints what it could get of it, every line once: `exe`, `root` and `fd` are the
 // targets of the links it could read, `ptrace` the program that it could stop. With "write" it keeps each program that it
-// could open by O_PATH and tries to open it for writing, also when the process has ended.
+// could open by O_PATH and tries to open it for writing, also when the process has ended. "swap" exchanges two names until
+// it is killed.
 const spySource = `
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -26,6 +27,7 @@ const spySource = `
 #include <errno.h>
 #include <dirent.h>
 #include <time.h>
+#include <sys/syscall.h>
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
@@ -58,6 +60,10 @@ static void overwrite(int pid) {
   close(fd);
 }
 int main(int argc, char **argv) {
+  if (!strcmp(argv[1], "swap")) {
+    say("spy", "ready");
+    for (;;) syscall(SYS_renameat2, AT_FDCWD, argv[2], AT_FDCWD, argv[3], 2);
+  }
   int writes = argc > 2 && !strcmp(argv[2], "write"); time_t end = time(0) + atoi(argv[1]);
   say("spy", "ready");
   while (time(0) < end) {
@@ -110,16 +116,6 @@ const withBox = async (flags: string[], attack: () => Promise<void>) => {
   }
 }
 
-/** An image of a static busybox and what `script`, run in its root, adds. */
-async function hostileImage(name: string, script: string, changes: string[] = []): Promise<void> {
-  const root = mkdtempSync(join(arsenal, 'image-'))
-  const base =
-    'mkdir bin; cp /bin/busybox bin; for a in sh cat ls id stat head wc grep readlink; do ln -s busybox bin/$a; done'
-  execFileSync('sh', ['-euc', `${base}; ${script}; tar -cf ../${name}.tar .`], { cwd: root })
-  const flags = changes.flatMap(change => ['-c', change])
-  await world.ok(['import', join(arsenal, `${name}.tar`), name, ...flags])
-}
-
 describe('a joining exec', () => {
   test('CVE-2016-9962: gives nothing of the host away, and cannot be traced before it is the command', async () => {
     await withBox(['-v', spyVolume()], async () => {
@@ -165,8 +161,6 @@ describe('a joining exec', () => {
         }
       }
     })
-    await hostileImage('workdir', 'ln -s /proc/self/fd/8 wd', ['WORKDIR /wd'])
-    expect((await run([], 'workdir', 'ls')).code).not.toBe(0)
   })
 
   test('CVE-2024-21626: a command has the descriptors 0, 1 and 2 only', async () => {
@@ -222,31 +216,33 @@ describe('the host', () => {
     })
   })
 
-  test('CVE-2021-30465: a link swapped under the place of a mount never leads it out', async () => {
-    const secret = join(arsenal, 'host-secret')
-    mkdirSync(join(arsenal, 'mounted/inner'), { recursive: true })
-    mkdirSync(secret)
-    writeFileSync(join(secret, 'secret'), 'of the host')
-    const swap = `mkdir -p /v/a/inner; ln -s ../../../../../../../../../../../..${arsenal} /v/b; echo ready
-      while :; do mv /v/a /v/c; mv /v/b /v/a; mv /v/a /v/b; mv /v/c /v/a; done`
-    await world.ok(['run', '-d', '--name', 'racer', '--net', 'none', '-v', 'race:/v', 'busybox', 'sh', '-c', swap])
-    await world.start(['logs', '-f', 'racer']).waitFor(/ready/)
-    const mounts = () =>
-      readFileSync('/proc/self/mountinfo', 'utf8')
-        .split('\n')
-        .filter(line => line.includes(arsenal))
+  test.each([
+    ['absolute', ''],
+    ['relative', '../../../../../../../..'],
+  ])('CVE-2021-30465: a link (%s) swapped under the place of a mount never leads it out', async (_, up) => {
+    const trap = mkdtempSync(join(arsenal, 'trap-'))
+    const source = mkdtempSync(join(arsenal, 'mounted-'))
+    writeFileSync(join(trap, 'secret'), 'of the host')
+    writeFileSync(join(source, 'mine'), '')
+    const swap = `mkdir -p /v/a; ln -s ${up}${trap} /v/b; exec /spy/spy swap /v/a /v/b`
+    const racer = ['--name', 'racer', '--net', 'none', '-v', 'race:/v', '-v', spyVolume()]
+    await world.ok(['run', '-d', ...racer, 'busybox', 'sh', '-c', swap])
+    await world.start(['logs', '-f', 'racer']).waitFor(/spy ready/)
+    const flags = ['-v', 'race:/v', '-v', `${source}:/v/a/planted`, '-v', 'other:/v/a/planted/deeper']
+    let throughLink = 0
     try {
-      for (let round = 0; round < 40; round += 1) {
-        const flags = ['-v', 'race:/v', '-v', `${join(arsenal, 'mounted')}:/v/a/inner`, '-v', 'other:/v/a/host-secret']
-        const { stdout } = await sh(flags, `cat /v/*/host-secret/secret /v/*/secret ${secret}/secret; ls /`)
+      for (let round = 0; round < 60; round += 1) {
+        const { stdout } = await sh(flags, `cat ${trap}/secret /v/?/secret; ls ${trap}/planted`)
         expect(stdout).not.toContain('of the host')
-        expect(mounts()).toEqual([])
+        if (stdout.includes('mine')) throughLink += 1
+        expect(readdirSync(trap)).toEqual(['secret'])
+        expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(trap)
       }
     } finally {
       await world.ok(['rm', '-f', 'racer'])
     }
-    expect(readdirSync(secret)).toEqual(['secret'])
-    expect(readdirSync(join(arsenal, 'mounted'))).toEqual(['inner'])
+    expect(throughLink, 'the link was met, and led to a place inside').toBeGreaterThan(0)
+    await world.ok(['volume', 'rm', 'race', 'other'])
   })
 
   test('CVE-2022-0847: what a container writes goes to a layer of its own', async () => {
@@ -266,66 +262,5 @@ describe('the host', () => {
       expect(layers()).toBe(before)
     })
     expect((await sh([], 'cat /etc/passwd')).stdout).not.toContain('owned')
-  })
-})
-
-const masked = `for f in /proc/kcore /proc/keys /proc/timer_list; do head -c 1 $f 2>/dev/null; done | wc -c
-  for f in /proc/sysrq-trigger /proc/sys/kernel/core_pattern; do (echo x > $f) 2>/dev/null && echo WROTE $f; done; true`
-
-describe('an image', () => {
-  test.each([
-    ['a link', 'mkdir dev; ln -s /proc/sysrq-trigger dev/null; ln -s /proc/sys/kernel/core_pattern dev/console'],
-    ['a file', 'mkdir dev; echo secret > dev/null; echo secret > dev/console'],
-    ['a link of /dev', 'mkdir fake; ln -s /proc fake/null; ln -s /fake dev'],
-  ])('CVE-2025-31133: whose /dev/null is %s unmasks nothing', async (what, script) => {
-    const name = `null-${what.replaceAll(/\W/g, '')}`.toLowerCase()
-    await hostileImage(name, script)
-    const { stdout, code } = await run([], name, 'sh', '-c', `${masked}; stat -c %t:%T /dev/null`)
-    expect([code, stdout]).toEqual([0, '0\n1:3\n'])
-  })
-
-  test.each([
-    ['pts', 'mkdir -p dev/pts; ln -s /proc/sysrq-trigger dev/pts/0; ln -s /proc dev/pts/ptmx; ln -s pts/0 dev/console'],
-    ['ptmx', 'mkdir dev; ln -s /proc dev/pts; ln -s /proc/sys/kernel/core_pattern dev/ptmx; mkdir dev/console'],
-    ['console', 'mkdir dev; ln -s /proc/sysrq-trigger dev/console; ln -s / dev/pts'],
-  ])('CVE-2025-52565: whose %s is a trap gets a terminal and nothing else', async (what, script) => {
-    await hostileImage(`tty-${what}`, script)
-    const show = `${masked}; stat -L -c %t /dev/console; readlink /proc/self/fd/0; grep " /proc/[a-z]*.* devpts" /proc/self/mounts; echo end`
-    const terminal = await world.terminal(['run', '--rm', '--net', 'none', '-it', `tty-${what}`, 'sh', '-c', show])
-    await terminal.waitFor(/end\r/)
-    expect(terminal.output()).toMatch(/^0\r\n88\r\n\/dev\/(pts\/0|console)\r\nend\r/m)
-    expect((await terminal.finished()).code).toBe(0)
-  })
-
-  test.each([
-    ['a link', 'mkdir -p fake/self/attr; ln -s /fake proc', []],
-    ['a link and a volume', 'mkdir -p fake/self/attr; ln -s /fake proc', ['VOLUME /proc']],
-    ['a link to the outside', `ln -s ../../../../../../../proc proc`, []],
-  ])('CVE-2019-16884: whose /proc is %s does not run', async (what, script, changes) => {
-    const name = `proc-${what.replaceAll(' ', '')}`
-    await hostileImage(name, script, changes)
-    const { stdout, stderr, code } = await run([], name, 'sh', '-c', 'echo runs')
-    expect([code, stdout]).toEqual([125, ''])
-    expect(stderr).toMatch(/\/proc/)
-  })
-
-  test.each([
-    [
-      'files',
-      'mkdir -p proc/self/attr proc/sys/net/ipv4; echo 0 > proc/sys/net/ipv4/ip_forward; echo x > proc/self/attr/exec',
-    ],
-    [
-      'links',
-      'mkdir -p proc/sys/net/ipv4 proc/self; ln -s /proc/sysrq-trigger proc/sys/net/ipv4/ip_forward; ln -s /etc proc/self/attr',
-    ],
-  ])('CVE-2025-52881: whose /proc has false %s redirects no write', async (what, script) => {
-    await hostileImage(`false-${what}`, script)
-    const host = readFileSync('/proc/sys/kernel/core_pattern', 'utf8')
-    const flags = ['--sysctl', 'net.ipv4.ip_forward=1', '--sysctl', 'net.ipv4.ip_default_ttl=77']
-    const show =
-      'cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/ip_default_ttl; grep -c "^proc /proc proc rw" /proc/mounts'
-    const { stdout, code } = await run(flags, `false-${what}`, 'sh', '-c', show)
-    expect([code, stdout]).toEqual([0, '1\n77\n1\n'])
-    expect(readFileSync('/proc/sys/kernel/core_pattern', 'utf8')).toBe(host)
   })
 })
