@@ -12,6 +12,7 @@ import type { Journal } from '../journal.ts'
 import type { Paths } from '../paths.ts'
 import type { ContainerStore } from './container-store.ts'
 import { mergeHealthcheck } from './merge-healthcheck.ts'
+import { assertMountTargets } from './mount-targets.ts'
 import { mountsFrom } from './volumes-from.ts'
 
 /** What of an image a container needs. */
@@ -50,7 +51,8 @@ export async function createContainer(
       },
     )
   const healthcheck = mergeHealthcheck(spec.healthcheck, image.config.config?.Healthcheck)
-  const inherited = mountsFrom(parts.store, spec)
+  const mounts = withImageVolumes(withMounts(spec.mounts ?? [], mountsFrom(parts.store, spec)), image.config)
+  assertMountTargets(mounts)
   if (!process.cwd.startsWith('/') || process.cwd.includes('\0'))
     throw new TsrunError(
       'invalid',
@@ -80,7 +82,7 @@ export async function createContainer(
       spec: {
         ...spec,
         labels: { ...image.config.config?.Labels, ...spec.labels },
-        mounts: withImageVolumes(withMounts(spec.mounts ?? [], inherited), image.config),
+        mounts,
       },
       ...(healthcheck === undefined ? {} : { healthcheck }),
       ports: resolvePorts(spec, image.config),
