@@ -2,7 +2,7 @@
 // a killed monitor, a failed start and a reboot. Idempotent; the caller holds the container's lock.
 
 import { existsSync, rmSync } from 'node:fs'
-import { killCgroup, removeCgroup } from '../../kernel/cgroup/cgroup.ts'
+import { killCgroup, removeCgroup, removeCgroupParent } from '../../kernel/cgroup/cgroup.ts'
 import { doAll } from '../../lib/rollback.ts'
 import type { Container, RunRecord } from '../../model/container.ts'
 import type { Endpoint } from '../../model/network.ts'
@@ -24,7 +24,13 @@ export async function tearDownContainer(context: EngineContext, container: Conta
     ['stop health checks', () => stopHealthChecks(context, container)],
     ['report the end', () => reportEnd(context, container, run)],
     ['remove run folder', () => rmSync(paths.run(id), { recursive: true, force: true })],
+    ['remove cgroup parent', () => removeEmptyCgroupParent(context)],
   ])
+}
+
+/** With the last container the engine's own cgroup goes, too; one that is just being started makes it again. */
+function removeEmptyCgroupParent(context: EngineContext): void {
+  if (context.store.runningIds().length === 0) removeCgroupParent(`/${context.cgroupParent}`)
 }
 
 /** Removes the container with all its files. The caller has torn it down. Idempotent. */
