@@ -58,6 +58,7 @@ struct monitor {
 	int exited, status; /* the child is reaped */
 	int went; /* GO has been passed on */
 	int released; /* an owner has done the teardown */
+	int64_t linger_until; /* once everybody has been told the end: when it is enough */
 	char started_at[TIME_BYTES];
 };
 

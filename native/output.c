@@ -18,6 +18,7 @@
 enum {
 	READS_PER_WAKE = 16, /* then look at the other descriptors again */
 	PTY_SETTLE_MS = 20, /* what a terminal's line discipline may still be carrying when its writer is gone */
+	LINGER_MS = 1000, /* how long clients may take to hang up once they have been told the end */
 	IDLE_MS = 2000, /* then the buffers go back to the kernel */
 	OWN_SLOTS = 6,
 	SLOTS = OWN_SLOTS + MAX_CLIENTS,
@@ -173,6 +174,8 @@ static void serve_once(struct monitor *m)
 		int wanted = !c->blocked || c->pending;
 		slots[count++] = (struct pollfd){ .fd = wanted ? c->fd : -1, .events = client_events(c) };
 	}
+	if (timeout < 0 && m->linger_until)
+		timeout = LINGER_MS;
 	if (timeout < 0 && buffers_used)
 		timeout = IDLE_MS;
 	int ready = poll(slots, count, timeout);
@@ -241,6 +244,11 @@ void serve_farewell(struct monitor *m)
 	broadcast(m, CHUNK_EXIT, 0);
 	sweep_clients(m);
 	close_fd(&m->listener);
-	while (farewell->waiting || (has_owner(m) && !m->released))
+	/*
+	 * A client may be sending (a terminal's size, the rest of its input) while it is told the end. To hang up on it would be an
+	 * error on its side, for which it might throw away what it has not read yet: it hangs up first.
+	 */
+	m->linger_until = now_ms() + LINGER_MS;
+	while (farewell->waiting || (has_owner(m) && !m->released) || (m->clients && now_ms() < m->linger_until))
 		serve_once(m);
 }

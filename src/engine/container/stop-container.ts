@@ -79,6 +79,7 @@ export async function waitContainer(
   const watcher = await openWatcher(context, container.id, signal === undefined ? {} : { signal })
   if (watcher !== undefined) {
     const code = await watcher.exit
+    watcher.close()
     signal?.throwIfAborted()
     if (code !== undefined) return code
   }
