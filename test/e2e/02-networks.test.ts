@@ -154,7 +154,7 @@ describe('network create refuses, and changes nothing', () => {
     ['two names', ['n', 'm'], /m|argument/],
   ]
   test.each(refused)('%s: %j', async (_, args, message) => {
-    const before = await world.snapshot()
+    const before = await world.settled()
 
     const result = await world.tsrun(['network', 'create', ...args])
 
@@ -166,7 +166,7 @@ describe('network create refuses, and changes nothing', () => {
     'a bridge name that belongs to somebody else',
     inWorld(async world => {
       await world.host.sh('ip link add br0 type bridge; ip address add 10.61.0.1/24 dev br0')
-      const before = await world.snapshot()
+      const before = await world.settled()
 
       const results = [
         await world.tsrun([
@@ -198,7 +198,7 @@ describe('network create refuses, and changes nothing', () => {
   test(
     'a network called like an interface that belongs to somebody else',
     inWorld(async world => {
-      const before = await world.snapshot()
+      const before = await world.settled()
 
       const result = await world.tsrun(['network', 'create', '--subnet', '10.51.0.0/24', 'eth0'])
 
@@ -278,7 +278,7 @@ describe('network inspect', () => {
 describe('network remove', () => {
   test.each(['rm', 'remove'])('%s removes networks by name and id, and prints what it removed', command =>
     inWorld(async world => {
-      const before = await world.snapshot()
+      const before = await world.settled()
       await world.ok(['network', 'create', 'a'])
       const b = await world.ok(['network', 'create', 'b'])
 
@@ -294,7 +294,7 @@ describe('network remove', () => {
     inWorld(async world => {
       await world.ok(['network', 'create', 'br'])
       await world.serve('web', ['-net', 'br'])
-      const before = await world.snapshot()
+      const before = await world.settled()
 
       const result = await world.tsrun(['network', 'rm', 'br'])
 

@@ -186,7 +186,7 @@ describe('-p', () => {
   ]
   test.each(wrong)('%j is refused', (form, message) =>
     inWorld(async world => {
-      const before = await world.snapshot()
+      const before = await world.settled()
 
       const result = await world.tsrun(['run', '-p', form, 'busybox', 'true'])
 
@@ -201,7 +201,7 @@ describe('a taken port is refused before start', () => {
     'naming the container that has it',
     inWorld(async world => {
       await world.serve('web', ['-p', '8080:80'])
-      const before = await world.snapshot()
+      const before = await world.settled()
 
       const result = await world.tsrun(['run', '--name', 'second', '-p', '8080:80', 'busybox', 'sh', '-c', 'echo ran'])
 

@@ -28,7 +28,7 @@ describe('an address', () => {
         await world.ok(['run', '-d', '--name', `c${n}`, '-net', 'small', 'busybox', 'sleep', '1000'])
         given.push(await world.addressOf(`c${n}`))
       }
-      const before = await world.snapshot()
+      const before = await world.settled()
       const result = await world.tsrun(['run', '-d', '-net', 'small', 'busybox', 'sleep', '1000'])
 
       expect(given.sort()).toEqual(['10.51.0.1', '10.51.0.2', '10.51.0.4', '10.51.0.5', '10.51.0.6'])

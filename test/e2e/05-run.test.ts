@@ -57,7 +57,7 @@ describe('run', () => {
     [['run', '-u', 'nobody-here', 'busybox', 'true'], /nobody-here/],
     [['run', '-w', 'not-absolute', 'busybox', 'true'], /not-absolute/],
   ])('exits with 125 for an error of its own: %j', async (args, message) => {
-    const before = await world.snapshot()
+    const before = await world.settled()
 
     const result = await world.tsrun(args)
 

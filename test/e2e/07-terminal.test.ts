@@ -193,7 +193,7 @@ describe('closing the terminal', () => {
   })
 
   test('of a container with -it ends its shell, and nothing is left', async () => {
-    const before = await world.snapshot()
+    const before = await world.settled()
     const terminal = await world.terminal(['run', '--rm', '-it', '--name', 'closed', 'busybox', 'sh'])
     await terminal.waitFor(/# /)
 

@@ -307,7 +307,7 @@ describe('exec', () => {
 
   test('leaves nothing when its client is killed', async () => {
     await withContainer(forever, async () => {
-      const before = await world.snapshot()
+      const before = await world.settled()
       const running = world.start(['exec', 'box', 'sleep', '777'])
       await eventually('it sleeps', async () => (await world.ok(['exec', 'box', 'ps'])).includes('sleep 777'))
 
@@ -379,7 +379,7 @@ describe('inspect', () => {
 
 describe('a container whose process died with nobody watching', () => {
   test('is shown as ended, with its exit code, and its network is released', async () => {
-    const before = await world.snapshot()
+    const before = await world.settled()
     const id = await world.ok(['run', '-d', '-p', '8080:80', 'busybox', 'sh', '-c', 'sleep 0.3; exit 6'])
 
     await eventually('it has ended', async () => (await world.ok(['ps', '-q'])) === '')

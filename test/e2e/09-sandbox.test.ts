@@ -167,7 +167,7 @@ describe('the host keeps', () => {
     'them also when client, monitor and container are killed with SIGKILL',
     inWorld(async other => {
       const before = facts()
-      const untouched = await other.snapshot()
+      const untouched = await other.settled()
       const running = other.start([
         'run',
         '--name',

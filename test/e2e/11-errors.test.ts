@@ -90,7 +90,7 @@ describe('the user', () => {
   test(
     'who asks for an image that is not there is told how to get one',
     inWorld(async world => {
-      const before = await world.snapshot()
+      const before = await world.settled()
 
       const result = await world.tsrun(['run', 'no-such-image:1', 'true'])
 
@@ -168,7 +168,7 @@ describe('the machine', () => {
         await world.ok(['network', 'create', 'br'])
         await world.serve('web', ['-net', 'br', '-p', '8080:80'])
         await execute(['sh', '-c', `cat /dev/zero > ${world.root}/filler`])
-        const before = await world.snapshot()
+        const before = await world.settled()
 
         const run = await world.tsrun(['run', '-net', 'br', 'busybox', 'true'])
         const create = await world.tsrun(['network', 'create', 'second'])

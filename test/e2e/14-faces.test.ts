@@ -78,7 +78,7 @@ describe('the library', () => {
         env: plainEnvironment,
         timeoutMs: 60_000,
       })
-      const before = await world.snapshot()
+      const before = await world.settled()
 
       const program = join(compiled, 'examples', name.replace(/\.ts$/, '.js'))
       const result = await world.host.tryExec(process.execPath, [program], { env: world.env, timeoutMs: 60_000 })

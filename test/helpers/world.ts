@@ -175,6 +175,18 @@ export class World {
     return takeSnapshot(this.#place())
   }
 
+  /** A snapshot of a host at rest: links die a moment after their container, and nobody waits for that. */
+  async settled(): Promise<Snapshot> {
+    let last = await this.snapshot()
+    for (let tries = 0; tries < 50; tries++) {
+      await sleep(100)
+      const next = await this.snapshot()
+      if (compareSnapshots(last, next).length === 0) break
+      last = next
+    }
+    return last
+  }
+
   /** The cgroups that hold those of the containers: `tsrun-<hash of the root folder>` in each hierarchy. */
   engineCgroups(): string[] {
     let hash = 0x811c9dc5
