@@ -1,7 +1,7 @@
 // Addresses: which are given, when they come back, and that no two containers ever have the same.
 
 import { describe, expect, test } from 'vitest'
-import { execute } from '../helpers/command.ts'
+import { eventually, execute } from '../helpers/command.ts'
 import { expectError } from '../helpers/expect.ts'
 import { inWorld, type World } from '../helpers/world.ts'
 
@@ -104,6 +104,7 @@ describe('an address comes back', () => {
       'when a detached container ends with nobody watching',
       async world => {
         await world.ok(['run', '-d', '-net', 'br', 'busybox', 'true'])
+        await eventually('its process has ended', async () => (await world.ok(['ps', '-q'])) === '')
       },
     ],
     [
