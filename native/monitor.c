@@ -174,12 +174,17 @@ static _Noreturn void die_of_lost_child(void)
 	die("the container's process ended before the command ran (status %d)", WEXITSTATUS(status));
 }
 
-static void expect_from_child(uint32_t type, struct packet *packet)
+static void expect_from_child_or(uint32_t other, uint32_t type, struct packet *packet)
 {
 	if (!next_packet(packet))
 		die_of_lost_child();
-	if (packet->type != type)
+	if (packet->type != type && packet->type != other)
 		die("message %u from the container's process, not %u", packet->type, type);
+}
+
+static void expect_from_child(uint32_t type, struct packet *packet)
+{
+	expect_from_child_or(type, type, packet);
 }
 
 static void start_child(const struct bootstrap *b, struct stdio *io)
@@ -195,7 +200,12 @@ static void start_child(const struct bootstrap *b, struct stdio *io)
 	close_prepared_mounts(b);
 	monitor.child = spawned.pid;
 	if (spawned.intermediate) {
-		expect_from_child(CHANNEL_PID, &packet);
+		/* The two write to one channel: the command's process may be ready before the other has told its pid. */
+		expect_from_child_or(CHANNEL_READY, CHANNEL_PID, &packet);
+		if (packet.type == CHANNEL_READY) {
+			monitor.was_ready_early = 1;
+			expect_from_child(CHANNEL_PID, &packet);
+		}
 		memcpy(&monitor.child, packet.payload, sizeof(pid_t));
 		waitpid(spawned.intermediate, NULL, 0);
 	}
@@ -216,7 +226,8 @@ static void wait_for_go(void)
 {
 	struct packet packet;
 	uint32_t message[2], pid = (uint32_t)monitor.child;
-	expect_from_child(CHANNEL_READY, &packet);
+	if (!monitor.was_ready_early)
+		expect_from_child(CHANNEL_READY, &packet);
 	stage("ready");
 	if (tell_engine(MESSAGE_READY, &pid, sizeof(pid)) < 0)
 		give_up();

@@ -56,6 +56,7 @@ struct monitor {
 	struct client *clients;
 	unsigned clients_count;
 	int exited, status; /* the child is reaped */
+	int was_ready_early; /* READY came before the pid */
 	int went; /* GO has been passed on */
 	int released; /* an owner has done the teardown */
 	int64_t linger_until; /* once everybody has been told the end: when it is enough */
