@@ -67,14 +67,16 @@ export function cpuBandwidth({ cpus, cpuQuotaUs, cpuPeriodUs }: Resources): { qu
   return { ...(cpuQuotaUs ? { quotaUs: cpuQuotaUs } : {}), ...(cpuPeriodUs ? { periodUs: cpuPeriodUs } : {}) }
 }
 
-function cpuset({ cpusetCpus, cpusetMems }: Resources): CgroupSetting[] {
+/** The same files on v1 and v2. */
+export function cpuset({ cpusetCpus, cpusetMems }: Resources): CgroupSetting[] {
   const settings: CgroupSetting[] = []
   if (cpusetCpus) settings.push(set('cpuset', 'cpuset.cpus', cpusetCpus, '--cpuset-cpus'))
   if (cpusetMems) settings.push(set('cpuset', 'cpuset.mems', cpusetMems, '--cpuset-mems'))
   return settings
 }
 
-function pids({ pidsLimit }: Resources): CgroupSetting[] {
+/** The same file on v1 and v2. */
+export function pids({ pidsLimit }: Resources): CgroupSetting[] {
   return pidsLimit ? [set('pids', 'pids.max', pidsLimit < 0 ? 'max' : `${pidsLimit}`, '--pids-limit')] : []
 }
 

@@ -3,7 +3,7 @@
 
 import type { Resources } from '../../model/resources.ts'
 import type { CgroupSetting } from './settings.ts'
-import { cpuBandwidth, type DeviceNumberLookup, defaultCpuPeriodUs, refuseV1Only } from './settings-v1.ts'
+import { cpuBandwidth, cpuset, type DeviceNumberLookup, defaultCpuPeriodUs, pids, refuseV1Only } from './settings-v1.ts'
 
 /** The writes that `resources` ask for. @throws TsrunError unsupported for what only cgroup v1 has */
 export function planV2Settings(resources: Resources, deviceNumber: DeviceNumberLookup): CgroupSetting[] {
@@ -46,17 +46,6 @@ function cpu(resources: Resources): CgroupSetting[] {
     settings.push(set('cpu', 'cpu.max', value, resources.cpus ? '--cpus' : '--cpu-quota'))
   }
   return settings
-}
-
-function cpuset({ cpusetCpus, cpusetMems }: Resources): CgroupSetting[] {
-  const settings: CgroupSetting[] = []
-  if (cpusetCpus) settings.push(set('cpuset', 'cpuset.cpus', cpusetCpus, '--cpuset-cpus'))
-  if (cpusetMems) settings.push(set('cpuset', 'cpuset.mems', cpusetMems, '--cpuset-mems'))
-  return settings
-}
-
-function pids({ pidsLimit }: Resources): CgroupSetting[] {
-  return pidsLimit ? [set('pids', 'pids.max', pidsLimit < 0 ? 'max' : `${pidsLimit}`, '--pids-limit')] : []
 }
 
 const limits = [
