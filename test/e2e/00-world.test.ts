@@ -157,10 +157,9 @@ describe('a terminal', () => {
   test(
     'passes on what is typed, and Ctrl-C as a signal',
     inWorld(async world => {
-      const terminal = await openTerminal(['sh', '-c', 'trap "exit 3" INT; read line; echo "got <$line>"; sleep 60'], {
-        dir: world.dir,
-        env: world.env,
-      })
+      // A signal between fork and exec of a long sleep would be lost on both: short ones.
+      const program = 'trap "exit 3" INT; read line; echo "got <$line>"; while :; do sleep 0.05; done'
+      const terminal = await openTerminal(['sh', '-c', program], { dir: world.dir, env: world.env })
 
       terminal.type('hello\r')
       await terminal.waitFor(/got <hello>/)
