@@ -16,6 +16,7 @@ export type { ContainerUpdate } from './engine/container/change-container.ts'
 export {
   ContainerService,
   type ContainerView,
+  type CreateOptions,
   type RunOptions,
   type StartedContainer,
 } from './engine/container/container-service.ts'
@@ -33,8 +34,10 @@ export type { CopyOptions } from './engine/files/copy-files.ts'
 export type { FileChange } from './engine/files/diff.ts'
 export {
   ImageService,
+  type OnTransfer,
   type PulledImage,
   type PullImageOptions,
+  type PullPolicy,
   type PushedImage,
   type TransferEvent,
   type TransferOptions,

@@ -1,36 +1,27 @@
-// `run` and `create`: the image is pulled where it is not there, or always, as `--pull` says. Nothing of pulling is loaded before
-// it is needed.
+// `run` and `create`: what `--pull` says, and what is told on stderr when an image has to be pulled first.
 
 import type { Engine } from '../engine/engine.ts'
 import type { PullPolicy } from '../engine/image/image-service.ts'
+import { withImage } from '../engine/image/with-image.ts'
+import type { Container, ContainerSpec } from '../model/container.ts'
 import { TsrunError } from '../model/errors.ts'
 
-/**
- * Makes a container by `create`, and pulls its image before (`always`) or when it is not there (`missing`).
- * @param create is given the name of the image
- */
-export async function createWithPull<T>(
+/** Makes a container, and pulls its image before (`always`) or when it is not there (`missing`). */
+export async function createWithPull(
   engine: Engine,
-  image: string,
+  spec: ContainerSpec,
   flags: Readonly<Record<string, unknown>>,
-  create: (image: string) => Promise<T>,
-): Promise<T> {
+): Promise<Container> {
   const policy = parsePolicy(flags.pull)
-  if (policy === 'always') return create(await pull(engine, image, flags))
-  try {
-    return await create(image)
-  } catch (error) {
-    const isMissing = error instanceof TsrunError && error.code === 'no-such-image'
-    // What looks like an id is in no registry.
-    if (!isMissing || policy === 'never' || /^(sha256:)?[0-9a-f]{12,64}$/.test(image)) throw error
-  }
-  if (flags.quiet !== true) process.stderr.write(`Unable to find image '${image}' locally\n`)
-  return create(await pull(engine, image, flags))
-}
-
-async function pull(engine: Engine, image: string, flags: Readonly<Record<string, unknown>>): Promise<string> {
-  const { pullForContainer } = await import('./pull-image.ts')
-  return pullForContainer(engine, image, flags)
+  return withImage(spec.image, policy, {
+    use: image => engine.containers.create({ ...spec, image }, { pull: 'never' }),
+    pull: async image => {
+      if (policy === 'missing' && flags.quiet !== true)
+        process.stderr.write(`Unable to find image '${image}' locally\n`)
+      const { pullForContainer } = await import('./pull-image.ts')
+      return pullForContainer(engine, image, flags)
+    },
+  })
 }
 
 /** @throws TsrunError invalid */

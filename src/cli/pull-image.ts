@@ -1,9 +1,9 @@
 // Pulling as the command line shows it, for `pull`, and for `run` and `create` (create-with-pull.ts) where the image is not there.
 
 import type { Engine } from '../engine/engine.ts'
-import { formatReference, parseReference } from '../engine/image/image-reference.ts'
 import type { PulledImage } from '../engine/image/image-service.ts'
 import { parsePlatform } from '../engine/image/manifest.ts'
+import { nameToUse } from '../engine/image/with-image.ts'
 import { TsrunError } from '../model/errors.ts'
 import { interruptible } from './interrupt.ts'
 import { type LineOutput, TransferLines } from './transfer-lines.ts'
@@ -57,6 +57,5 @@ export async function pullForContainer(
       hint: 'the next try goes on from there',
     })
   out?.write(pullResult(pulled))
-  // As the user wrote it, unless it was found in another registry than the name alone says.
-  return formatReference(parseReference(image)) === pulled.fullName ? image : pulled.fullName
+  return nameToUse(image, pulled)
 }

@@ -198,6 +198,7 @@ function wire(paths: Paths, libraryDir: string): EngineParts {
   }
   const images = new ImageService({
     root: paths.root,
+    events,
     embeddedDir: join(libraryDir, 'images'),
     layersInUse: async () => new Set(store.list().flatMap(container => container.image.layerDirs)),
     users: async () =>
@@ -210,6 +211,7 @@ function wire(paths: Paths, libraryDir: string): EngineParts {
       images.use(reference, image =>
         task({ reference, id: image.id, layerDirs: image.layerDirs, config: image.config }),
       ),
+    pullImage: (reference, options) => images.pull(reference, options),
     reconcile: id => reconcileContainer(context, id),
   })
   return { context, containers, images, firewall }

@@ -15,9 +15,7 @@ export function register(program: Command): Command {
   return addContainerFlags(command).action(async (image: string, rest: string[], flags: Record<string, unknown>) => {
     const spec = toContainerSpec(flags, [image, ...rest])
     await using engine = await Engine.open()
-    const container = await createWithPull(engine, image, flags, name =>
-      engine.containers.create({ ...spec, image: name }),
-    )
+    const container = await createWithPull(engine, spec, flags)
     if (typeof flags.cidfile === 'string') writeFileSync(flags.cidfile, container.id, { flag: 'wx' })
     process.stdout.write(`${container.id}\n`)
   })

@@ -16,7 +16,7 @@ interface EventFlags {
 export function register(program: Command): Command {
   return program
     .command('events')
-    .description('Show what happens to containers, networks and volumes, as it happens.')
+    .description('Show what happens to containers, images, networks and volumes, as it happens.')
     .option('--since <time>', 'also what has happened since: RFC 3339, seconds since 1970, or how long ago: 10m')
     .option('--until <time>', 'end there')
     .option('-f, --filter <key=value>', 'only those that match', (v: string, all: string[] | undefined) => [

@@ -47,9 +47,7 @@ async function run(image: string, rest: readonly string[], flags: Record<string,
   const forward = flags.sigProxy !== false
   const engine = await Engine.open()
   warnAboutPorts(spec)
-  const container = await createWithPull(engine, image, flags, name =>
-    engine.containers.create({ ...spec, image: name }),
-  )
+  const container = await createWithPull(engine, spec, flags)
   let started: StartedContainer | undefined
   try {
     const size = spec.tty === true ? terminalSize() : undefined

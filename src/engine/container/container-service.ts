@@ -4,6 +4,8 @@ import { hasCode } from '../../ffi/errno.ts'
 import type { Container, ContainerSpec, ContainerState, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { EngineContext } from '../context.ts'
+import type { PulledImage, PullImageOptions, PullPolicy } from '../image/image-service.ts'
+import { nameToUse, withImage } from '../image/with-image.ts'
 import type { Attachment, AttachOptions } from './attachment.ts'
 import type { ContainerUpdate } from './change-container.ts'
 import { emitContainer } from './container-events.ts'
@@ -30,6 +32,12 @@ export interface RunOptions extends StartOptions {
   readonly signal?: AbortSignal
 }
 
+/** How the image of a new container is come by. */
+export interface CreateOptions extends Omit<PullImageOptions, 'policy'> {
+  /** `missing` (default): pulled when it is not here; `always`: asked for first; `never`: it must be here. */
+  readonly pull?: PullPolicy
+}
+
 /** A container that was started together with a client on its streams. */
 export interface StartedContainer {
   readonly container: Container
@@ -46,20 +54,31 @@ export interface RelayedContainer {
 /** Resolves an image and keeps it from being removed while the task makes use of it known. */
 type UseImage = <T>(reference: string, task: (image: ImageForContainer) => Promise<T>) => Promise<T>
 
+interface Parts {
+  readonly useImage: UseImage
+  readonly pullImage: (reference: string, options: PullImageOptions) => Promise<PulledImage>
+  readonly reconcile: (id: string) => Promise<void>
+}
+
 export class ContainerService {
   readonly #context: EngineContext
-  readonly #useImage: UseImage
-  readonly #reconcile: (id: string) => Promise<void>
+  readonly #parts: Parts
 
-  constructor(context: EngineContext, parts: { useImage: UseImage; reconcile: (id: string) => Promise<void> }) {
+  constructor(context: EngineContext, parts: Parts) {
     this.#context = context
-    this.#useImage = parts.useImage
-    this.#reconcile = parts.reconcile
+    this.#parts = parts
   }
 
-  /** Makes a container; nothing of it runs. @throws TsrunError invalid, not-found (image), conflict (name) */
-  async create(spec: ContainerSpec): Promise<Container> {
-    const container = await this.#useImage(spec.image, image => createContainer(this.#context, spec, image))
+  /**
+   * Makes a container; nothing of it runs. Its image is pulled where it is not here.
+   * @throws TsrunError invalid, not-found (image), conflict (name); with a pull: denied, unavailable, the signal's reason
+   */
+  async create(spec: ContainerSpec, { pull = 'missing', ...options }: CreateOptions = {}): Promise<Container> {
+    const container = await withImage(spec.image, pull, {
+      use: reference =>
+        this.#parts.useImage(reference, image => createContainer(this.#context, { ...spec, image: reference }, image)),
+      pull: async reference => nameToUse(reference, await this.#parts.pullImage(reference, options)),
+    })
     emitContainer(this.#context, container, 'create')
     return container
   }
@@ -112,11 +131,11 @@ export class ContainerService {
   }
 
   /**
-   * Creates and starts a container and holds its streams. A failure leaves nothing of it behind.
+   * Creates and starts a container and holds its streams. A failure leaves nothing of it behind but a pulled image.
    * @throws TsrunError
    */
-  async run(spec: ContainerSpec): Promise<RunningContainer> {
-    const container = await this.create({ stdinOnce: spec.openStdin === true, ...spec })
+  async run(spec: ContainerSpec, options: CreateOptions = {}): Promise<RunningContainer> {
+    const container = await this.create({ stdinOnce: spec.openStdin === true, ...spec }, options)
     try {
       const started = await this.startAttached(container.id, { owner: true })
       return new RunningContainer({
@@ -292,7 +311,7 @@ export class ContainerService {
     const state = this.#context.store.state(container.id)
     if (state.status !== 'exited' || state.run === undefined) return state
     await this.#waitForMonitor(container.id)
-    await this.#reconcile(container.id)
+    await this.#parts.reconcile(container.id)
     return this.#context.store.state(container.id)
   }
 

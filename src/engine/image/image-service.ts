@@ -7,6 +7,8 @@ import { lockStore } from '../../drivers/image/store-lock.ts'
 import type { UnpackLimits } from '../../drivers/image/unpack-limits.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { ContainerDefaults, Digest, Platform } from '../../model/image.ts'
+import type { EventBus } from '../events.ts'
+import { type TellImage, tellImages, tellTransfer } from './image-events.ts'
 import { familiarReference, parseReference } from './image-reference.ts'
 import { type ImageRecord, ImageStore } from './image-store.ts'
 import type { HistoryLine, ImageInspect, ImageSummary, ImageUsage } from './list-images.ts'
@@ -41,6 +43,8 @@ export interface ImageServiceOptions {
   readonly layersInUse?: () => Promise<ReadonlySet<string>>
   /** The containers, for the errors of remove() and for prune(). */
   readonly users?: () => Promise<readonly ImageUser[]>
+  /** Told what happens to images. */
+  readonly events?: EventBus
   /** How much a layer may ask for; see unpack-limits.ts for the defaults. */
   readonly limits?: Partial<UnpackLimits>
 }
@@ -89,9 +93,11 @@ const settleAgeMs = 60_000
 export class ImageService {
   readonly #store: ImageStore
   readonly #options: ImageServiceOptions
+  readonly #tell: TellImage
 
   constructor(options: ImageServiceOptions) {
     this.#store = new ImageStore(new ImageFiles(options.root))
+    this.#tell = tellImages(this.#store, options.events)
     this.#options = options
   }
 
@@ -150,6 +156,7 @@ export class ImageService {
       const { record } = found
       const pointsTo = found.name?.target ?? record.manifest
       this.#store.setName(target, { target: pointsTo, manifest: record.manifest.digest }, true)
+      this.#tell('tag', record.id, familiarReference(target))
     } finally {
       unlock()
     }
@@ -161,7 +168,11 @@ export class ImageService {
    */
   async remove(reference: string, options: { readonly force?: boolean } = {}): Promise<RemovedImages> {
     const { removeImage } = await import('./remove-image.ts')
-    return removeImage(this.#store, this.#inUse(), { text: reference, isForced: options.force ?? false })
+    return removeImage(this.#store, this.#inUse(), {
+      text: reference,
+      isForced: options.force ?? false,
+      tell: this.#tell,
+    })
   }
 
   /** Removes images without a name (with `all`: without a container), and whatever crashes have left behind. */
@@ -169,7 +180,7 @@ export class ImageService {
     const { pruneImages } = await import('./remove-image.ts')
     const { all = false, until } = options
     const filter = (record: ImageRecord): boolean => until === undefined || new Date(record.storedAt) < until
-    const removed = await pruneImages(this.#store, this.#inUse(), { isAll: all, filter })
+    const removed = await pruneImages(this.#store, this.#inUse(), { isAll: all, filter, tell: this.#tell })
     await this.settle(settleAgeMs)
     return removed
   }
@@ -182,6 +193,7 @@ export class ImageService {
   async pull(reference: string, options: PullImageOptions = {}): Promise<PulledImage> {
     const { pullImage } = await import('./pull-image.ts')
     const pulled = await pullImage(this.#store, { reference, ...options, ...this.#limits() })
+    tellTransfer(this.#options.events, 'pull', pulled.fullName)
     if (pulled.isNew) await this.settle(settleAgeMs)
     return pulled
   }
@@ -195,7 +207,9 @@ export class ImageService {
   /** Gives an image to the registry that its name says. @throws TsrunError not-found, denied, unavailable; the signal's reason */
   async push(reference: string, options: TransferOptions = {}): Promise<PushedImage> {
     const { pushImage } = await import('./push-image.ts')
-    return pushImage(this.#store, { reference, ...options, ...this.#limits() })
+    const pushed = await pushImage(this.#store, { reference, ...options, ...this.#limits() })
+    tellTransfer(this.#options.events, 'push', reference)
+    return pushed
   }
 
   /**
@@ -207,7 +221,9 @@ export class ImageService {
     const { loadImages } = await import('./load-archive.ts')
     const loaded = await loadImages(this.#store, source, { ...options, ...this.#limits() })
     await this.settle(settleAgeMs)
-    return loaded.map(({ record, names }) => ({ id: record.id, names: names.map(familiarReference) }))
+    const summaries = loaded.map(({ record, names }) => ({ id: record.id, names: names.map(familiarReference) }))
+    for (const { id, names } of summaries) this.#tell('load', id, names[0])
+    return summaries
   }
 
   /**
@@ -216,9 +232,11 @@ export class ImageService {
    * @throws TsrunError not-found
    */
   async *save(references: readonly string[], format: ArchiveFormat = 'docker-archive'): AsyncGenerator<Buffer> {
-    for (const reference of references) await this.resolve(reference)
+    const ids: Digest[] = []
+    for (const reference of references) ids.push((await this.resolve(reference)).id)
     const { saveImages } = await import('./save-image.ts')
     yield* saveImages(this.#store, references, format)
+    for (const id of ids) this.#tell('save', id)
   }
 
   /** Makes an image of the archive of a root file system, plain or compressed. @throws TsrunError invalid */
@@ -237,7 +255,9 @@ export class ImageService {
       ...(signal === undefined ? {} : { signal }),
       ...this.#limits(),
     })
-    return { id: record.id, names: names.map(familiarReference) }
+    const imported = { id: record.id, names: names.map(familiarReference) }
+    this.#tell('import', imported.id, imported.names[0])
+    return imported
   }
 
   /** Makes an image of what a container has changed. The container should be paused or stopped. @throws TsrunError not-found */

@@ -8,6 +8,7 @@ import { Staging, sweepStaging } from '../../drivers/image/staging.ts'
 import { lockStore } from '../../drivers/image/store-lock.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { type Digest, digestHex } from '../../model/image.ts'
+import type { TellImage } from './image-events.ts'
 import { familiarName, familiarReference, parseReference } from './image-reference.ts'
 import type { ImageName, ImageRecord, ImageStore } from './image-store.ts'
 import { notFound } from './resolve-image.ts'
@@ -45,21 +46,31 @@ export interface RemovedImages {
 export async function removeImage(
   store: ImageStore,
   inUse: InUse,
-  { text, isForced = false }: { text: string; isForced?: boolean },
+  { text, isForced = false, tell }: { text: string; isForced?: boolean; tell: TellImage },
 ): Promise<RemovedImages> {
   return deciding(store, async staging => {
     const found = store.find(text)
     if (found === undefined) throw notFound(text)
     const names = namesOf(store, found.record)
     const going = found.name === undefined ? names : [found.name]
-    if (going.length < names.length) return { untagged: untag(store, going), ...nothing }
+    const { id } = found.record
+    const tellUntagged = (untagged: readonly string[]): void => {
+      for (const name of untagged) tell('untag', id, name)
+    }
+    if (going.length < names.length) {
+      const untagged = untag(store, going)
+      tellUntagged(untagged)
+      return { untagged, ...nothing }
+    }
     if (found.name === undefined && !isForced) refuseManyRepositories(text, going)
-    const users = (await inUse.users()).filter(user => user.imageId === found.record.id)
+    const users = (await inUse.users()).filter(user => user.imageId === id)
     refuseUsed(text, users, isForced)
     const untagged = untag(store, going)
+    tellUntagged(untagged)
     for (const record of sameImage(store, found.record)) store.removeRecord(record.manifest.digest)
     const { deleted, reclaimedBytes } = await collect(store, staging, inUse)
-    return { untagged, deleted: [found.record.id, ...deleted], reclaimedBytes }
+    tell('delete', id)
+    return { untagged, deleted: [id, ...deleted], reclaimedBytes }
   })
 }
 
@@ -67,7 +78,7 @@ export async function removeImage(
 export async function pruneImages(
   store: ImageStore,
   inUse: InUse,
-  { isAll = false, filter = () => true }: { isAll?: boolean; filter?: (record: ImageRecord) => boolean } = {},
+  { isAll, filter, tell }: { isAll: boolean; filter: (record: ImageRecord) => boolean; tell: TellImage },
 ): Promise<RemovedImages> {
   const { removePartialBlobs } = await import('../../drivers/image/registry/partial-blob.ts')
   const partialBytes = await removePartialBlobs(store.files)
@@ -78,8 +89,11 @@ export async function pruneImages(
     for (const record of store.records()) {
       const names = namesOf(store, record)
       if (used.has(record.id) || (names.length > 0 && !isAll) || !filter(record)) continue
-      untagged.push(...untag(store, names))
+      const own = untag(store, names)
+      for (const name of own) tell('untag', record.id, name)
+      untagged.push(...own)
       store.removeRecord(record.manifest.digest)
+      tell('delete', record.id)
       deleted.push(record.id)
     }
     const collected = await collect(store, staging, inUse)
