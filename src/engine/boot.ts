@@ -32,7 +32,7 @@ async function restore(context: EngineContext, name: string): Promise<void> {
   await context.locks.withNetwork(name, async () => {
     const network = context.networks.list().find(other => other.name === name)
     if (network === undefined) return
-    const { driver, firewall } = context.drivers(network.driver)
+    const { driver, firewall } = await context.drivers(network.driver)
     await withRollback(async undo => {
       await driver.create(network, undo)
       await firewall.addNetwork(network, undo)

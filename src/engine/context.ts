@@ -1,6 +1,7 @@
 // What the use cases share: the stores, the drivers and a few hooks. Wired together once, in engine.ts.
 
 import type { Container, RunRecord } from '../model/container.ts'
+import type { IpamAllocator } from '../model/network.ts'
 import type { ContainerStore } from './container/container-store.ts'
 import type { EventBus } from './events.ts'
 import type { Journal } from './journal.ts'
@@ -22,8 +23,9 @@ export interface EngineContext {
   readonly initPath: string
   /** Parent of all cgroups of this engine, e.g. `tsrun`. */
   readonly cgroupParent: string
-  /** @throws TsrunError invalid when there is no such driver */
-  drivers(name: string): NetworkDrivers
+  /** Loads the network driver on first use. @throws TsrunError invalid when there is no such driver */
+  drivers(name: string): Promise<NetworkDrivers>
+  readonly ipam: IpamAllocator
   hostInterfaceOf(endpointId: string): string
   /** What a monitor runs when nobody watched its container end. */
   exitCommand(id: string): readonly string[]

@@ -155,12 +155,13 @@ function wire(paths: Paths, libraryDir: string): EngineParts {
   })
   const ipam = new FileIpam({ directory: paths.ipam })
   const networkDrivers = new NetworkDrivers({ engineId, hostState: hostState(paths) })
-  const drivers = (name: string) => ({ driver: networkDrivers.get(name), firewall, ipam })
+  const drivers = async (name: string) => ({ driver: await networkDrivers.get(name), firewall, ipam })
   const networks = new NetworkService({
     store: networkStore,
     locks,
     journal,
     drivers,
+    ipam,
     hostRoutes: () => withNetlinkSocket(socket => hostRoutes(socket)),
     endpoints,
     events,
@@ -188,6 +189,7 @@ function wire(paths: Paths, libraryDir: string): EngineParts {
     initPath: join(libraryDir, 'tsrun-init'),
     cgroupParent: engineId,
     drivers,
+    ipam,
     hostInterfaceOf: endpointInterfaceName,
     exitCommand: id => ownCommand('container-ended', id),
     healthCommand: id => ownCommand('health-check', id),

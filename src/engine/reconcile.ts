@@ -54,10 +54,10 @@ function recordLostEnd(context: EngineContext, { id, startedAt = '' }: Container
 /** Gives back the addresses whose owner has no process and no record that reserves them. */
 export async function releaseOrphanAddresses(context: EngineContext): Promise<void> {
   for (const network of context.networks.list()) {
-    const { ipam } = context.drivers(network.driver)
+    const { ipam } = context
     for (const pool of network.pools) {
       for (const { address, owner } of await ipam.listAddresses(pool)) {
-        if (existsSync(context.paths.run(owner))) continue
+        if (owner === network.id || existsSync(context.paths.run(owner))) continue
         await context.locks.withContainer(owner, async () => {
           if (!existsSync(context.paths.run(owner))) await ipam.releaseAddress(pool, address, owner)
         })
@@ -88,7 +88,7 @@ async function finishNetwork(context: EngineContext, job: CutOffJob): Promise<vo
 /** Pools that no network has: a creation that was cut off before it noted anything down. */
 async function releaseOrphanPools(context: EngineContext): Promise<void> {
   const used = new Set(context.networks.list().flatMap(network => network.pools.map(pool => pool.subnet)))
-  const { ipam } = context.drivers('bridge')
+  const { ipam } = context
   for (const pool of await ipam.listPools()) if (!used.has(pool.subnet)) await ipam.releasePool(pool)
 }
 

@@ -39,6 +39,11 @@ export interface Network {
   readonly options: Readonly<Record<string, string>>
   /** The host interface that stands for the network (a bridge), or undefined where the driver has none. */
   readonly hostInterface?: string
+  /**
+   * Where each endpoint has a host interface of its own and no bridge joins them: the device group (IFLA_GROUP, `ip link
+   * set group`) that they are all in, by which the firewall driver knows the network's traffic.
+   */
+  readonly hostGroup?: number
   /** RFC 3339. */
   readonly createdAt: string
 }
@@ -75,6 +80,8 @@ export interface Endpoint {
   /** Default routes to install, at most one per address family. */
   readonly gateways: readonly string[]
   readonly ports: readonly PortMapping[]
+  /** What the driver has to know again at `disconnect`; from `prepareEndpoint`, on disk as JSON before `connect`. */
+  readonly driverData?: Readonly<Record<string, unknown>>
 }
 
 /** A network namespace while it is being set up: an open descriptor of it, owned by the caller. */
@@ -82,24 +89,60 @@ export interface Sandbox {
   readonly netnsFd: number
 }
 
-/** Makes and removes the links of one kind of network. */
+/** What a new network's addresses are to be. */
+export interface PoolPlan {
+  /** One entry a pool; an empty one asks for the first free default subnet. None: endpoints get no addresses. */
+  readonly wanted: NetworkSpec['pools']
+  /** The subnet is that of a network outside which the host may be on itself: its routes are no reason to refuse it. */
+  readonly isOutside?: boolean
+  /** Addresses that no container may get, beside the gateways: e.g. the host's own on that network. */
+  readonly reserved?: readonly string[]
+}
+
+/** How an endpoint is to be taken away. */
+export interface DisconnectOptions {
+  /** The namespace is dying and takes its end of every link along: do not wait for that. */
+  readonly sandboxGone?: boolean
+  /** The namespace, where it lives on: some links have no end on the host by which to remove them. */
+  readonly sandbox?: Sandbox
+}
+
+/**
+ * Makes and removes the links of one kind of network. The engine calls, for a network: validate, planPools, validate (now
+ * with pools), create .. remove; for a container on it: prepareEndpoint, connect .. disconnect. It calls in any process, and
+ * may die between any two calls: a driver keeps nothing in memory but finds all it needs in its arguments and the kernel.
+ */
 export interface NetworkDriver {
   readonly name: string
   /** Whether containers of such networks have a namespace and addresses of their own (`host` has not). */
   readonly hasEndpoints: boolean
-  /** Checks options and fills in defaults. Changes nothing. @throws TsrunError invalid, conflict */
-  validate(network: Network): Network
+  /**
+   * Checks options and fills in defaults. Changes nothing.
+   * @param others the networks that exist beside this one, of all drivers
+   * @throws TsrunError invalid, conflict, not-found, unsupported
+   */
+  validate(network: Network, others?: readonly Network[]): Network
+  /**
+   * Which subnets a new network gets. Without this method: those asked for, or else the first free one; none that overlaps a
+   * route of the host. @throws TsrunError invalid
+   */
+  planPools?(network: Network, wanted: NetworkSpec['pools']): PoolPlan
   /** Makes sure the network's links stand in the kernel; makes what is missing. Idempotent. */
   create(network: Network, undo: Undo): Promise<void>
-  /** Joins `sandbox` to the network. @throws TsrunError or SyscallError */
-  connect(network: Network, endpoint: Endpoint, sandbox: Sandbox, undo: Undo): Promise<void>
   /**
-   * Idempotent; works when the sandbox is gone.
-   * @param options.sandboxGone the namespace is dying and takes its end of every link along: do not wait for that
+   * Completes or refuses an endpoint that has its addresses, before it goes on record. Changes nothing in the kernel.
+   * Without this method the endpoint stays as it is. @throws TsrunError
    */
-  disconnect(network: Network, endpoint: Endpoint, options?: { readonly sandboxGone?: boolean }): Promise<void>
-  /** Idempotent. */
-  remove(network: Network): Promise<void>
+  prepareEndpoint?(network: Network, endpoint: Endpoint): Promise<Endpoint>
+  /**
+   * Joins `sandbox` to the network; other interfaces and running processes may be in it already. Links are best made with
+   * their far end in the sandbox: then a process that dies here leaves nothing. @throws TsrunError or SyscallError
+   */
+  connect(network: Network, endpoint: Endpoint, sandbox: Sandbox, undo: Undo): Promise<void>
+  /** Idempotent; works when the sandbox, the link or the network's interface is gone. */
+  disconnect(network: Network, endpoint: Endpoint, options?: DisconnectOptions): Promise<void>
+  /** Idempotent. @param others the networks that remain, of all drivers */
+  remove(network: Network, others?: readonly Network[]): Promise<void>
   /** What stands in the kernel now, for `network inspect`. */
   inspect(network: Network): Promise<Readonly<Record<string, unknown>>>
 }

@@ -5,7 +5,7 @@ import { NetworkDrivers } from '../../src/drivers/network/registry.ts'
 import { setExplainer } from '../../src/kernel/explain.ts'
 import { createNetns } from '../../src/kernel/netns.ts'
 import { Undo, withRollback } from '../../src/lib/rollback.ts'
-import type { Endpoint, Network } from '../../src/model/network.ts'
+import type { Endpoint, Network, NetworkDriver } from '../../src/model/network.ts'
 import { describeInNetns, ipJson, linkNames, memoryState, newBox, openDescriptors, run } from './netlink-world.ts'
 
 const sysctl = (name: string, box?: { readonly fd: number }) => run(`cat /proc/sys/net/${name}`, box).trim()
@@ -44,12 +44,12 @@ function endpointOf(n: number, changes: Partial<Endpoint> = {}): Endpoint {
 
 describeInNetns('bridge driver', () => {
   let state: ReturnType<typeof memoryState>
-  let driver: ReturnType<NetworkDrivers['get']>
+  let driver: NetworkDriver
   let descriptors: number
 
-  beforeEach(() => {
+  beforeEach(async () => {
     state = memoryState()
-    driver = new NetworkDrivers({ engineId: 'tsrun', hostState: state }).get('bridge')
+    driver = await new NetworkDrivers({ engineId: 'tsrun', hostState: state }).get('bridge')
     descriptors = openDescriptors()
   })
   afterEach(() => {
@@ -438,13 +438,14 @@ describeInNetns('bridge driver', () => {
     const drivers = new NetworkDrivers({ engineId: 'tsrun', hostState: state })
     const box = newBox()
 
-    await drivers.get('none').connect(networkOf(), endpointOf(2), { netnsFd: box.fd }, new Undo())
+    const none = await drivers.get('none')
+    await none.connect(networkOf(), endpointOf(2), { netnsFd: box.fd }, new Undo())
 
     expect(ipJson('link show dev lo', box)[0].flags).toContain('UP')
     expect(linkNames()).toEqual([])
-    expect(drivers.get('host').hasEndpoints).toBe(false)
-    expect(() => drivers.get('none').validate(networkOf({ driver: 'none' }))).toThrow('takes no subnet 10.9.0.0/24')
-    expect(() => drivers.get('ipvlan')).toThrow('unknown network driver "ipvlan"')
+    expect((await drivers.get('host')).hasEndpoints).toBe(false)
+    expect(() => none.validate(networkOf({ driver: 'none' }))).toThrow('takes no subnet 10.9.0.0/24')
+    await expect(drivers.get('nonsense')).rejects.toThrow('unknown network driver "nonsense"')
   })
 })
 

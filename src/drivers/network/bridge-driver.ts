@@ -11,7 +11,8 @@ import { type BridgeNetwork, ensureBridge, findBridge, interfaceTaken, removeBri
 import { fallbackBridgeName, isBridgeOf, isTsrunBridge } from './bridge-names.ts'
 import { hasIpv6, isInterfaceName, parseBridgeOptions } from './bridge-options.ts'
 import { enableForwarding, type HostState, hostHasIpv6, isForwarding, restoreHostSettings } from './forwarding.ts'
-import { configureSandbox, plugVeth, unplugVeth } from './veth.ts'
+import { configureSandbox } from './sandbox-interface.ts'
+import { plugVeth, unplugVeth } from './veth.ts'
 
 /** The default network has a name that says what it is, so its interface is called otherwise. */
 const defaultNetwork = { name: 'bridge', hostInterface: 'tsrun0' }

@@ -1,4 +1,4 @@
-// The network drivers by name.
+// The network drivers by name. What a plain `run` needs is at hand; the others are loaded when a network asks for them.
 
 import { TsrunError } from '../../model/errors.ts'
 import type { NetworkDriver } from '../../model/network.ts'
@@ -6,25 +6,35 @@ import { BridgeDriver, type NetworkDriverOptions } from './bridge-driver.ts'
 import { HostDriver } from './host-driver.ts'
 import { NoneDriver } from './none-driver.ts'
 
+type Load = (options: NetworkDriverOptions) => Promise<NetworkDriver>
+
+const loaders = new Map<string, Load>()
+
 /** All drivers of one engine. */
 export class NetworkDrivers {
-  readonly #drivers: ReadonlyMap<string, NetworkDriver>
+  readonly #options: NetworkDriverOptions
+  readonly #drivers: Map<string, NetworkDriver>
 
   constructor(options: NetworkDriverOptions) {
+    this.#options = options
     const drivers = [new BridgeDriver(options), new HostDriver(), new NoneDriver()]
     this.#drivers = new Map(drivers.map(driver => [driver.name, driver]))
   }
 
   /** @throws TsrunError invalid when there is no such driver */
-  get(name: string): NetworkDriver {
-    const driver = this.#drivers.get(name)
-    if (driver !== undefined) return driver
-    throw new TsrunError('invalid', 'unknown-driver', `unknown network driver "${name}"`, {
-      hint: `the drivers are ${[...this.#drivers.keys()].join(', ')}`,
-    })
+  async get(name: string): Promise<NetworkDriver> {
+    const known = this.#drivers.get(name)
+    if (known !== undefined) return known
+    const driver = await loaders.get(name)?.(this.#options)
+    if (driver === undefined) throw this.#unknown(name)
+    this.#drivers.set(name, driver)
+    return driver
   }
 
-  get names(): string[] {
-    return [...this.#drivers.keys()]
+  #unknown(name: string): TsrunError {
+    const names = [...new Set([...this.#drivers.keys(), ...loaders.keys()])]
+    return new TsrunError('invalid', 'unknown-driver', `unknown network driver "${name}"`, {
+      hint: `the drivers are ${names.join(', ')}`,
+    })
   }
 }

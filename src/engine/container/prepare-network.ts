@@ -99,7 +99,7 @@ async function reserveAll(
 ): Promise<Endpoint[]> {
   const endpoints: Endpoint[] = []
   for (const [index, network] of plan.networks.entries()) {
-    const { ipam } = context.drivers(network.driver)
+    const drivers = await context.drivers(network.driver)
     const attachment = plan.attachments[index]
     const request = {
       network,
@@ -112,7 +112,7 @@ async function reserveAll(
       // Ports lead to the container's first network: its default route answers through it.
       ports: index === 0 ? onHostAddresses(plan.ports, network) : [],
     }
-    const reserve = () => context.retryAfterReconcile(() => reserveEndpoint(ipam, request, undo))
+    const reserve = () => context.retryAfterReconcile(() => reserveEndpoint(drivers, request, undo))
     const endpoint = await reserve().catch((error: unknown) => {
       throw withNames(context, error)
     })
@@ -137,7 +137,7 @@ async function plugEndpoint(
   network: Network,
   { endpoint, sandbox, undo }: { endpoint: Endpoint; sandbox: Sandbox; undo: Undo },
 ): Promise<void> {
-  const { driver, firewall } = context.drivers(network.driver)
+  const { driver, firewall } = await context.drivers(network.driver)
   const join = async () => {
     // It may have been removed since it was looked up; from our record on nobody removes it.
     context.networks.find(network.id)

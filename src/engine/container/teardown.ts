@@ -56,7 +56,7 @@ async function disconnectAll(context: EngineContext, container: Container, run: 
   for (const endpoint of run?.endpoints ?? []) {
     const network = networks.find(n => n.id === endpoint.networkId)
     if (network === undefined) continue
-    await disconnectSandbox(context.drivers(network.driver), network, endpoint, { sandboxGone: true })
+    await disconnectSandbox(await context.drivers(network.driver), network, endpoint, { sandboxGone: true })
     emitConnection(context, container, network, 'disconnect')
   }
   // A start that was cut off before its first record: what it may have taken carries the container's id.
@@ -66,8 +66,7 @@ async function disconnectAll(context: EngineContext, container: Container, run: 
 /** Whatever a start may have taken on the container's networks before it was written down. */
 async function releaseByOwner(context: EngineContext, container: Container): Promise<void> {
   for (const network of context.networks.list()) {
-    const drivers = context.drivers(network.driver)
-    const held = await Promise.all(network.pools.map(pool => drivers.ipam.listAddresses(pool)))
+    const held = await Promise.all(network.pools.map(pool => context.ipam.listAddresses(pool)))
     const addresses = held.map(list => list.find(entry => entry.owner === container.id)?.address ?? '')
     if (addresses.every(address => address === '')) continue
     const id = endpointId(container.id, network.id)
@@ -83,7 +82,7 @@ async function releaseByOwner(context: EngineContext, container: Container): Pro
       gateways: [],
       ports: onHostAddresses(container.ports, network),
     }
-    await disconnectSandbox(drivers, network, endpoint, { sandboxGone: true })
+    await disconnectSandbox(await context.drivers(network.driver), network, endpoint, { sandboxGone: true })
   }
 }
 

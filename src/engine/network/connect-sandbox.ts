@@ -3,6 +3,7 @@
 
 import { doAll, type Undo } from '../../lib/rollback.ts'
 import type {
+  DisconnectOptions,
   Endpoint,
   FirewallDriver,
   IpamAllocator,
@@ -38,7 +39,11 @@ export function endpointId(containerId: string, networkId: string): string {
 }
 
 /** Takes the addresses. @returns the endpoint, for the record; nothing of it is in the kernel yet */
-export async function reserveEndpoint(ipam: IpamAllocator, request: EndpointRequest, undo: Undo): Promise<Endpoint> {
+export async function reserveEndpoint(
+  { driver, ipam }: Pick<NetworkDrivers, 'driver' | 'ipam'>,
+  request: EndpointRequest,
+  undo: Undo,
+): Promise<Endpoint> {
   const { network, container } = request
   const addresses: string[] = []
   for (const pool of network.pools) {
@@ -48,7 +53,7 @@ export async function reserveEndpoint(ipam: IpamAllocator, request: EndpointRequ
     undo.add('address', () => ipam.releaseAddress(pool, withoutPrefix(address), container.id))
     addresses.push(address)
   }
-  return {
+  const endpoint: Endpoint = {
     id: endpointId(container.id, network.id),
     networkId: network.id,
     containerId: container.id,
@@ -60,6 +65,7 @@ export async function reserveEndpoint(ipam: IpamAllocator, request: EndpointRequ
     gateways: request.isDefaultRoute && !network.internal ? network.pools.map(pool => pool.gateway) : [],
     ports: request.ports,
   }
+  return driver.prepareEndpoint === undefined ? endpoint : driver.prepareEndpoint(network, endpoint)
 }
 
 /** Idempotent. @throws CleanupError with everything that could not be given back */
@@ -67,7 +73,7 @@ export async function disconnectSandbox(
   drivers: NetworkDrivers,
   network: Network,
   endpoint: Endpoint,
-  options: { sandboxGone: boolean },
+  options: DisconnectOptions,
 ): Promise<void> {
   await doAll([
     ['remove endpoint rules', () => drivers.firewall.removeEndpoint(network, kernelPorts(endpoint))],

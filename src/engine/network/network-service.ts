@@ -1,8 +1,9 @@
 // The verbs of networks: create, list, inspect, remove, prune. Validates everything before the first change.
 
+import { contains, parsePrefix, tryParseAddress } from '../../lib/ip.ts'
 import { type Undo, withRollback } from '../../lib/rollback.ts'
 import { TsrunError } from '../../model/errors.ts'
-import type { Endpoint, Network, NetworkSpec } from '../../model/network.ts'
+import type { Endpoint, IpamAllocator, Network, NetworkSpec, Pool, PoolPlan } from '../../model/network.ts'
 import type { EventBus } from '../events.ts'
 import { assertName, newId } from '../ids.ts'
 import type { Journal } from '../journal.ts'
@@ -21,7 +22,8 @@ export interface NetworkServiceParts {
   readonly locks: Locks
   readonly journal: Journal
   /** @throws TsrunError invalid when there is no such driver */
-  drivers(name: string): NetworkDrivers
+  drivers(name: string): Promise<NetworkDrivers>
+  readonly ipam: IpamAllocator
   /** Routes of the host that a new pool must not overlap. */
   hostRoutes(): readonly { readonly subnet: string; readonly name: string }[]
   readonly events: EventBus
@@ -83,7 +85,7 @@ export class NetworkService {
 
   async inspect(reference: string): Promise<NetworkInspection> {
     const network = this.find(reference)
-    const { driver } = this.#parts.drivers(network.driver)
+    const { driver } = await this.#parts.drivers(network.driver)
     return { network, endpoints: this.#endpointsOf(network), kernel: await driver.inspect(network) }
   }
 
@@ -123,15 +125,15 @@ export class NetworkService {
 
   /** Takes a network away, or what there is of one. Idempotent; its record goes first, so nobody joins it meanwhile. */
   async tearDown(network: Network): Promise<void> {
-    const { driver, firewall, ipam } = this.#parts.drivers(network.driver)
+    const { driver, firewall, ipam } = await this.#parts.drivers(network.driver)
     this.#parts.store.delete(network.name)
     await firewall.removeNetwork(network, this.list())
-    await driver.remove(network)
+    await driver.remove(network, this.list())
     for (const pool of network.pools) await ipam.releasePool(pool)
   }
 
   async #create(spec: NetworkSpec): Promise<Network> {
-    const { driver, firewall, ipam } = this.#parts.drivers(spec.driver ?? 'bridge')
+    const { driver, firewall, ipam } = await this.#parts.drivers(spec.driver ?? 'bridge')
     return this.#parts.locks.withNetwork(spec.name, async () => {
       if (this.#parts.store.has(spec.name)) throw nameTaken(spec.name)
       const draft: Network = {
@@ -144,20 +146,25 @@ export class NetworkService {
         options: spec.options ?? {},
         createdAt: new Date().toISOString(),
       }
-      driver.validate(draft)
+      const others = this.list()
+      const checked = driver.validate(draft, others)
+      const plan: PoolPlan = driver.planPools?.(checked, spec.pools) ?? {
+        wanted: spec.pools.length > 0 ? spec.pools : [{}],
+      }
       const job = this.#parts.journal.begin('network', spec.name)
       const make = async (undo: Undo) => {
         undo.add('network job', () => {})
-        const pools = []
-        const busy = this.#parts.hostRoutes()
-        for (const wanted of spec.pools.length > 0 ? spec.pools : [{}]) {
+        const pools: Pool[] = []
+        const busy = plan.isOutside === true ? [] : this.#parts.hostRoutes()
+        for (const wanted of plan.wanted) {
           const pool = await ipam.requestPool(wanted, busy).catch((error: unknown) => {
             throw this.#explained(spec.name, error)
           })
           undo.add('pool', () => ipam.releasePool(pool))
           pools.push(pool)
         }
-        const network = driver.validate({ ...draft, pools })
+        await this.#reserve(plan.reserved ?? [], pools, draft.id)
+        const network = driver.validate({ ...draft, pools }, others)
         job.note(JSON.stringify(network))
         await driver.create(network, undo)
         await firewall.addNetwork(network, undo)
@@ -169,6 +176,14 @@ export class NetworkService {
       this.#emit(made, 'create')
       return made
     })
+  }
+
+  /** Keeps addresses from containers; they are the network's, and go with its pool. */
+  async #reserve(addresses: readonly string[], pools: readonly Pool[], owner: string): Promise<void> {
+    for (const address of addresses) {
+      const pool = pools.find(({ subnet, gateway }) => gateway !== address && isWithin(address, subnet))
+      if (pool !== undefined) await this.#parts.ipam.requestAddress(pool, owner, address)
+    }
   }
 
   /** IPAM speaks of pools, since it knows no networks: here they get their names. */
@@ -194,4 +209,9 @@ export class NetworkService {
   #endpointsOf(network: Network): Endpoint[] {
     return this.#parts.endpoints().filter(endpoint => endpoint.networkId === network.id)
   }
+}
+
+function isWithin(address: string, subnet: string): boolean {
+  const parsed = tryParseAddress(address)
+  return parsed !== undefined && contains(parsePrefix(subnet), parsed)
 }

@@ -1,0 +1,87 @@
+// The container's end of a link, whatever kind of link it is: sysctls, addresses, routes, up. All drivers that make a link
+// in a sandbox end here, so that a container cannot tell from its addresses which driver it is on.
+
+import { addressAdd } from '../../kernel/netlink/address.ts'
+import { getLink, linkSet } from '../../kernel/netlink/link.ts'
+import { type RouteSpec, routeAdd } from '../../kernel/netlink/route.ts'
+import { NetlinkError, NetlinkSocket } from '../../kernel/netlink/socket.ts'
+import { runInNetns } from '../../kernel/netns.ts'
+import { readSysctl, type SysctlName, writeSysctl } from '../../kernel/sysctl.ts'
+import { faultPoint } from '../../lib/fault.ts'
+import { TsrunError } from '../../model/errors.ts'
+import type { Endpoint, Network, Sandbox } from '../../model/network.ts'
+
+/** What configureSandbox() sets up. */
+export interface SandboxInterface {
+  readonly network: Pick<Network, 'name'>
+  /** Names the interface, its addresses and its gateways. */
+  readonly endpoint: Endpoint
+  readonly sandbox: Sandbox
+  /** Whether the kernel has IPv6. */
+  readonly ipv6: boolean
+  /** Routes that have to stand before the default ones; `gateway` absent: on the link. */
+  readonly routes?: readonly Pick<RouteSpec, 'destination' | 'gateway'>[]
+  /**
+   * Tells the neighbours (gratuitous ARP, unsolicited neighbour advertisement): for a LAN whose hosts may remember another
+   * MAC for the address. The kernel does it when the interface comes up.
+   */
+  readonly announce?: boolean
+}
+
+/** Gives the container's end its addresses and routes, and brings it and the loopback up. @throws TsrunError, SyscallError */
+export function configureSandbox(wanted: SandboxInterface): void {
+  const { endpoint, sandbox, routes = [] } = wanted
+  const name = endpoint.containerInterface
+  const label = endpoint.containerName
+  const socket = runInNetns(sandbox.netnsFd, () => {
+    setInterfaceSysctls(wanted, label)
+    return new NetlinkSocket({ label })
+  })
+  try {
+    const up = [linkSet('lo', { up: true }), linkSet(name, { up: true })]
+    const index = getLink(socket, name)?.index
+    if (index === undefined) throw new Error(`the interface "${name}" vanished while it was set up`)
+    const addresses = endpoint.addresses.map(address => addressAdd({ index, interfaceName: name, address }))
+    // Routes last: the kernel refuses a gateway that no address of the link reaches.
+    socket.apply([
+      ...(wanted.announce === true ? [...addresses, ...up] : [...up, ...addresses]),
+      ...routes.map(route => routeAdd({ ...route, index, interfaceName: name })),
+      ...endpoint.gateways.map(gateway => routeAdd({ destination: 'default', gateway, index, interfaceName: name })),
+    ])
+  } catch (error) {
+    throw explainConflict(wanted, error)
+  } finally {
+    socket.close()
+  }
+  faultPoint('configure sandbox')
+}
+
+/** How messages about an endpoint begin. */
+export function cannotConnect({ network, endpoint }: Pick<SandboxInterface, 'network' | 'endpoint'>): string {
+  return `cannot connect "${endpoint.containerName}" to network "${network.name}"`
+}
+
+/** What the kernel's EEXIST means for a link or route in a sandbox; any other error as it is. */
+export function explainConflict(wanted: Pick<SandboxInterface, 'network' | 'endpoint'>, error: unknown): unknown {
+  if (!(error instanceof NetlinkError) || error.code !== 'EEXIST') return error
+  const change = error.changeName ?? ''
+  const what = change.startsWith('add route')
+    ? 'it has a default route already'
+    : `"${wanted.endpoint.containerInterface}" exists`
+  return new TsrunError('conflict', 'interface-exists', `${cannotConnect(wanted)}: ${what}`, { cause: error })
+}
+
+function setInterfaceSysctls({ endpoint, ipv6, announce }: SandboxInterface, label: string): void {
+  const name = endpoint.containerInterface
+  const setting = (family: string, key: string): SysctlName => ['net', family, 'conf', name, key]
+  if (ipv6) {
+    // Other containers on the network could otherwise give this one addresses and routes.
+    const wanted = endpoint.addresses.some(address => address.includes(':'))
+    writeSysctl(setting('ipv6', wanted ? 'accept_ra' : 'disable_ipv6'), wanted ? '0' : '1', label)
+    if (wanted && announce === true) writeSysctl(setting('ipv6', 'ndisc_notify'), '1', label)
+  }
+  if (announce === true) writeSysctl(setting('ipv4', 'arp_notify'), '1', label)
+  // With two networks an answer may come in where the question did not leave. A new namespace copies the host's value.
+  const strict = readSysctl(['net', 'ipv4', 'conf', 'all', 'rp_filter']) === '1'
+  if (strict || readSysctl(setting('ipv4', 'rp_filter')) === '1') writeSysctl(setting('ipv4', 'rp_filter'), '2', label)
+}
