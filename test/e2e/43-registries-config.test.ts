@@ -1,12 +1,11 @@
 // registries.json: mirrors, search order, certificates.
 
-import { readFileSync } from 'node:fs'
-import { createServer as createTlsServer } from 'node:https'
+import { copyFileSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { BreakingProxy } from '../helpers/breaking-proxy.ts'
-import { succeed } from '../helpers/command.ts'
 import { Home, Registry } from '../helpers/registry.ts'
+import { TlsFront } from '../helpers/tls-front.ts'
 
 let registry: Registry
 let proxy: BreakingProxy
@@ -59,36 +58,38 @@ test('short names are looked for in every registry of "search"', async () => {
 })
 
 test('a certificate must be trusted, by "certs" or not at all', async () => {
-  const [key, cert] = [join(home.dir, 'key.pem'), join(home.dir, 'cert.pem')]
-  const subject = ['-subj', '/CN=tests', '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '2']
-  await succeed(['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', key, '-out', cert, ...subject])
-  const server = createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) }, (request, response) => {
-    const headers = { accept: request.headers.accept ?? '' }
-    fetch(`http://${registry.host}${request.url}`, { headers }).then(async answer => {
-      const digest = answer.headers.get('docker-content-digest')
-      response.writeHead(answer.status, {
-        'content-type': answer.headers.get('content-type') ?? '',
-        ...(digest === null ? {} : { 'docker-content-digest': digest }),
-      })
-      response.end(Buffer.from(await answer.arrayBuffer()))
-    })
-  })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  const host = `127.0.0.1:${typeof address === 'object' ? address?.port : ''}`
+  const front = await TlsFront.start({ dir: home.dir, target: registry.host })
+  const { host } = front
   const image = `${host}/team/app:1`
 
   home.configure({ registries: { [host]: { insecure: false } } })
   expect(await home.fails('pull', image)).toMatch(
     /the certificate of 127\.0\.0\.1:\d+ is not trusted \(\w+\)\n {2}hint: name its authority as "certs"/,
   )
-  home.configure({ registries: { [host]: { insecure: false, certs: cert } } })
+  home.configure({ registries: { [host]: { insecure: false, certs: front.ca } } })
   await home.ok('pull', image)
   await home.ok('rmi', image)
   home.configure({ registries: { [host]: { insecure: true } } })
   await home.ok('pull', image)
-  server.closeAllConnections()
-  server.close()
+  await front.stop()
+})
+
+test('certs.d has the authority of a registry, and who we are to it', async () => {
+  const front = await TlsFront.start({ dir: home.dir, target: registry.host, wantsClient: true })
+  const { host } = front
+  const image = `${host}/team/app:1`
+  const folder = join(home.dir, 'certs.d', host)
+  mkdirSync(folder, { recursive: true })
+
+  home.configure({ registries: { [host]: { insecure: false } } })
+  copyFileSync(front.ca, join(folder, 'ca.crt'))
+  expect(await home.fails('pull', image)).toMatch(/cannot pull ".*": .*127\.0\.0\.1/)
+  copyFileSync(front.clientCert, join(folder, 'client.cert'))
+  expect(await home.fails('pull', image)).toMatch(/cannot read the certificates ".*certs\.d/)
+  copyFileSync(front.clientKey, join(folder, 'client.key'))
+  await home.ok('pull', image)
+  expect(await home.run(image, 'echo', 'hello')).toBe('hello')
+  await front.stop()
 })
 
 test('a mistake in it is named', async () => {

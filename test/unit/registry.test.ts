@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { parseChallenges } from '../../src/drivers/image/registry/challenge.ts'
 import { credentialsOf, entryFor, helperFor, hostOf } from '../../src/drivers/image/registry/docker-config.ts'
 import { endpointsOf } from '../../src/drivers/image/registry/endpoints.ts'
+import { proxiesOf } from '../../src/drivers/image/registry/http-proxy.ts'
 import { parseMirror, parseRegistries } from '../../src/drivers/image/registry/registries-config.ts'
 import { printable } from '../../src/drivers/image/registry/registry-error.ts'
 import { retryAfterMs } from '../../src/drivers/image/registry/retry.ts'
@@ -215,4 +216,39 @@ test('limiter() runs so many at once, in their order, and goes on after a failur
 
   expect(results.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'fulfilled', 'fulfilled'])
   expect(log).toEqual(['1 of 1', '2 of 2', '3 of 2', '4 of 2'])
+})
+
+describe('proxiesOf() chooses as Go programs do', () => {
+  const ways = (environment: NodeJS.ProcessEnv, url: string) => proxiesOf(environment)(new URL(url))?.url.host
+  const both = { HTTP_PROXY: 'http://plain:1', https_proxy: 'tls:2' }
+
+  test.each([
+    ['http://a.test/', '', 'plain:1'],
+    ['https://a.test/', '', 'tls:2'],
+    ['https://localhost:5000/', '', undefined],
+    ['https://127.1.2.3/', '', undefined],
+    ['https://[::1]:5000/', '', undefined],
+    ['https://a.test/', '*', undefined],
+    ['https://a.test/', 'a.test', undefined],
+    ['https://b.a.test/', 'a.test', undefined],
+    ['https://ba.test/', 'a.test', 'tls:2'],
+    ['https://a.test/', '.a.test', 'tls:2'],
+    ['https://b.a.test/', 'x, .A.test', undefined],
+    ['https://b.a.test/', '*.a.test', undefined],
+    ['https://a.test:8443/', 'a.test:443', 'tls:2'],
+    ['https://a.test/', 'a.test:443', undefined],
+    ['https://10.1.2.3/', '10.1.0.0/16', undefined],
+    ['https://10.2.2.3/', '10.1.0.0/16', 'tls:2'],
+    ['https://[2001:db8::1]/', '2001:db8::/32', undefined],
+    ['https://[2001:db8::1]:5000/', '[2001:db8::1]:5000', undefined],
+    ['https://10.1.2.3/', '10.1.2.3', undefined],
+  ])('%s with NO_PROXY=%s', (url, noProxy, expected) => {
+    expect(ways({ ...both, NO_PROXY: noProxy }, url)).toBe(expected)
+  })
+
+  test('a password goes into a header, decoded, and out of the address', () => {
+    const proxy = proxiesOf({ HTTPS_PROXY: 'http://a:b%40c@proxy.test:3128' })(new URL('https://x.test'))
+    expect(proxy?.url.href).toBe('http://proxy.test:3128/')
+    expect(proxy?.headers).toEqual({ 'proxy-authorization': `Basic ${Buffer.from('a:b@c').toString('base64')}` })
+  })
 })

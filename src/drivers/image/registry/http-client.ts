@@ -4,6 +4,8 @@
 
 import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
+import type { SecureContextOptions } from 'node:tls'
+import { aboutProxy, type HttpProxy, type ProxyChoice, proxiesOf, TunnelAgent } from './http-proxy.ts'
 import { TransportError, transportError } from './transport-error.ts'
 
 /** Bytes to send. They may be asked for more than once. */
@@ -18,6 +20,8 @@ export interface TlsTrust {
   readonly ca?: readonly string[]
   /** Any certificate will do. */
   readonly isUnverified: boolean
+  /** Who we are, where the other side wants to know: PEM. */
+  readonly client?: { readonly cert: string; readonly key: string }
 }
 
 export interface HttpRequest {
@@ -50,6 +54,12 @@ const discardBytes = 64 * 1024
 export class HttpClient {
   readonly #plain = new HttpAgent({ keepAlive: true })
   readonly #secure = new Map<TlsTrust, HttpsAgent>()
+  readonly #proxyFor: ProxyChoice
+
+  /** @param proxies default: what the environment says @throws TsrunError invalid */
+  constructor(proxies: ProxyChoice = proxiesOf(process.env)) {
+    this.#proxyFor = proxies
+  }
 
   /** Sends a request and gives the answer once its headers are there. @throws TransportError; the signal's reason */
   async send(request: HttpRequest): Promise<HttpResponse> {
@@ -63,10 +73,11 @@ export class HttpClient {
         ? {}
         : { 'content-length': String(body?.length ?? 0) }),
     }
-    const message =
-      url.protocol === 'https:'
-        ? httpsRequest(url, { method, headers, agent: this.#agent(trust), ...tlsOptions(trust) })
-        : httpRequest(url, { method, headers, agent: this.#plain })
+    const proxy = this.#proxyFor(url)
+    const isTls = url.protocol === 'https:'
+    const message = isTls
+      ? httpsRequest(url, { method, headers, agent: this.#agent(trust, proxy), ...tlsOptions(trust) })
+      : this.#plainRequest(url, { method, headers }, proxy)
     const silence = new Silence(error => message.destroy(error), url)
     const onAbort = (): unknown => message.destroy(new Error('aborted'))
     signal?.addEventListener('abort', onAbort, { once: true })
@@ -86,7 +97,7 @@ export class HttpClient {
       forget()
       signal?.throwIfAborted()
       message.destroy()
-      throw transportError(error, url)
+      throw proxy === undefined || isTls ? transportError(error, url) : aboutProxy(error, proxy)
     }
   }
 
@@ -96,8 +107,21 @@ export class HttpClient {
     for (const agent of this.#secure.values()) agent.destroy()
   }
 
-  #agent(trust: TlsTrust): HttpsAgent {
-    const agent = this.#secure.get(trust) ?? new HttpsAgent({ keepAlive: true, ...tlsOptions(trust) })
+  /** A proxy is asked for the whole address. */
+  #plainRequest(
+    url: URL,
+    options: { readonly method: string; readonly headers: Readonly<Record<string, string>> },
+    proxy: HttpProxy | undefined,
+  ): ClientRequest {
+    const agent = this.#plain
+    if (proxy === undefined) return httpRequest(url, { ...options, agent })
+    const headers = { ...options.headers, ...proxy.headers, host: url.host }
+    return httpRequest(proxy.url, { method: options.method, path: url.href, headers, agent })
+  }
+
+  #agent(trust: TlsTrust, proxy: HttpProxy | undefined): HttpsAgent {
+    let agent = this.#secure.get(trust)
+    agent ??= proxy === undefined ? new HttpsAgent({ keepAlive: true, ...tlsOptions(trust) }) : new TunnelAgent(proxy)
     this.#secure.set(trust, agent)
     return agent
   }
@@ -236,6 +260,6 @@ async function sendBody(message: ClientRequest, body: RequestBody, silence: Sile
   message.end()
 }
 
-function tlsOptions({ ca, isUnverified }: TlsTrust): { ca?: string[]; rejectUnauthorized: boolean } {
-  return { rejectUnauthorized: !isUnverified, ...(ca === undefined ? {} : { ca: [...ca] }) }
+function tlsOptions({ ca, isUnverified, client }: TlsTrust): SecureContextOptions & { rejectUnauthorized: boolean } {
+  return { rejectUnauthorized: !isUnverified, ...client, ...(ca === undefined ? {} : { ca: [...ca] }) }
 }

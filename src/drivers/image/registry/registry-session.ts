@@ -5,11 +5,12 @@ import { setMaxListeners } from 'node:events'
 import { Authenticator } from './authenticator.ts'
 import type { Credentials } from './credentials.ts'
 import { findCredentials } from './docker-config.ts'
-import { isInsecure, type RegistryEndpoint, type TrustStore } from './endpoints.ts'
+import { isInsecure, type RegistryEndpoint } from './endpoints.ts'
 import type { HttpClient, HttpRequest, HttpResponse, RequestBody } from './http-client.ts'
 import type { RegistriesConfig } from './registries-config.ts'
 import { maxAttempts, pauseBefore, pauseFor } from './retry.ts'
 import { TransportError } from './transport-error.ts'
+import type { TrustStore } from './trust-store.ts'
 
 /** One call of the registry's API. */
 export interface RegistryCall {
