@@ -1,5 +1,6 @@
 // Verbs that take several names do all they can, and fail at the end when one of them failed.
 
+import { Rehearsed } from '../engine/explain.ts'
 import { renderError } from './render-error.ts'
 
 /** Runs `act` on each name, prints what it returns, or its error. @returns the exit code */
@@ -14,6 +15,7 @@ export async function forEach(
       const line = await act(name)
       if (line !== undefined) process.stdout.write(`${line}\n`)
     } catch (error) {
+      if (error instanceof Rehearsed) continue
       process.stderr.write(renderError(error))
       code = failureCode
     }

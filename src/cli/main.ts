@@ -1,11 +1,13 @@
 // The command line: global flags, one verb, its exit code. Only the verb that is called is loaded.
 
 import { Command, CommanderError } from 'commander'
+import { Rehearsed } from '../engine/explain.ts'
 import { mark } from '../lib/trace.ts'
 import { rewriteGoStyle } from './args.ts'
+import { addExplainFlags } from './explain-flags.ts'
 import { expandGroup, groupHelp } from './groups.ts'
 import { guardStdout } from './print.ts'
-import { commandGroups, findCommand, type VerbModule } from './registry.ts'
+import { commandGroups, findCommand, type VerbEntry, type VerbModule } from './registry.ts'
 import { exitCodeOf, renderError } from './render-error.ts'
 import { version } from './version.ts'
 
@@ -38,10 +40,10 @@ async function main(argv: readonly string[]): Promise<number> {
     return 125
   }
   if (found.isLean !== true) guardStdout()
-  return runVerb(await found.load(), rest)
+  return runVerb(found, await found.load(), rest)
 }
 
-async function runVerb(module: VerbModule, words: readonly string[]): Promise<number> {
+async function runVerb(entry: VerbEntry, module: VerbModule, words: readonly string[]): Promise<number> {
   mark('verb loaded')
   const program = new Command('tsrun').exitOverride().enablePositionalOptions()
   let code = 0
@@ -49,6 +51,10 @@ async function runVerb(module: VerbModule, words: readonly string[]): Promise<nu
     code = value
   })
   const verb = words[0] ?? ''
+  if (entry.changesMachine === true) {
+    addExplainFlags(top)
+    program.hook('preAction', (_program, command) => prepareToExplain(command.opts()))
+  }
   // `network create`: the options belong to the innermost command.
   let command = top
   let depth = 1
@@ -66,10 +72,20 @@ async function runVerb(module: VerbModule, words: readonly string[]): Promise<nu
     })
     return code
   } catch (error) {
+    if (error instanceof Rehearsed) return error.exitCode
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : verbsWithContainerCodes.has(verb) ? 125 : 1
     process.stderr.write(renderError(error))
     return exitCodeOf(error, verbsWithContainerCodes.has(verb))
   }
+}
+
+/** @throws Rehearsed with --dry-run: it has been done, in a copy of the host */
+async function prepareToExplain(flags: { readonly explain?: boolean; readonly dryRun?: boolean }): Promise<void> {
+  const file = flags.explain === true ? '-' : process.env.TSRUN_EXPLAIN
+  if (flags.dryRun !== true && file === undefined) return
+  const { rehearse, startExplaining } = await import('./explain.ts')
+  if (flags.dryRun === true && process.env.TSRUN_REHEARSAL === undefined) await rehearse(process.argv.slice(2))
+  startExplaining(file ?? '-')
 }
 
 /** `--root` and `--state` stand before the verb. */

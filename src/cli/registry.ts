@@ -17,6 +17,8 @@ export interface VerbEntry {
   readonly hidden?: boolean
   /** Writes nothing through process.stdout unless it joins a container's streams: see print.ts. */
   readonly isLean?: boolean
+  /** It takes --explain and --dry-run: see explain-flags.ts. */
+  readonly changesMachine?: boolean
   load(): Promise<VerbModule>
 }
 
@@ -26,21 +28,53 @@ export const commandGroups: readonly { readonly title: string; readonly commands
     commands: [
       {
         name: 'run',
+        changesMachine: true,
         isLean: true,
         summary: 'create a container and run a command in it',
         load: () => import('./commands/run.ts'),
       },
-      { name: 'create', summary: 'create a container', load: () => import('./commands/create.ts') },
-      { name: 'start', summary: 'start containers', load: () => import('./commands/start.ts') },
-      { name: 'stop', summary: 'stop containers: ask, then kill', load: () => import('./commands/stop.ts') },
-      { name: 'restart', summary: 'stop and start containers', load: () => import('./commands/restart.ts') },
-      { name: 'kill', summary: 'send a signal to containers', load: () => import('./commands/kill.ts') },
-      { name: 'rm', summary: 'remove containers', load: () => import('./commands/rm.ts') },
-      { name: 'pause', summary: 'freeze all processes of containers', load: () => import('./commands/pause.ts') },
-      { name: 'unpause', summary: 'let frozen containers go on', load: () => import('./commands/unpause.ts') },
+      {
+        name: 'create',
+        changesMachine: true,
+        summary: 'create a container',
+        load: () => import('./commands/create.ts'),
+      },
+      { name: 'start', changesMachine: true, summary: 'start containers', load: () => import('./commands/start.ts') },
+      {
+        name: 'stop',
+        changesMachine: true,
+        summary: 'stop containers: ask, then kill',
+        load: () => import('./commands/stop.ts'),
+      },
+      {
+        name: 'restart',
+        changesMachine: true,
+        summary: 'stop and start containers',
+        load: () => import('./commands/restart.ts'),
+      },
+      {
+        name: 'kill',
+        changesMachine: true,
+        summary: 'send a signal to containers',
+        load: () => import('./commands/kill.ts'),
+      },
+      { name: 'rm', changesMachine: true, summary: 'remove containers', load: () => import('./commands/rm.ts') },
+      {
+        name: 'pause',
+        changesMachine: true,
+        summary: 'freeze all processes of containers',
+        load: () => import('./commands/pause.ts'),
+      },
+      {
+        name: 'unpause',
+        changesMachine: true,
+        summary: 'let frozen containers go on',
+        load: () => import('./commands/unpause.ts'),
+      },
       { name: 'rename', summary: 'give a container another name', load: () => import('./commands/rename.ts') },
       {
         name: 'update',
+        changesMachine: true,
         summary: 'change limits and restart policy of containers',
         load: () => import('./commands/update.ts'),
       },
@@ -55,6 +89,7 @@ export const commandGroups: readonly { readonly title: string; readonly commands
       { name: 'logs', summary: 'show what a container wrote', load: () => import('./commands/logs.ts') },
       {
         name: 'exec',
+        changesMachine: true,
         isLean: true,
         summary: 'run a further command in a container',
         load: () => import('./commands/exec.ts'),
@@ -100,6 +135,7 @@ export const commandGroups: readonly { readonly title: string; readonly commands
       { name: 'history', summary: 'show the steps of an image', load: () => import('./commands/history.ts') },
       {
         name: 'network',
+        changesMachine: true,
         summary: 'create, list, inspect and remove networks',
         load: () => import('./commands/network.ts'),
       },
@@ -125,7 +161,7 @@ export const commandGroups: readonly { readonly title: string; readonly commands
       },
       { name: 'events', summary: 'show what happens, as it happens', load: () => import('./commands/events.ts') },
       { name: 'info', summary: 'show what tsrun has here and runs on', load: () => import('./commands/info.ts') },
-      { name: 'system', summary: 'clean up', load: () => import('./commands/system.ts') },
+      { name: 'system', changesMachine: true, summary: 'clean up', load: () => import('./commands/system.ts') },
       { name: 'version', summary: 'show the version', load: () => import('./commands/version.ts') },
       {
         name: 'container-prune',

@@ -31,13 +31,10 @@ import { Locks } from './locks.ts'
 import { NetworkService } from './network/network-service.ts'
 import { NetworkStore } from './network/network-store.ts'
 import { kernelPorts } from './network/port-routes.ts'
-import { Paths } from './paths.ts'
+import { DEFAULT_ROOT, DEFAULT_STATE, Paths } from './paths.ts'
 import { reconcileAll, reconcileAtOpen, reconcileContainer, releaseOrphanAddresses } from './reconcile.ts'
 import type { SystemInfo } from './system-info.ts'
 import { VolumeService } from './volume/volume-service.ts'
-
-export const DEFAULT_ROOT = '/var/lib/tsrun'
-export const DEFAULT_STATE = '/run/tsrun'
 
 const SOCKET_LINGER_MS = 50
 

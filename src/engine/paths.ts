@@ -3,6 +3,11 @@
 
 import { join } from 'node:path'
 
+/** Where what must survive a reboot is by default. */
+export const DEFAULT_ROOT = '/var/lib/tsrun'
+/** Where what must not is by default. */
+export const DEFAULT_STATE = '/run/tsrun'
+
 export class Paths {
   readonly root: string
   readonly state: string

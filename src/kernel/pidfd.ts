@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { hasCode } from '../ffi/errno.ts'
 import { call, SYS, syscall } from '../ffi/libc.ts'
 import { littleEndian } from '../lib/bytes.ts'
+import { perform } from './explain.ts'
 
 const POLLIN = 1
 const longestPauseMs = 50
@@ -22,9 +23,16 @@ export function closePidfd(pidfd: number): void {
   closeSync(pidfd)
 }
 
-/** pidfd_send_signal(2). @throws SyscallError ESRCH when the process is gone */
+/** pidfd_send_signal(2). Equivalent to: `kill -$signal $pid`. @throws SyscallError ESRCH when the process is gone */
 export function sendSignal(pidfd: number, signal: number): void {
-  syscall('pidfd_send_signal', SYS.pidfdSendSignal, 'int, int, void *, unsigned int', [pidfd, signal, null, 0])
+  perform(
+    () => `kill -${signal} ${pidOf(pidfd)}`,
+    () => syscall('pidfd_send_signal', SYS.pidfdSendSignal, 'int, int, void *, unsigned int', [pidfd, signal, null, 0]),
+  )
+}
+
+function pidOf(pidfd: number): string {
+  return /^Pid:\s*(-?\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${pidfd}`, 'latin1'))?.[1] ?? '?'
 }
 
 /** Whether the process still runs; false from the moment it is a zombie. @throws SyscallError */

@@ -1,6 +1,7 @@
 // What can be typed where, read off the commander definitions of all verbs. The scripts for the shells are made of it.
 
 import { type Argument, Command, type Option } from 'commander'
+import { addExplainFlags } from '../explain-flags.ts'
 import { expandGroup, groupHelp } from '../groups.ts'
 
 /** What stands in a place: things to ask tsrun for, files, nothing known, or one of a few words. */
@@ -47,6 +48,7 @@ export interface Verb {
   readonly aliases?: readonly string[]
   readonly summary: string
   readonly hidden?: boolean
+  readonly changesMachine?: boolean
   load(): Promise<{ register(program: Command, exit: (code: number) => void): Command }>
 }
 
@@ -62,7 +64,9 @@ export async function readPlaces(verbs: readonly Verb[]): Promise<Place[]> {
   const places = new Map<string, Place[]>()
   for (const verb of verbs) {
     const { register } = await verb.load()
-    places.set(verb.name, placesOf(register(new Command('tsrun').enablePositionalOptions(), () => {})))
+    const command = register(new Command('tsrun').enablePositionalOptions(), () => {})
+    if (verb.changesMachine === true) addExplainFlags(command)
+    places.set(verb.name, placesOf(command))
   }
   const visible = verbs.filter(verb => verb.hidden !== true)
   return [

@@ -5,6 +5,7 @@
 import { closeSync, openSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
 import { recv, send, setSocketTimeout, socketpair } from '../../ffi/libc.ts'
+import { endRehearsal, isRehearsal } from '../../kernel/explain.ts'
 import {
   encodeBootstrap,
   GO,
@@ -42,6 +43,11 @@ export class InitProcess {
   ) {
     this.#subject = options.subject
     this.#nameOf = options.nameOf ?? (() => undefined)
+    if (isRehearsal()) {
+      this.#control = -1
+      this.#closed = true
+      return
+    }
     const [ours, theirs] = socketpair()
     this.#control = ours
     const nullFd = openSync('/dev/null', 'r+')
@@ -67,8 +73,12 @@ export class InitProcess {
     this.#sendAll(encodeBootstrap(config))
   }
 
-  /** Waits until everything is set up and only the exec is left. @returns the container's init, in the host's pids */
+  /**
+   * Waits until everything is set up and only the exec is left. @returns the container's init, in the host's pids
+   * @throws Rehearsed in a rehearsal, which starts nothing
+   */
   waitReady(): number {
+    if (isRehearsal()) endRehearsal()
     const message = this.#next()
     if (message.kind === 'ready') return message.pid
     throw this.#failure(message)

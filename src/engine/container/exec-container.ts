@@ -4,6 +4,7 @@ import { closeSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { InitProcess } from '../../drivers/runtime/init-process.ts'
 import { toInitProcess } from '../../drivers/runtime/oci-to-init.ts'
 import { openCgroup } from '../../kernel/cgroup/cgroup.ts'
+import { isExplaining, record } from '../../kernel/explain.ts'
 import type { InitConfig } from '../../kernel/init-protocol.ts'
 import { openPidfd } from '../../kernel/pidfd.ts'
 import type { Container } from '../../model/container.ts'
@@ -67,6 +68,10 @@ export async function startExec<C extends ContainerClient>(
     if (!isAlive(run))
       throw new TsrunError('conflict', 'not-running', `cannot exec in "${container.name}": it has just ended`)
     const config = buildConfig(context, container, { spec, oci, cgroup: run.cgroup, pid: run.pid, socketPath })
+    if (isExplaining()) {
+      const { explainExec } = await import('../../drivers/runtime/explain-init.ts')
+      record(() => explainExec(run.pid, spec.command))
+    }
     const init = new InitProcess(config, {
       initPath: context.initPath,
       namespaceFd: pidfd,

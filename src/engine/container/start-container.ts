@@ -5,6 +5,7 @@ import { mkdirSync, rmSync } from 'node:fs'
 import { InitProcess } from '../../drivers/runtime/init-process.ts'
 import { type InitExtras, toInitConfig } from '../../drivers/runtime/oci-to-init.ts'
 import { type CgroupHandle, createCgroup } from '../../kernel/cgroup/cgroup.ts'
+import { isExplaining, record } from '../../kernel/explain.ts'
 import { processStartTime } from '../../kernel/pidfd.ts'
 import { type Undo, withRollback } from '../../lib/rollback.ts'
 import { writeWhole } from '../../lib/state-file.ts'
@@ -84,15 +85,14 @@ async function start(
 
   const oci = await buildBundle(context, container, { network, cgroup, devices, undo, options })
   mark('bundle built')
-  const init = new InitProcess(
-    toInitConfig(oci.spec, initExtras(context, container, { network, cgroup, seccomp: oci.seccomp })),
-    {
-      initPath: context.initPath,
-      ...(network.netnsFd === undefined ? {} : { namespaceFd: network.netnsFd }),
-      subject: `"${container.name}"`,
-      nameOf: shortId => store.list().find(other => other.id.startsWith(shortId))?.name,
-    },
-  )
+  const extras = initExtras(context, container, { network, cgroup, seccomp: oci.seccomp })
+  if (isExplaining()) await explain(container, oci.spec, extras)
+  const init = new InitProcess(toInitConfig(oci.spec, extras), {
+    initPath: context.initPath,
+    ...(network.netnsFd === undefined ? {} : { namespaceFd: network.netnsFd }),
+    subject: `"${container.name}"`,
+    nameOf: shortId => store.list().find(other => other.id.startsWith(shortId))?.name,
+  })
   undo.add('init', () => init.close())
   // While the other processor mounts what the container will see:
   await network.plug(undo)
@@ -116,6 +116,11 @@ async function start(
     await startHealthLoop(context, container)
   }
   return run
+}
+
+async function explain(container: Container, spec: OciSpec, extras: InitExtras): Promise<void> {
+  const { explainStart } = await import('../../drivers/runtime/explain-init.ts')
+  record(() => explainStart(spec, extras, container.name))
 }
 
 function noteStart(container: Container, startedAt: string, automatic: boolean): Container {

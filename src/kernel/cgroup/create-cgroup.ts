@@ -7,12 +7,20 @@ import { faultPoint } from '../../lib/fault.ts'
 import type { Undo } from '../../lib/rollback.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Resources } from '../../model/resources.ts'
+import { perform, shellQuote } from '../explain.ts'
 import { attachDeviceProgram } from './device-program.ts'
 import { enableV2Controllers } from './enable-controllers.ts'
 import { buildHandle, type CgroupHandle, cgroupPath } from './handle.ts'
 import { type CgroupLayout, cgroupLayout, type V1Controller } from './layout.ts'
 import { removeCgroup } from './remove-cgroup.ts'
-import { applySettings, blockDeviceNumber, type CgroupSetting, readCgroupFile, writeCgroupFile } from './settings.ts'
+import {
+  applySettings,
+  blockDeviceNumber,
+  type CgroupSetting,
+  readCgroupFile,
+  removeCgroupDir,
+  writeCgroupFile,
+} from './settings.ts'
 import { planV1Settings } from './settings-v1.ts'
 import { planV2Settings } from './settings-v2.ts'
 
@@ -60,7 +68,7 @@ function makeDirs(layout: CgroupLayout, path: string, settings: readonly CgroupS
       v1Dirs.set(controller, root + path)
     }
   } catch (error) {
-    for (const dir of made) rmdirSync(dir)
+    for (const dir of made) removeCgroupDir(dir)
     throw error
   }
   return buildHandle(path, layout.v2Root === undefined ? undefined : layout.v2Root + path, v1Dirs)
@@ -75,6 +83,13 @@ function wantedV1(layout: CgroupLayout, settings: readonly CgroupSetting[]): Ite
 
 /** mkdir of the last directory, its parents only when it turns out that they are missing. */
 export function makeLeaf(root: string, path: string): void {
+  perform(
+    () => `mkdir -p ${shellQuote(root + path)}`,
+    () => makeLeafNow(root, path),
+  )
+}
+
+function makeLeafNow(root: string, path: string): void {
   for (;;) {
     try {
       mkdirSync(root + path)

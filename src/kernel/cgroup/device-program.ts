@@ -5,9 +5,17 @@ import { hasCode } from '../../ffi/errno.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { DeviceRule } from '../../model/resources.ts'
 import { attachDeviceProgramFd, buildDeviceProgram, loadDeviceProgram } from '../bpf.ts'
+import { perform } from '../explain.ts'
 
 /** Replaces the device list of the cgroup. @throws TsrunError unsupported without CONFIG_CGROUP_BPF */
 export function attachDeviceProgram(dir: string, rules: readonly DeviceRule[]): void {
+  perform(
+    () => `# attach a BPF program with ${rules.length} device rules to ${dir}`,
+    () => attachNow(dir, rules),
+  )
+}
+
+function attachNow(dir: string, rules: readonly DeviceRule[]): void {
   const cgroupFd = openSync(dir, 'r')
   let programFd: number | undefined
   try {

@@ -1,11 +1,12 @@
 // Takes cgroups away again: idempotent, and patient while the last process is still dying.
 
-import { readdirSync, rmdirSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { hasCode } from '../../ffi/errno.ts'
 import { CleanupError } from '../../lib/rollback.ts'
 import { type CgroupReference, cgroupPath } from './handle.ts'
 import { cgroupLayout } from './layout.ts'
+import { removeCgroupDir } from './settings.ts'
 
 /**
  * Removes the cgroup and what the container made below it. Nothing is killed: see `killCgroup`. A directory that stays
@@ -19,6 +20,7 @@ export async function removeCgroup(cgroup: CgroupReference, options: { timeoutMs
   // In every hierarchy: an update may have added some since the handle was made.
   for (const root of roots()) {
     const dir = root + path
+    if (!existsSync(dir)) continue
     try {
       await removeDir(dir, deadline)
     } catch (error) {
@@ -31,8 +33,9 @@ export async function removeCgroup(cgroup: CgroupReference, options: { timeoutMs
 /** Removes an empty `/tsrun` (or other parent) in every hierarchy; one with containers in it stays. */
 export function removeCgroupParent(parent = '/tsrun'): void {
   for (const root of roots()) {
+    if (!existsSync(root + parent)) continue
     try {
-      rmdirSync(root + parent)
+      removeCgroupDir(root + parent)
     } catch (error) {
       if (!hasCode(error, 'ENOENT', 'EBUSY', 'ENOTEMPTY')) throw error
     }
@@ -48,7 +51,7 @@ function roots(): Set<string> {
 async function removeDir(dir: string, deadline: number): Promise<void> {
   for (let waitMs = 1; ; waitMs = Math.min(waitMs * 2, 50)) {
     try {
-      rmdirSync(dir)
+      removeCgroupDir(dir)
       return
     } catch (error) {
       if (hasCode(error, 'ENOENT')) return

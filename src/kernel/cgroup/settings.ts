@@ -1,8 +1,9 @@
 // One kernel file of a cgroup and what goes in, and what a refusal of the kernel means to the user.
 
-import { closeSync, constants, openSync, readFileSync, statSync, writeSync } from 'node:fs'
+import { closeSync, constants, openSync, readFileSync, rmdirSync, statSync, writeSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
 import { TsrunError } from '../../model/errors.ts'
+import { isRehearsal, perform, record, shellQuote } from '../explain.ts'
 
 /** A write planned by settings-v1 or settings-v2. */
 export interface CgroupSetting {
@@ -49,6 +50,8 @@ export function applySettings(
         throw missing(setting, undefined)
       }
       const path = `${dir}/${setting.file}`
+      record(() => writeCommand(path, setting.value))
+      if (isRehearsal()) continue
       try {
         // The device list is a dozen writes to one file: it is opened once.
         if (open?.path !== path) {
@@ -77,12 +80,27 @@ export function applySettings(
 
 /** Writes one cgroup file that must exist (never creates: that fails with EPERM and would hide ENOENT). */
 export function writeCgroupFile(path: string, value: string): void {
-  const fd = openSync(path, constants.O_WRONLY)
-  try {
-    writeSync(fd, value)
-  } finally {
-    closeSync(fd)
+  const write = () => {
+    const fd = openSync(path, constants.O_WRONLY)
+    try {
+      writeSync(fd, value)
+    } finally {
+      closeSync(fd)
+    }
   }
+  perform(() => writeCommand(path, value), write)
+}
+
+/** Removes one cgroup directory. @throws EBUSY, ENOENT, ENOTEMPTY of rmdir(2) */
+export function removeCgroupDir(dir: string): void {
+  perform(
+    () => `rmdir ${shellQuote(dir)}`,
+    () => rmdirSync(dir),
+  )
+}
+
+function writeCommand(path: string, value: string): string {
+  return `echo ${shellQuote(value)} > ${shellQuote(path)}`
 }
 
 /** The text of a cgroup file, or undefined where there is none or the cgroup is gone. */

@@ -1,6 +1,5 @@
 // New limits for a container that runs.
 
-import { rmdirSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Resources } from '../../model/resources.ts'
@@ -8,7 +7,7 @@ import { applyTo, makeLeaf, planSettings } from './create-cgroup.ts'
 import { buildHandle, type CgroupHandle, type CgroupReference, toHandle } from './handle.ts'
 import { cgroupLayout, type V1Controller } from './layout.ts'
 import { listPids } from './processes.ts'
-import { type CgroupSetting, writeCgroupFile } from './settings.ts'
+import { type CgroupSetting, removeCgroupDir, writeCgroupFile } from './settings.ts'
 
 /**
  * Applies the limits in `resources`, which must hold memoryBytes too when it holds memorySwapBytes; what is absent stays
@@ -60,7 +59,7 @@ function addV1Controller(handle: CgroupHandle, controller: V1Controller): Cgroup
   } catch (error) {
     // It stays where processes have been moved already.
     try {
-      rmdirSync(dir)
+      removeCgroupDir(dir)
     } catch {}
     throw error
   }

@@ -1,0 +1,25 @@
+// Prints kernel changes as shell commands: on standard error, or into the file that TSRUN_EXPLAIN names.
+
+import { appendFileSync, writeSync } from 'node:fs'
+import { isRehearsal, Rehearsed, setExplainer } from '../engine/explain.ts'
+
+/** From now on. @param file `-` for standard error */
+export function startExplaining(file: string): void {
+  const told = new Set<string>()
+  setExplainer(command => {
+    // In a rehearsal groups and processes stay as they are, so that a later step finds them once more.
+    if (isRehearsal() && /^(echo|rmdir|kill) /.test(command)) {
+      if (told.has(command)) return
+      told.add(command)
+    }
+    const line = `${command}\n`
+    if (file === '-') writeSync(2, line)
+    else appendFileSync(file, line)
+  })
+}
+
+/** Runs this same command in a copy of the host, where it may do as it likes. @throws Rehearsed when it has ended */
+export async function rehearse(argv: readonly string[]): Promise<never> {
+  const { rehearseCommand } = await import('../engine/rehearsal/rehearsal.ts')
+  throw new Rehearsed(rehearseCommand(argv))
+}
