@@ -49,5 +49,16 @@ export { type Volume, VolumeService } from './engine/volume/volume-service.ts'
 export { CleanupError } from './lib/rollback.ts'
 export type * from './model/container.ts'
 export { type ErrorKind, TsrunError } from './model/errors.ts'
-export type { Endpoint, Network, NetworkSpec, Pool, PortMapping, Protocol } from './model/network.ts'
+export type {
+  DisconnectOptions,
+  Endpoint,
+  Network,
+  NetworkDriver,
+  NetworkSpec,
+  Pool,
+  PoolPlan,
+  PortMapping,
+  Protocol,
+  Sandbox,
+} from './model/network.ts'
 export type { Resources } from './model/resources.ts'

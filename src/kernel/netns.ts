@@ -2,7 +2,8 @@
 // meanwhile would be born inside and stay there: so everything here is synchronous, comes back in `finally`, and
 // ends the process if it cannot come back: a process in the wrong namespace would configure the wrong machine.
 
-import { closeSync, openSync, writeSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, writeSync } from 'node:fs'
+import { hasCode } from '../ffi/errno.ts'
 import { CLONE_NEWNET, setns, unshare } from '../ffi/libc.ts'
 import { faultPoint } from '../lib/fault.ts'
 import { record, shellQuote } from './explain.ts'
@@ -53,6 +54,16 @@ export function runInNetns<T>(fd: number, task: () => T): T {
     if (result instanceof Promise) throw new Error('the task of runInNetns() has to be synchronous')
     return result
   })
+}
+
+/** The number of the namespace `fd`; undefined when the descriptor is closed. */
+export function netnsInode(fd: number): number | undefined {
+  try {
+    return fstatSync(fd).ino
+  } catch (error) {
+    if (hasCode(error, 'EBADF')) return undefined
+    throw error
+  }
 }
 
 /** Opens a netlink socket that serves the namespace `fd` from outside; owned by the caller. */

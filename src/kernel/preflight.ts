@@ -151,6 +151,20 @@ const kernelParts: readonly KernelPart[] = [
   },
   { name: 'macvlan', option: 'CONFIG_MACVLAN', module: 'macvlan', severity: 'info', use: 'macvlan networks' },
   { name: 'ipvlan', option: 'CONFIG_IPVLAN', module: 'ipvlan', severity: 'info', use: 'ipvlan networks' },
+  {
+    name: 'vlan',
+    option: 'CONFIG_VLAN_8021Q',
+    module: '8021q',
+    severity: 'info',
+    use: 'networks on -o parent=eth0.10',
+  },
+  {
+    name: 'dummy',
+    option: 'CONFIG_DUMMY',
+    module: 'dummy',
+    severity: 'info',
+    use: 'internal macvlan and ipvlan networks',
+  },
 ]
 
 function checkKernelPart(

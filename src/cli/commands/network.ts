@@ -37,14 +37,20 @@ function addCreate(network: Command): void {
     .command('create')
     .description('Create a network; prints its id.')
     .argument('<name>')
-    .option('-d, --driver <driver>', 'bridge, host or none; default bridge')
+    .option('-d, --driver <driver>', 'bridge (default), macvlan, ipvlan, host or none')
     .option('--subnet <cidr>', 'its addresses; default: the first free range', collect)
     .option('--gateway <address>', "the host's address on it; default: the first", collect)
     .option('--ip-range <cidr>', 'give addresses only out of this part', collect)
     .option('--internal', 'no way out or in')
     .option('--label <key=value>', 'set a label', collect)
     .option('-o, --opt <key=value>', 'driver option, e.g. mtu=1400', collect)
-    .addHelpText('after', '\nExample:\n  tsrun network create --subnet 192.168.0.0/24 br')
+    .addHelpText(
+      'after',
+      [
+        '\nExamples:\n  tsrun network create --subnet 192.168.0.0/24 br',
+        '  tsrun network create -d macvlan -o parent=eth0 --subnet 192.168.1.0/24 --ip-range 192.168.1.192/27 lan',
+      ].join('\n'),
+    )
     .action(async (name: string, flags: CreateFlags) => {
       const spec: NetworkSpec = {
         name,

@@ -8,7 +8,10 @@ import { NoneDriver } from './none-driver.ts'
 
 type Load = (options: NetworkDriverOptions) => Promise<NetworkDriver>
 
-const loaders = new Map<string, Load>()
+const loaders = new Map<string, Load>([
+  ['macvlan', async options => new (await import('./lan-driver.ts')).LanDriver('macvlan', options)],
+  ['ipvlan', async options => new (await import('./lan-driver.ts')).LanDriver('ipvlan', options)],
+])
 
 /** All drivers of one engine. */
 export class NetworkDrivers {

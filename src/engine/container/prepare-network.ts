@@ -125,7 +125,10 @@ async function reserveAll(
 /** IPAM knows owners by id: here they get their names. */
 function withNames(context: EngineContext, error: unknown): unknown {
   if (!(error instanceof TsrunError)) return error
-  const message = error.message.replace(/[0-9a-f]{64}/, id => context.store.read(id)?.name ?? shortId(id))
+  const isNetwork = (id: string) => context.networks.list().some(network => network.id === id)
+  // What a network keeps from its containers is the host's.
+  const nameOf = (id: string) => context.store.read(id)?.name ?? (isNetwork(id) ? 'the host' : shortId(id))
+  const message = error.message.replace(/[0-9a-f]{64}/, nameOf)
   return new TsrunError(error.kind, error.code, message, {
     ...(error.hint === undefined ? {} : { hint: error.hint }),
     cause: error,

@@ -18,22 +18,24 @@ import {
 } from './message.ts'
 import type { NetlinkSocket } from './socket.ts'
 
-const RTM_NEWLINK = 16
+export const RTM_NEWLINK = 16
 const RTM_DELLINK = 17
 const RTM_GETLINK = 18
-const IFLA_ADDRESS = 1
-const IFLA_IFNAME = 3
-const IFLA_MTU = 4
+export const IFLA_ADDRESS = 1
+export const IFLA_IFNAME = 3
+export const IFLA_MTU = 4
+export const IFLA_LINK = 5
 const IFLA_MASTER = 10
-const IFLA_LINKINFO = 18
+export const IFLA_LINKINFO = 18
 const IFLA_IFALIAS = 20
 const IFLA_AF_SPEC = 26
-const IFLA_NET_NS_FD = 28
+const IFLA_GROUP = 27
+export const IFLA_NET_NS_FD = 28
 const IFLA_EXT_MASK = 29
 const IFLA_NUM_TX_QUEUES = 31
 const IFLA_NUM_RX_QUEUES = 32
-const IFLA_INFO_KIND = 1
-const IFLA_INFO_DATA = 2
+export const IFLA_INFO_KIND = 1
+export const IFLA_INFO_DATA = 2
 const IFLA_INFO_SLAVE_KIND = 4
 const IFLA_INFO_SLAVE_DATA = 5
 const IFLA_BRPORT_MODE = 4
@@ -65,6 +67,8 @@ export interface Link {
   readonly kind: string | undefined
   /** Index of the bridge it is a port of. */
   readonly master: number | undefined
+  /** Device group; 0 unless somebody set one. */
+  readonly group: number
   readonly ipv6AddressMode: Ipv6AddressMode | undefined
 }
 
@@ -91,6 +95,8 @@ export interface VethSpec {
    * processors one queue makes the pair a quarter faster, on many it decides. A veth needs more for XDP alone.
    */
   readonly queues?: number
+  /** Device group of the first end. */
+  readonly group?: number
   /** The bridge that the first end is plugged into. */
   readonly master?: { readonly index: number; readonly name: string }
   readonly peer: {
@@ -108,9 +114,10 @@ export interface VethSpec {
  * Applying it fails with EEXIST if either side already has a link of that name, ENODEV if the bridge is gone,
  * EXFULL if the bridge has no port number left (1023 are in use).
  */
-export function linkAddVeth({ name, mtu, queues, master, peer }: VethSpec): NetlinkChange {
+export function linkAddVeth({ name, mtu, queues, group, master, peer }: VethSpec): NetlinkChange {
   const payload = writeHeader({}).attributeString(IFLA_IFNAME, name)
   if (mtu !== undefined) payload.attributeU32(IFLA_MTU, mtu)
+  if (group !== undefined) payload.attributeU32(IFLA_GROUP, group)
   if (master !== undefined) payload.attributeU32(IFLA_MASTER, master.index)
   writeQueues(payload, queues)
   payload.nest(IFLA_LINKINFO, () => {
@@ -133,7 +140,15 @@ export function linkAddVeth({ name, mtu, queues, master, peer }: VethSpec): Netl
       const size = [mtu && `mtu ${mtu}`, queues && `numtxqueues ${queues} numrxqueues ${queues}`]
       const peerSize = [peer.mtu && `mtu ${peer.mtu}`, size[1]]
       return words(
-        ['link add name', name, ...size, master && `master ${master.name}`, 'type veth peer name', peer.name],
+        [
+          'link add name',
+          name,
+          ...size,
+          group && `group ${group}`,
+          master && `master ${master.name}`,
+          'type veth peer name',
+          peer.name,
+        ],
         [...peerSize, peer.mac && `address ${peer.mac}`, `netns ${shellQuote(peer.netnsLabel)}`],
       )
     },
@@ -142,6 +157,7 @@ export function linkAddVeth({ name, mtu, queues, master, peer }: VethSpec): Netl
 
 /** What linkSet() changes; what is absent stays as it is. */
 export interface LinkSettings {
+  readonly mac?: string
   /** Free text of up to 255 bytes. */
   readonly alias?: string
   readonly mtu?: number
@@ -156,10 +172,11 @@ export interface LinkSettings {
  * The kernel takes `up` before `ipv6AddressMode`: where an interface has a carrier set the mode in a change before.
  */
 export function linkSet(name: string, settings: LinkSettings): NetlinkChange {
-  const { alias, mtu, up, ipv6AddressMode, hairpin } = settings
+  const { alias, mac, mtu, up, ipv6AddressMode, hairpin } = settings
   const payload = writeHeader(up === undefined ? {} : { flags: up ? IFF_UP : 0, change: IFF_UP })
   payload.attributeString(IFLA_IFNAME, name)
   if (mtu !== undefined) payload.attributeU32(IFLA_MTU, mtu)
+  if (mac !== undefined) payload.attribute(IFLA_ADDRESS, parseMac(mac))
   if (alias !== undefined) payload.attribute(IFLA_IFALIAS, Buffer.from(alias))
   if (hairpin !== undefined) {
     payload.nest(IFLA_LINKINFO, () => {
@@ -181,7 +198,13 @@ export function linkSet(name: string, settings: LinkSettings): NetlinkChange {
     name: `set link "${name}"`,
     command: () =>
       words(
-        ['link set dev', name, mtu && `mtu ${mtu}`, alias !== undefined && `alias ${shellQuote(alias)}`],
+        [
+          'link set dev',
+          name,
+          mtu && `mtu ${mtu}`,
+          mac && `address ${mac}`,
+          alias !== undefined && `alias ${shellQuote(alias)}`,
+        ],
         [ipv6AddressMode && `addrgenmode ${ipv6AddressMode}`, up !== undefined && (up ? 'up' : 'down')],
         [hairpin !== undefined && `type bridge_slave hairpin ${hairpin ? 'on' : 'off'}`],
       ),
@@ -241,6 +264,7 @@ export function parseLink(message: Pick<NetlinkMessage, 'payload'>): Link {
     alias: attributeString(attributes, IFLA_IFALIAS),
     kind: attributeString(nestedAttributes(attributes, IFLA_LINKINFO), IFLA_INFO_KIND),
     master: attributeU32(attributes, IFLA_MASTER),
+    group: attributeU32(attributes, IFLA_GROUP) ?? 0,
     ipv6AddressMode: mode === undefined ? undefined : addressModes[mode],
   }
 }
@@ -260,7 +284,7 @@ function formatMac(bytes: Buffer | undefined): string {
 }
 
 /** struct ifinfomsg. */
-function writeHeader(
+export function writeHeader(
   { index = 0, flags = 0, change = 0 }: { index?: number; flags?: number; change?: number },
   writer = new PayloadWriter(),
 ): PayloadWriter {
@@ -270,7 +294,8 @@ function writeHeader(
 
 type Word = string | number | false | undefined
 
-function words(...parts: (Word | readonly Word[])[]): string {
+/** Joins what there is of the words of a command. */
+export function words(...parts: (Word | readonly Word[])[]): string {
   return parts
     .flat()
     .filter(part => typeof part === 'string' && part !== '')

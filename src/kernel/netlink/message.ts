@@ -61,6 +61,10 @@ export class PayloadWriter extends ByteWriter {
     return this.u16(5).u16(type).u8(value).align()
   }
 
+  attributeU16(type: number, value: number): this {
+    return this.u16(6).u16(type).u16(value).align()
+  }
+
   attributeU32(type: number, value: number): this {
     return this.u16(8).u16(type).u32(value)
   }
