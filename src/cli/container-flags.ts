@@ -15,6 +15,7 @@ import type { Resources } from '../model/resources.ts'
 import { addFurtherFlags, readLabelFiles, toFurtherSpec } from './further-flags.ts'
 import { parseMount, parseTmpfs, parseVolume } from './parse-mounts.ts'
 import { parseHost, parseIpFlag, parseNetworks } from './parse-networks.ts'
+import { parsePairs } from './parse-pairs.ts'
 import { parseExpose, parsePublish } from './parse-ports.ts'
 import { parseUlimit } from './parse-ulimit.ts'
 import { readLines } from './read-lines.ts'
@@ -35,9 +36,16 @@ export function addContainerFlags(command: Command): Command {
     .option('-i, --interactive', 'keep stdin open')
     .option('-t, --tty', 'give it a terminal')
     .option('--name <name>', 'name of the container')
-    .option('--net <network>', 'network to join: a name, host, none or container:NAME', collectNetwork)
-    .option('--network <network>', 'the same; with an address: name=..,ip=..,alias=..', collectNetwork)
+    .option('--net <network>', 'network to join: a name, host, none, container:NAME or ns:PATH', collectNetwork)
+    .option(
+      '--network <network>',
+      'the same; with settings: name=..,ip=..,ip6=..,mac-address=..,alias=..,interface=..,gw-priority=..',
+      collectNetwork,
+    )
     .option('--ip <address>', 'its IPv4 address on the first network')
+    .option('--ip6 <address>', 'its IPv6 address on the first network')
+    .option('--network-alias <name>', 'a further name on the first network', collect)
+    .option('--link-local-ip <address>', 'a further address on the first network', collect)
     .option('--mac-address <mac>', 'its MAC address on the first network')
     .option('-p, --publish <port>', 'publish a port: [ADDRESS:][HOSTPORT:]PORT[/udp]', collect)
     .option('-P, --publish-all', 'publish every exposed port on a free host port')
@@ -103,7 +111,10 @@ export function toContainerSpec(flags: Flags, rest: readonly string[]): Containe
   const flag = (name: string) => flags[name] === true
   const networks = parseNetworks(list(flags.net === undefined ? 'network' : 'net'), {
     ip: text('ip'),
+    ip6: text('ip6'),
     mac: text('macAddress'),
+    aliases: list('networkAlias'),
+    linkLocalIps: list('linkLocalIp'),
   })
   const resources = parseResources(flags)
   validateResources(resources)
@@ -224,18 +235,6 @@ function parseLog(driver: string, options: readonly string[]): NonNullable<Conta
     maxSizeBytes: maxSize === undefined ? 0 : parseByteSize('--log-opt max-size', maxSize),
     maxFiles: maxFile === undefined ? 1 : parseWholeNumber('--log-opt max-file', maxFile, { min: 1, max: 1000 }),
   }
-}
-
-/** `key=value` pairs; a key alone has an empty value. */
-export function parsePairs(flag: string, pairs: readonly string[]): Record<string, string> {
-  const result: Record<string, string> = Object.create(null)
-  for (const pair of pairs) {
-    const at = pair.indexOf('=')
-    const key = at < 0 ? pair : pair.slice(0, at)
-    if (key === '') throw new TsrunError('invalid', 'pair', `invalid value "${pair}" for ${flag}: the key is empty`)
-    result[key] = at < 0 ? '' : pair.slice(at + 1)
-  }
-  return { ...result }
 }
 
 function fromOwnEnvironment(flag: string, entry: string): string[] {

@@ -1,44 +1,161 @@
-// `--network`, and the flags with addresses that go with it: --ip, --mac-address, --add-host, --dns. Pure.
+// `--network`, and the flags with addresses that go with it: --ip, --ip6, --mac-address, --add-host, --dns. Pure.
 
+import { printable } from '../engine/ids.ts'
 import { formatAddress, tryParseAddress } from '../lib/ip.ts'
 import type { NetworkAttachment } from '../model/container.ts'
 import { TsrunError } from '../model/errors.ts'
 import { tryParseCsv } from './parse-csv.ts'
+import { parsePairs } from './parse-pairs.ts'
 
-const networkKeys = ['name', 'ip', 'mac-address', 'mac', 'alias']
+/** What each key of `--network` sets; several keys may mean one thing, since docker's and podman's differ. */
+const networkKeys = {
+  name: 'name',
+  ip: 'ip',
+  ip6: 'ip6',
+  mac: 'mac',
+  'mac-address': 'mac',
+  alias: 'alias',
+  interface: 'interface',
+  interface_name: 'interface',
+  'gw-priority': 'gw-priority',
+  'link-local-ip': 'link-local-ip',
+  'driver-opt': 'driver-opt',
+} as const
 
-/** @param own `--ip` and `--mac-address`: they are the first network's @throws TsrunError invalid */
-export function parseNetworks(
-  texts: readonly string[],
-  own: { readonly ip: string | undefined; readonly mac: string | undefined },
-): NetworkAttachment[] {
-  const [first, ...others] = (texts.length > 0 ? texts : ['bridge']).map(parseNetwork)
-  if (first === undefined) return []
-  return [{ ...first, ...toIp('--ip', own.ip), ...toMac('--mac-address', own.mac) }, ...others]
+/** Flags of `run` that are the first network's. */
+export interface FirstNetworkFlags {
+  readonly ip: string | undefined
+  readonly ip6: string | undefined
+  readonly mac: string | undefined
+  readonly aliases: readonly string[]
+  readonly linkLocalIps: readonly string[]
 }
 
-/** `NAME`, or `name=NAME,ip=ADDRESS,mac-address=MAC,alias=NAME`. @throws TsrunError invalid */
+/** @throws TsrunError invalid */
+export function parseNetworks(texts: readonly string[], own: FirstNetworkFlags): NetworkAttachment[] {
+  const [first, ...others] = (texts.length > 0 ? texts : ['bridge']).map(parseNetwork)
+  if (first === undefined) return []
+  const aliases = [...(first.aliases ?? []), ...own.aliases.map(alias => parseAlias('--network-alias', alias))]
+  const linkLocalIps = [...(first.linkLocalIps ?? []), ...own.linkLocalIps.map(parseLinkLocal)]
+  return [
+    {
+      ...first,
+      ...toIp('--ip', own.ip),
+      ...toIp6('--ip6', own.ip6),
+      ...toMac('--mac-address', own.mac),
+      ...(aliases.length === 0 ? {} : { aliases }),
+      ...(linkLocalIps.length === 0 ? {} : { linkLocalIps }),
+    },
+    ...others,
+  ]
+}
+
+/**
+ * `NAME`, docker's `name=NAME,ip=ADDRESS,..`, or podman's `NAME:ip=ADDRESS,..`.
+ * @throws TsrunError invalid
+ */
 export function parseNetwork(text: string): NetworkAttachment {
   if (text === '') throw invalid(text, 'the name is empty')
-  if (!text.includes('=')) return { network: text }
-  const fields = tryParseCsv(text)
+  if (!text.includes('=') || /^(ns|container):/.test(text)) return { network: text }
+  // A network's name has no colon; docker's form begins with a key.
+  const [, name = '', rest = ''] = /^([^:=,"]+):(.*)$/.exec(text) ?? []
+  const fields = tryParseCsv(name === '' ? text : `name=${name},${rest}`)
   if (fields === undefined) throw invalid(text, 'the quotes do not fit: they stand around a whole field')
-  const values = (key: string) =>
-    fields.filter(field => field.startsWith(`${key}=`)).map(field => field.slice(key.length + 1))
-  const unknown = fields.find(field => !networkKeys.includes(field.split('=', 1)[0] ?? ''))
-  if (unknown !== undefined)
-    throw invalid(text, `there is no key "${unknown.split('=', 1)[0]}": ${networkKeys.join(', ')}`)
+  const unknown = fields.map(field => field.split('=', 1)[0] ?? '').find(key => !Object.hasOwn(networkKeys, key))
+  if (unknown !== undefined) throw invalid(text, `there is no key "${unknown}": ${Object.keys(networkKeys).join(', ')}`)
   const empty = fields.find(field => !field.includes('=') || field.endsWith('='))
   if (empty !== undefined) throw invalid(text, `"${empty}" has no value`)
+  const values = (key: string) =>
+    fields.flatMap(field => {
+      const at = field.indexOf('=')
+      return (networkKeys as Record<string, string>)[field.slice(0, at)] === key ? [field.slice(at + 1)] : []
+    })
   const network = values('name').at(-1)
   if (network === undefined) throw invalid(text, 'there is no name= in it')
-  const aliases = values('alias')
   return {
     network,
-    ...toIp('--network ip', values('ip').at(-1)),
-    ...toMac('--network mac-address', values('mac-address').at(-1) ?? values('mac').at(-1)),
-    ...(aliases.length === 0 ? {} : { aliases }),
+    ...parseJoining(
+      {
+        ip: values('ip').at(-1),
+        ip6: values('ip6').at(-1),
+        mac: values('mac').at(-1),
+        aliases: values('alias'),
+        interfaceName: values('interface').at(-1),
+        gwPriority: values('gw-priority').at(-1),
+        linkLocalIps: values('link-local-ip'),
+        driverOptions: values('driver-opt'),
+      },
+      '--network ',
+    ),
   }
+}
+
+/** How a network is to be joined, as text. */
+export interface JoiningTexts {
+  readonly ip: string | undefined
+  readonly ip6: string | undefined
+  readonly mac: string | undefined
+  readonly aliases: readonly string[]
+  readonly interfaceName: string | undefined
+  readonly gwPriority: string | undefined
+  readonly linkLocalIps: readonly string[]
+  readonly driverOptions: readonly string[]
+}
+
+/** @param flag how the flags are called in messages: what stands before `ip` @throws TsrunError invalid */
+export function parseJoining(texts: JoiningTexts, flag: string): Omit<NetworkAttachment, 'network'> {
+  const { aliases, interfaceName, gwPriority, linkLocalIps, driverOptions } = texts
+  return {
+    ...toIp(`${flag}ip`, texts.ip),
+    ...toIp6(`${flag}ip6`, texts.ip6),
+    ...toMac(`${flag}mac-address`, texts.mac),
+    ...(aliases.length === 0 ? {} : { aliases: aliases.map(alias => parseAlias(`${flag}alias`, alias)) }),
+    ...(interfaceName === undefined ? {} : { interfaceName }),
+    ...(gwPriority === undefined ? {} : { gwPriority: parsePriority(`${flag}gw-priority`, gwPriority) }),
+    ...(linkLocalIps.length === 0 ? {} : { linkLocalIps: linkLocalIps.map(parseLinkLocal) }),
+    ...(driverOptions.length === 0 ? {} : { driverOptions: parsePairs(`${flag}driver-opt`, driverOptions) }),
+  }
+}
+
+function parsePriority(flag: string, text: string): number {
+  if (/^[+-]?\d{1,9}$/.test(text)) return Number(text)
+  throw new TsrunError('invalid', 'gw-priority', `invalid value "${text}" for ${flag}`, {
+    hint: 'a whole number, also a negative one; the network with the highest has the default route',
+  })
+}
+
+/** A name for the DNS: labels of letters, digits, dashes and underscores, with dots between them. */
+function parseAlias(flag: string, text: string): string {
+  if (
+    text.length <= 253 &&
+    text.split('.').every(label => /^[\p{L}\p{N}_]([\p{L}\p{N}_-]{0,61}[\p{L}\p{N}_])?$/u.test(label))
+  )
+    return text
+  throw new TsrunError('invalid', 'alias', `invalid value "${printable(text)}" for ${flag}: it is no host name`, {
+    hint: 'letters, digits, dashes and underscores, e.g. db or db.internal',
+  })
+}
+
+function parseLinkLocal(text: string): string {
+  const address = parseIpFlag('--link-local-ip', text)
+  if (/^169\.254\./.test(address) || /^fe[89ab]/.test(address)) return address
+  throw new TsrunError(
+    'invalid',
+    'link-local-ip',
+    `invalid value "${text}" for --link-local-ip: it is not link-local`,
+    {
+      hint: 'an address of 169.254.0.0/16 or fe80::/10',
+    },
+  )
+}
+
+function toIp6(flag: string, text: string | undefined): { ip6?: string } {
+  if (text === undefined) return {}
+  const ip6 = parseIpFlag(flag, text)
+  if (ip6.includes(':')) return { ip6 }
+  throw new TsrunError('invalid', 'ip-address', `invalid value "${text}" for ${flag}: it is no IPv6 address`, {
+    hint: 'e.g. fd00::2',
+  })
 }
 
 function toIp(flag: string, text: string | undefined): { ip?: string } {
@@ -78,6 +195,6 @@ export function parseHost(text: string): string {
 
 function invalid(text: string, reason: string): TsrunError {
   return new TsrunError('invalid', 'network', `cannot join network "${text}": ${reason}`, {
-    hint: '--network NAME, or --network name=NAME,ip=ADDRESS,mac-address=MAC,alias=NAME',
+    hint: '--network NAME, or --network name=NAME,ip=ADDRESS,mac-address=MAC,alias=NAME,interface=NAME,gw-priority=NUMBER',
   })
 }

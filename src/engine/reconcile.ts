@@ -9,6 +9,7 @@ import type { Container } from '../model/container.ts'
 import type { Network } from '../model/network.ts'
 import type { EngineContext } from './context.ts'
 import type { CutOffJob } from './journal.ts'
+import { reservedAddresses } from './network/reservations.ts'
 
 /**
  * What every command does first: cheap when nothing was cut off (one small read and one readdir).
@@ -57,13 +58,20 @@ export async function releaseOrphanAddresses(context: EngineContext): Promise<vo
     const { ipam } = context
     for (const pool of network.pools) {
       for (const { address, owner } of await ipam.listAddresses(pool)) {
-        if (owner === network.id || existsSync(context.paths.run(owner))) continue
+        if (owner === network.id || isHeld(context, owner, address)) continue
         await context.locks.withContainer(owner, async () => {
-          if (!existsSync(context.paths.run(owner))) await ipam.releaseAddress(pool, address, owner)
+          if (!isHeld(context, owner, address)) await ipam.releaseAddress(pool, address, owner)
         })
       }
     }
   }
+}
+
+/** Whether the owner of an address lives, or has a record that reserves it. */
+function isHeld(context: EngineContext, owner: string, address: string): boolean {
+  if (existsSync(context.paths.run(owner))) return true
+  const container = context.store.read(owner)
+  return container !== undefined && reservedAddresses(container).includes(address)
 }
 
 async function finish(context: EngineContext, job: CutOffJob): Promise<void> {

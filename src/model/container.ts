@@ -28,11 +28,23 @@ export interface MountSpec {
 
 /** How a container joins one network. */
 export interface NetworkAttachment {
-  /** Name or id; `host`, `none` and `container:NAME` are networks of their own kind. */
+  /** Name or id; `host`, `none`, `container:NAME` and `ns:PATH` are networks of their own kind and stand alone. */
   readonly network: string
+  /** A static address of either family. It stays the container's for as long as the container exists. */
   readonly ip?: string
+  /** A static IPv6 address, for networks with both families. */
+  readonly ip6?: string
+  /** `02:42:..`, lower case; default: made from the address. */
   readonly mac?: string
   readonly aliases?: readonly string[]
+  /** Name of the interface in the container; default `eth0`, `eth1` .. in the order of the attachments. */
+  readonly interfaceName?: string
+  /** The network with the highest gives the default route; default 0; among equals the first does. */
+  readonly gwPriority?: number
+  /** Further addresses that no pool knows: 169.254.0.0/16 and fe80::/10. */
+  readonly linkLocalIps?: readonly string[]
+  /** Options for the network's driver. */
+  readonly driverOptions?: Readonly<Record<string, string>>
 }
 
 /** When the container is started again by itself. */
@@ -151,6 +163,8 @@ export interface Container {
   readonly healthcheck?: Healthcheck
   /** RFC 3339: the last time it was started. */
   readonly startedAt?: string
+  /** The addresses of its last start by network id, without prefix length: asked for again at the next one. */
+  readonly lastAddresses?: Readonly<Record<string, readonly string[]>>
   /** Set by `stop` and `kill`: the restart policy leaves the container alone. */
   readonly stoppedByUser?: boolean
   /** Automatic restarts since somebody started it. */

@@ -77,11 +77,27 @@ export interface Endpoint {
   readonly mac: string
   /** With prefix length, e.g. `192.168.0.2/24`. */
   readonly addresses: readonly string[]
-  /** Default routes to install, at most one per address family. */
+  /** Default routes to install, at most one per address family: those that this network gives the container. */
   readonly gateways: readonly string[]
   readonly ports: readonly PortMapping[]
   /** What the driver has to know again at `disconnect`; from `prepareEndpoint`, on disk as JSON before `connect`. */
   readonly driverData?: Readonly<Record<string, unknown>>
+  /** Further names of the container on this network; see `namesOf` for all of them. */
+  readonly aliases?: readonly string[]
+  /** The container's hostname where the user chose one: a name on this network as well. */
+  readonly hostname?: string
+  /** Further addresses, with prefix length, that no pool knows: 169.254.0.0/16 and fe80::/10. */
+  readonly linkLocalAddresses?: readonly string[]
+  /** Driver options for this endpoint alone (`--network driver-opt=key=value`); each driver validates its own. */
+  readonly options?: Readonly<Record<string, string>>
+}
+
+/** The names under which others on its network reach the container, the first being its own; none twice. */
+export function namesOf(endpoint: Endpoint): string[] {
+  const { containerName, aliases = [], containerId, hostname } = endpoint
+  return [
+    ...new Set([containerName, ...aliases, containerId.slice(0, 12), ...(hostname === undefined ? [] : [hostname])]),
+  ]
 }
 
 /** A network namespace while it is being set up: an open descriptor of it, owned by the caller. */

@@ -5,7 +5,8 @@ import { Command, CommanderError } from 'commander'
 import fc from 'fast-check'
 import { afterEach, expect, test } from 'vitest'
 import { rewriteGoStyle } from '../../src/cli/args.ts'
-import { addContainerFlags, parsePairs, toContainerSpec } from '../../src/cli/container-flags.ts'
+import { addContainerFlags, toContainerSpec } from '../../src/cli/container-flags.ts'
+import { parsePairs } from '../../src/cli/parse-pairs.ts'
 import type { ContainerSpec } from '../../src/model/container.ts'
 import { TsrunError } from '../../src/model/errors.ts'
 
@@ -237,7 +238,7 @@ const refused: readonly (readonly [words: readonly string[], reason: RegExp])[] 
   [['--dns', 'one'], /"one" for --dns: it is no IP address/],
   [['--mac-address', '02:42'], /"02:42" for --mac-address/],
   [['--network', ''], /cannot join network "": the name is empty/],
-  [['--network', 'name=a,ipp=3'], /there is no key "ipp": name, ip, mac-address, mac, alias/],
+  [['--network', 'name=a,ipp=3'], /there is no key "ipp": name, ip, ip6, mac, mac-address, alias/],
   [['--network', 'name=a,ip'], /"ip" has no value/],
   [['--network', 'name='], /"name=" has no value/],
   [['--network', 'name=a,ip=b'], /"b" for --network ip: it is no IP address/],

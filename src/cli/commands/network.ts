@@ -3,11 +3,11 @@ import { Engine } from '../../engine/engine.ts'
 import { shortId } from '../../engine/ids.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Network, NetworkSpec } from '../../model/network.ts'
-import { parsePairs } from '../container-flags.ts'
 import { forEach } from '../each.ts'
 import { matchesLabel, parseFilters } from '../filters.ts'
 import { renderInspection, renderListing } from '../format.ts'
 import { inspectNetwork } from '../network-view.ts'
+import { parsePairs } from '../parse-pairs.ts'
 import { renderError } from '../render-error.ts'
 
 const collect = (value: string, all: string[] | undefined) => [...(all ?? []), value]

@@ -1,8 +1,8 @@
 import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
-import { parsePairs } from '../container-flags.ts'
 import { forEach } from '../each.ts'
 import { renderInspection, renderListing } from '../format.ts'
+import { parsePairs } from '../parse-pairs.ts'
 
 export function register(program: Command, exit: (code: number) => void): Command {
   const volume = program.command('volume').description('Create, list, inspect and remove volumes.')

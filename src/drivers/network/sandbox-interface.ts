@@ -41,7 +41,7 @@ export function configureSandbox(wanted: SandboxInterface): void {
     const up = [linkSet('lo', { up: true }), linkSet(name, { up: true })]
     const index = getLink(socket, name)?.index
     if (index === undefined) throw new Error(`the interface "${name}" vanished while it was set up`)
-    const addresses = endpoint.addresses.map(address => addressAdd({ index, interfaceName: name, address }))
+    const addresses = addressesOf(endpoint).map(address => addressAdd({ index, interfaceName: name, address }))
     // Routes last: the kernel refuses a gateway that no address of the link reaches.
     socket.apply([
       ...(wanted.announce === true ? [...addresses, ...up] : [...up, ...addresses]),
@@ -54,6 +54,10 @@ export function configureSandbox(wanted: SandboxInterface): void {
     socket.close()
   }
   faultPoint('configure sandbox')
+}
+
+function addressesOf({ addresses, linkLocalAddresses = [] }: Endpoint): readonly string[] {
+  return [...addresses, ...linkLocalAddresses]
 }
 
 /** How messages about an endpoint begin. */
@@ -76,7 +80,7 @@ function setInterfaceSysctls({ endpoint, ipv6, announce }: SandboxInterface, lab
   const setting = (family: string, key: string): SysctlName => ['net', family, 'conf', name, key]
   if (ipv6) {
     // Other containers on the network could otherwise give this one addresses and routes.
-    const wanted = endpoint.addresses.some(address => address.includes(':'))
+    const wanted = addressesOf(endpoint).some(address => address.includes(':'))
     writeSysctl(setting('ipv6', wanted ? 'accept_ra' : 'disable_ipv6'), wanted ? '0' : '1', label)
     if (wanted && announce === true) writeSysctl(setting('ipv6', 'ndisc_notify'), '1', label)
   }

@@ -280,7 +280,7 @@ export class ContainerService {
       // Somebody else may have removed it meanwhile.
       if (this.#context.store.read(container.id) === undefined) return
       await this.#context.tearDown(container)
-      this.#erase(container, options.volumes === true)
+      await this.#erase(container, options.volumes === true)
     })
     return container
   }
@@ -339,12 +339,12 @@ export class ContainerService {
       const container = this.#context.store.read(id)
       if (container === undefined) return
       await this.#context.tearDown(container)
-      if (container.spec.autoRemove === true) this.#erase(container, true)
+      if (container.spec.autoRemove === true) await this.#erase(container, true)
     })
   }
 
-  #erase(container: Container, withVolumes: boolean): void {
-    eraseContainer(this.#context, container)
+  async #erase(container: Container, withVolumes: boolean): Promise<void> {
+    await eraseContainer(this.#context, container)
     if (withVolumes) this.#context.volumes.removeAnonymousOf(container)
     emitContainer(this.#context, container, 'destroy')
   }

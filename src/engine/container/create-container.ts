@@ -7,9 +7,10 @@ import type { Container, ContainerSpec, MountSpec, ProcessSpec } from '../../mod
 import { TsrunError } from '../../model/errors.ts'
 import type { ImageConfig } from '../../model/image.ts'
 import type { PortMapping } from '../../model/network.ts'
+import type { EngineContext } from '../context.ts'
 import { assertName, inventName, newId, printable } from '../ids.ts'
-import type { Journal } from '../journal.ts'
-import type { Paths } from '../paths.ts'
+import { staticIps } from '../network/plan-endpoints.ts'
+import { reserveStatic, withNames } from '../network/reservations.ts'
 import type { ContainerStore } from './container-store.ts'
 import { mergeHealthcheck } from './merge-healthcheck.ts'
 import { assertMountTargets } from './mount-targets.ts'
@@ -23,11 +24,7 @@ export interface ImageForContainer {
   readonly config: ImageConfig
 }
 
-export interface CreateParts {
-  readonly paths: Paths
-  readonly store: ContainerStore
-  readonly journal: Journal
-}
+export type CreateParts = Pick<EngineContext, 'paths' | 'store' | 'journal' | 'networks' | 'ipam'>
 
 /** @throws TsrunError invalid, conflict (name taken) */
 export async function createContainer(
@@ -90,6 +87,12 @@ export async function createContainer(
     }
     store.write(container)
     undo.add('container record', () => {})
+    // Behind the record: an address whose owner has none counts as left over.
+    for (const attachment of spec.networks ?? [])
+      if (staticIps(attachment).length > 0)
+        await reserveStatic(parts, container, attachment, undo).catch((error: unknown) => {
+          throw withNames(parts, error)
+        })
     return container
   }).finally(() => job.end())
 }

@@ -1,18 +1,21 @@
 // The network side of a start: which namespace the container gets, and its endpoints in the order the user gave.
 
-import { closeSync, readFileSync } from 'node:fs'
+import { closeSync, readFileSync, statfsSync } from 'node:fs'
 import { bringLoopbackUp } from '../../drivers/network/none-driver.ts'
+import { hasCode } from '../../ffi/errno.ts'
 import { createNetns } from '../../kernel/netns.ts'
 import type { Undo } from '../../lib/rollback.ts'
 import type { Container, NetworkAttachment } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
-import type { Endpoint, Network, PortMapping, Sandbox } from '../../model/network.ts'
+import type { Endpoint, Network, Sandbox } from '../../model/network.ts'
 import type { OciSpec } from '../../model/oci-spec.ts'
 import type { EngineContext } from '../context.ts'
-import { shortId } from '../ids.ts'
+import { printable, shortId } from '../ids.ts'
 import { endpointId, reserveEndpoint } from '../network/connect-sandbox.ts'
 import { DEFAULT_NETWORK } from '../network/network-service.ts'
+import { type EndpointPlan, planEndpoints, type ResolvedAttachment, staticIps } from '../network/plan-endpoints.ts'
 import { checkProxiedPorts, kernelPorts, onHostAddresses } from '../network/port-routes.ts'
+import { withNames } from '../network/reservations.ts'
 import { emitConnection } from './container-events.ts'
 import { chooseHostPorts } from './host-ports.ts'
 
@@ -49,19 +52,19 @@ export async function prepareNetwork(
     const own = spec.hostname ?? readFileSync('/proc/sys/kernel/hostname', 'utf8').trim()
     return { netnsFd: undefined, namespaces, endpoints: [], hostname: own, plug: nothingToPlug, released: () => {} }
   }
-  if (mode.startsWith('container:')) {
-    const path = namespaceOf(context, mode.slice('container:'.length), 'net', container.name)
+  const shared = sharedNetns(context, container, mode)
+  if (shared !== undefined) {
     return {
       netnsFd: undefined,
-      namespaces: [...namespaces, { type: 'network', path }],
+      namespaces: [...namespaces, { type: 'network', path: shared }],
       endpoints: [],
       hostname,
       plug: nothingToPlug,
       released: () => {},
     }
   }
-  const networks = mode === 'none' ? [] : await findNetworks(context, attachments)
-  const ports = networks.length === 0 ? [] : chooseHostPorts(context, container)
+  const plans =
+    mode === 'none' && attachments.length === 1 ? [] : planEndpoints(await findNetworks(context, attachments))
   const { fd, socket } = createNetns(container.name)
   socket.close()
   let open = true
@@ -72,10 +75,11 @@ export async function prepareNetwork(
   }
   undo.add('network namespace', release)
   const sandbox: Sandbox = { netnsFd: fd }
-  const endpoints = await reserveAll(context, container, { networks, attachments, ports }, undo)
+  const endpoints: Endpoint[] = []
+  for (const plan of plans) endpoints.push(await reserve(context, container, plan, undo))
   const plug = async (undo: Undo) => {
-    if (networks.length === 0) bringLoopbackUp(sandbox, container.name)
-    for (const [index, network] of networks.entries()) {
+    if (plans.length === 0) bringLoopbackUp(sandbox, container.name)
+    for (const [index, { network }] of plans.entries()) {
       const endpoint = endpoints[index]
       if (endpoint === undefined) continue
       await plugEndpoint(context, network, { endpoint, sandbox, undo })
@@ -85,57 +89,43 @@ export async function prepareNetwork(
   return { netnsFd: fd, namespaces: [...namespaces, { type: 'network' }], endpoints, hostname, plug, released: release }
 }
 
-interface NetworkPlan {
-  readonly networks: readonly Network[]
-  readonly attachments: readonly NetworkAttachment[]
-  readonly ports: readonly PortMapping[]
-}
-
-async function reserveAll(
+/** Takes the addresses of one endpoint. @returns it, for the record; nothing of it is in the kernel yet */
+export async function reserve(
   context: EngineContext,
   container: Container,
-  plan: NetworkPlan,
+  { network, attachment, containerInterface, defaultRoutes, hasPorts }: EndpointPlan,
   undo: Undo,
-): Promise<Endpoint[]> {
-  const endpoints: Endpoint[] = []
-  for (const [index, network] of plan.networks.entries()) {
-    const drivers = await context.drivers(network.driver)
-    const attachment = plan.attachments[index]
-    const request = {
-      network,
-      container,
-      hostInterface: context.hostInterfaceOf(endpointId(container.id, network.id)),
-      containerInterface: `eth${index}`,
-      isDefaultRoute: index === 0,
-      ...(attachment?.ip === undefined ? {} : { ip: attachment.ip }),
-      ...(attachment?.mac === undefined ? {} : { mac: attachment.mac }),
-      // Ports lead to the container's first network: its default route answers through it.
-      ports: index === 0 ? onHostAddresses(plan.ports, network) : [],
-    }
-    const reserve = () => context.retryAfterReconcile(() => reserveEndpoint(drivers, request, undo))
-    const endpoint = await reserve().catch((error: unknown) => {
+): Promise<Endpoint> {
+  const drivers = await context.drivers(network.driver)
+  const { mac, aliases, linkLocalIps, driverOptions } = attachment
+  const { hostname } = container.spec
+  const preferred = container.lastAddresses?.[network.id]
+  const request = {
+    network,
+    container,
+    hostInterface: context.hostInterfaceOf(endpointId(container.id, network.id)),
+    containerInterface,
+    defaultRoutes,
+    ips: staticIps(attachment),
+    ...(preferred === undefined ? {} : { preferred }),
+    ...(mac === undefined ? {} : { mac }),
+    ...(aliases === undefined ? {} : { aliases }),
+    ...(hostname === undefined ? {} : { hostname }),
+    ...(linkLocalIps === undefined ? {} : { linkLocalIps }),
+    ...(driverOptions === undefined ? {} : { options: driverOptions }),
+    ports: hasPorts ? onHostAddresses(chooseHostPorts(context, container), network) : [],
+  }
+  const endpoint = await context
+    .retryAfterReconcile(() => reserveEndpoint(drivers, request, undo))
+    .catch((error: unknown) => {
       throw withNames(context, error)
     })
-    checkProxiedPorts(network, endpoint)
-    endpoints.push(endpoint)
-  }
-  return endpoints
+  checkProxiedPorts(network, endpoint)
+  return endpoint
 }
 
-/** IPAM knows owners by id: here they get their names. */
-function withNames(context: EngineContext, error: unknown): unknown {
-  if (!(error instanceof TsrunError)) return error
-  const isNetwork = (id: string) => context.networks.list().some(network => network.id === id)
-  // What a network keeps from its containers is the host's.
-  const nameOf = (id: string) => context.store.read(id)?.name ?? (isNetwork(id) ? 'the host' : shortId(id))
-  const message = error.message.replace(/[0-9a-f]{64}/, nameOf)
-  return new TsrunError(error.kind, error.code, message, {
-    ...(error.hint === undefined ? {} : { hint: error.hint }),
-    cause: error,
-  })
-}
-
-async function plugEndpoint(
+/** Makes an endpoint's links, routes, rules and ports. @throws TsrunError, SyscallError */
+export async function plugEndpoint(
   context: EngineContext,
   network: Network,
   { endpoint, sandbox, undo }: { endpoint: Endpoint; sandbox: Sandbox; undo: Undo },
@@ -150,22 +140,61 @@ async function plugEndpoint(
   await context.locks.withNetwork(network.name, join, { shared: true })
 }
 
-async function findNetworks(context: EngineContext, attachments: readonly NetworkAttachment[]): Promise<Network[]> {
-  const networks: Network[] = []
-  for (const { network } of attachments) {
-    if (network === 'host' || network === 'none' || network.startsWith('container:'))
-      throw new TsrunError('invalid', 'network-mode', `cannot join "${network}" together with other networks`, {
-        hint: '`host`, `none` and `container:NAME` stand alone',
-      })
-    const found =
-      network === DEFAULT_NETWORK || network === 'default'
-        ? await context.networks.ensureDefault()
-        : context.networks.find(network)
-    if (networks.some(other => other.id === found.id))
-      throw new TsrunError('invalid', 'network-twice', `cannot join network "${network}" twice`)
-    networks.push(found)
+/** @throws TsrunError not-found, invalid (one twice, or one of those that stand alone) */
+export async function findNetworks(
+  context: EngineContext,
+  attachments: readonly NetworkAttachment[],
+): Promise<ResolvedAttachment[]> {
+  const found: ResolvedAttachment[] = []
+  for (const attachment of attachments) {
+    if (standsAlone(attachment.network))
+      throw new TsrunError(
+        'invalid',
+        'network-mode',
+        `cannot join "${attachment.network}" together with other networks`,
+        {
+          hint: '`host`, `none`, `container:NAME` and `ns:PATH` stand alone',
+        },
+      )
+    const network = await findNetwork(context, attachment.network)
+    if (found.some(other => other.network.id === network.id))
+      throw new TsrunError('invalid', 'network-twice', `cannot join network "${network.name}" twice`)
+    found.push({ attachment, network })
   }
-  return networks
+  return found
+}
+
+/** @throws TsrunError not-found */
+export async function findNetwork(context: EngineContext, reference: string): Promise<Network> {
+  const isDefault = reference === DEFAULT_NETWORK || reference === 'default'
+  return isDefault ? context.networks.ensureDefault() : context.networks.find(reference)
+}
+
+/** Whether `network` is no network that others can be joined beside. */
+export function standsAlone(network: string): boolean {
+  return network === 'host' || network === 'none' || network.startsWith('container:') || network.startsWith('ns:')
+}
+
+/** The network namespace that the container shares, by path; undefined where it has its own. */
+function sharedNetns(context: EngineContext, container: Container, mode: string): string | undefined {
+  if (mode.startsWith('container:')) return namespaceOf(context, mode.slice('container:'.length), 'net', container.name)
+  if (!mode.startsWith('ns:')) return undefined
+  const path = mode.slice('ns:'.length)
+  if (path.startsWith('/') && isNamespaceFile(path)) return path
+  throw new TsrunError('invalid', 'no-namespace', `cannot join "${mode}": ${printable(path)} is no namespace`, {
+    hint: 'ns: takes the absolute path of a network namespace, e.g. ns:/run/netns/blue or ns:/proc/1234/ns/net',
+  })
+}
+
+/** Namespaces are files of nsfs, which has no other; tsrun-init finds out whether it is one of a network. */
+function isNamespaceFile(path: string): boolean {
+  try {
+    // NSFS_MAGIC of linux/magic.h.
+    return statfsSync(path).type === 0x6e736673
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'ENOTDIR', 'EACCES', 'ELOOP')) return false
+    throw error
+  }
 }
 
 /** pid, ipc, uts and the others: new ones, but for those the user shares with the host or another container. */

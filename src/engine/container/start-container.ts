@@ -15,6 +15,7 @@ import { TsrunError } from '../../model/errors.ts'
 import type { OciMount, OciSpec } from '../../model/oci-spec.ts'
 import { defaultDeviceRules, type Resources } from '../../model/resources.ts'
 import type { EngineContext } from '../context.ts'
+import { withoutPrefix } from '../network/connect-sandbox.ts'
 import { heldPorts } from '../network/port-routes.ts'
 import { emitContainer } from './container-events.ts'
 import { defaultSymlinks } from './default-mounts.ts'
@@ -105,7 +106,7 @@ async function start(
   undo.add('running record', () => {})
   const automatic = options.automatic !== undefined
   // Not from the record read above: the host ports may have been chosen meanwhile.
-  store.change(id, current => noteStart(current, run.startedAt, automatic))
+  store.change(id, current => noteStart(current, run, automatic))
   await options.beforeGo?.()
   mark('client attached')
   init.go()
@@ -123,10 +124,14 @@ async function explain(container: Container, spec: OciSpec, extras: InitExtras):
   record(() => explainStart(spec, extras, container.name))
 }
 
-function noteStart(container: Container, startedAt: string, automatic: boolean): Container {
-  if (automatic) return { ...container, startedAt, restartCount: (container.restartCount ?? 0) + 1 }
-  const { stoppedByUser: _stopped, restartCount: _count, restartDelayMs: _delay, ...rest } = container
-  return { ...rest, startedAt }
+function noteStart(container: Container, { startedAt, endpoints }: RunRecord, automatic: boolean): Container {
+  const lastAddresses = Object.fromEntries(
+    endpoints.map(({ networkId, addresses }) => [networkId, addresses.map(withoutPrefix)]),
+  )
+  const started = { ...container, startedAt, ...(endpoints.length === 0 ? {} : { lastAddresses }) }
+  if (automatic) return { ...started, restartCount: (container.restartCount ?? 0) + 1 }
+  const { stoppedByUser: _stopped, restartCount: _count, restartDelayMs: _delay, ...rest } = started
+  return rest
 }
 
 interface BundleParts {

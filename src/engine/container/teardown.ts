@@ -8,7 +8,9 @@ import type { Container, RunRecord } from '../../model/container.ts'
 import type { Endpoint } from '../../model/network.ts'
 import type { EngineContext } from '../context.ts'
 import { disconnectSandbox, endpointId } from '../network/connect-sandbox.ts'
+import { staticIps } from '../network/plan-endpoints.ts'
 import { onHostAddresses } from '../network/port-routes.ts'
+import { releaseStatic, reservedAddresses } from '../network/reservations.ts'
 import { emitConnection, emitContainer } from './container-events.ts'
 
 /** @throws CleanupError with everything that could not be given back */
@@ -34,10 +36,12 @@ function removeEmptyCgroupParent(context: EngineContext): void {
 }
 
 /** Removes the container with all its files. The caller has torn it down. Idempotent. */
-export function eraseContainer(context: EngineContext, container: Container): void {
+export async function eraseContainer(context: EngineContext, container: Container): Promise<void> {
   const { paths, store } = context
   // The record goes first: what is left of the folder then belongs to nobody, and any command may sweep it.
   rmSync(paths.containerFile(container.id, 'container.json'), { force: true })
+  for (const attachment of container.spec.networks ?? [])
+    if (staticIps(attachment).length > 0) await releaseStatic(context, container, attachment)
   store.releaseName(container.name, container.id)
   rmSync(paths.container(container.id), { recursive: true, force: true })
 }
@@ -53,10 +57,14 @@ async function killLeftovers(context: EngineContext, container: Container, run: 
 
 async function disconnectAll(context: EngineContext, container: Container, run: RunRecord | undefined): Promise<void> {
   const networks = context.networks.list()
+  const keepAddresses = reservedAddresses(container)
   for (const endpoint of run?.endpoints ?? []) {
     const network = networks.find(n => n.id === endpoint.networkId)
     if (network === undefined) continue
-    await disconnectSandbox(await context.drivers(network.driver), network, endpoint, { sandboxGone: true })
+    await disconnectSandbox(await context.drivers(network.driver), network, endpoint, {
+      sandboxGone: true,
+      keepAddresses,
+    })
     emitConnection(context, container, network, 'disconnect')
   }
   // A start that was cut off before its first record: what it may have taken carries the container's id.
@@ -68,6 +76,7 @@ async function releaseByOwner(context: EngineContext, container: Container): Pro
   for (const network of context.networks.list()) {
     const held = await Promise.all(network.pools.map(pool => context.ipam.listAddresses(pool)))
     const addresses = held.map(list => list.find(entry => entry.owner === container.id)?.address ?? '')
+    const keepAddresses = reservedAddresses(container)
     if (addresses.every(address => address === '')) continue
     const id = endpointId(container.id, network.id)
     const endpoint: Endpoint = {
@@ -82,7 +91,10 @@ async function releaseByOwner(context: EngineContext, container: Container): Pro
       gateways: [],
       ports: onHostAddresses(container.ports, network),
     }
-    await disconnectSandbox(await context.drivers(network.driver), network, endpoint, { sandboxGone: true })
+    await disconnectSandbox(await context.drivers(network.driver), network, endpoint, {
+      sandboxGone: true,
+      keepAddresses,
+    })
   }
 }
 

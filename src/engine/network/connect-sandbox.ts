@@ -9,6 +9,7 @@ import type {
   IpamAllocator,
   Network,
   NetworkDriver,
+  Pool,
   PortMapping,
 } from '../../model/network.ts'
 import { kernelPorts } from './port-routes.ts'
@@ -26,10 +27,17 @@ export interface EndpointRequest {
   readonly container: { readonly id: string; readonly name: string }
   readonly hostInterface: string
   readonly containerInterface: string
-  /** Whether this network gives the container its default route. */
-  readonly isDefaultRoute: boolean
-  readonly ip?: string
+  /** The families whose default route this network gives the container. */
+  readonly defaultRoutes: readonly (4 | 6)[]
+  /** Addresses of the user's choice, at most one of a family: an error when one cannot be had. */
+  readonly ips: readonly string[]
+  /** Addresses to be preferred where they are free. */
+  readonly preferred?: readonly string[]
   readonly mac?: string
+  readonly aliases?: readonly string[]
+  readonly hostname?: string
+  readonly linkLocalIps?: readonly string[]
+  readonly options?: Readonly<Record<string, string>>
   readonly ports: readonly PortMapping[]
 }
 
@@ -44,15 +52,9 @@ export async function reserveEndpoint(
   request: EndpointRequest,
   undo: Undo,
 ): Promise<Endpoint> {
-  const { network, container } = request
+  const { network, container, aliases = [], linkLocalIps = [], options = {} } = request
   const addresses: string[] = []
-  for (const pool of network.pools) {
-    const isV6 = pool.subnet.includes(':')
-    const wanted = request.ip !== undefined && request.ip.includes(':') === isV6 ? request.ip : undefined
-    const address = await ipam.requestAddress(pool, container.id, wanted)
-    undo.add('address', () => ipam.releaseAddress(pool, withoutPrefix(address), container.id))
-    addresses.push(address)
-  }
+  for (const pool of network.pools) addresses.push(await reserveAddress(ipam, pool, request, undo))
   const endpoint: Endpoint = {
     id: endpointId(container.id, network.id),
     networkId: network.id,
@@ -62,18 +64,53 @@ export async function reserveEndpoint(
     containerInterface: request.containerInterface,
     mac: request.mac ?? deriveMac(addresses[0] ?? '', container.id),
     addresses,
-    gateways: request.isDefaultRoute && !network.internal ? network.pools.map(pool => pool.gateway) : [],
+    gateways: gatewaysOf(network, request.defaultRoutes),
     ports: request.ports,
+    ...(aliases.length === 0 ? {} : { aliases }),
+    ...(request.hostname === undefined ? {} : { hostname: request.hostname }),
+    ...(linkLocalIps.length === 0 ? {} : { linkLocalAddresses: linkLocalIps.map(withLinkLocalPrefix) }),
+    ...(Object.keys(options).length === 0 ? {} : { options }),
   }
   return driver.prepareEndpoint === undefined ? endpoint : driver.prepareEndpoint(network, endpoint)
 }
 
-/** Idempotent. @throws CleanupError with everything that could not be given back */
+/** The gateways of a network for the families that it gives the default route of. */
+export function gatewaysOf(network: Network, families: readonly (4 | 6)[]): string[] {
+  if (network.internal) return []
+  const first = (family: 4 | 6) => network.pools.find(pool => familyOf(pool.subnet) === family)?.gateway
+  return families.flatMap(family => first(family) ?? [])
+}
+
+async function reserveAddress(
+  ipam: IpamAllocator,
+  pool: Pool,
+  { container, ips, preferred = [] }: EndpointRequest,
+  undo: Undo,
+): Promise<string> {
+  const ofPool = (address: string) => familyOf(address) === familyOf(pool.subnet)
+  const wanted = ips.find(ofPool)
+  const again = preferred.find(ofPool)
+  const address =
+    wanted === undefined && again !== undefined
+      ? // Somebody else may have it by now, or the subnet is another one.
+        await ipam.requestAddress(pool, container.id, again).catch(() => ipam.requestAddress(pool, container.id))
+      : await ipam.requestAddress(pool, container.id, wanted)
+  // A static one is the container's for life.
+  if (wanted === undefined) undo.add('address', () => ipam.releaseAddress(pool, withoutPrefix(address), container.id))
+  else undo.add('address', () => {})
+  return address
+}
+
+/**
+ * Idempotent.
+ * @param options keepAddresses: without prefix length; static ones stay the container's while it is stopped
+ * @throws CleanupError with everything that could not be given back
+ */
 export async function disconnectSandbox(
   drivers: NetworkDrivers,
   network: Network,
   endpoint: Endpoint,
-  options: DisconnectOptions,
+  options: DisconnectOptions & { readonly keepAddresses?: readonly string[] },
 ): Promise<void> {
   await doAll([
     ['remove endpoint rules', () => drivers.firewall.removeEndpoint(network, kernelPorts(endpoint))],
@@ -85,7 +122,7 @@ export async function disconnectSandbox(
           'release address',
           async () => {
             const pool = network.pools[index]
-            if (pool !== undefined)
+            if (pool !== undefined && options.keepAddresses?.includes(withoutPrefix(address)) !== true)
               await drivers.ipam.releaseAddress(pool, withoutPrefix(address), endpoint.containerId)
           },
         ] as const,
@@ -103,4 +140,13 @@ function deriveMac(address: string, containerId: string): string {
 export function withoutPrefix(address: string): string {
   const at = address.indexOf('/')
   return at < 0 ? address : address.slice(0, at)
+}
+
+/** The family of an address or a subnet. */
+export function familyOf(text: string): 4 | 6 {
+  return text.includes(':') ? 6 : 4
+}
+
+function withLinkLocalPrefix(address: string): string {
+  return `${address}/${familyOf(address) === 4 ? 16 : 64}`
 }

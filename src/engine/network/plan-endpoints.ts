@@ -1,0 +1,77 @@
+// What each network gives a container: the name of the interface, the default routes, the ports. The user's word decides,
+// and among what was left open the order of the attachments: never the networks' names, never chance. Pure.
+
+import type { NetworkAttachment } from '../../model/container.ts'
+import { TsrunError } from '../../model/errors.ts'
+import type { Network } from '../../model/network.ts'
+import { familyOf } from './connect-sandbox.ts'
+
+/** One attachment with the network that it means. */
+export interface ResolvedAttachment {
+  readonly attachment: NetworkAttachment
+  readonly network: Network
+}
+
+export interface EndpointPlan extends ResolvedAttachment {
+  readonly containerInterface: string
+  /** The families whose default route goes through this network. */
+  readonly defaultRoutes: readonly (4 | 6)[]
+  /** Published ports lead to this network: its default route answers through it. At most one endpoint has them. */
+  readonly hasPorts: boolean
+}
+
+/** @throws TsrunError invalid when two interfaces are given one name, or a name that no interface can have */
+export function planEndpoints(attachments: readonly ResolvedAttachment[]): EndpointPlan[] {
+  const names = interfaceNames(attachments.map(({ attachment }) => attachment))
+  const [v4, v6] = [gatewayIndex(attachments, 4), gatewayIndex(attachments, 6)]
+  const ports = v4 >= 0 ? v4 : Math.max(v6, 0)
+  return attachments.map((each, index) => ({
+    ...each,
+    containerInterface: names[index] ?? '',
+    defaultRoutes: [...(index === v4 ? [4 as const] : []), ...(index === v6 ? [6 as const] : [])],
+    hasPorts: index === ports,
+  }))
+}
+
+/** The addresses of the user's choice. */
+export function staticIps({ ip, ip6 }: NetworkAttachment): string[] {
+  return [ip, ip6].flatMap(address => address ?? [])
+}
+
+/** The attachment whose network is the container's way out for `family`; -1 where none has one. */
+function gatewayIndex(attachments: readonly ResolvedAttachment[], family: 4 | 6): number {
+  const candidates = attachments.flatMap(({ network, attachment }, index) =>
+    !network.internal && network.pools.some(pool => familyOf(pool.subnet) === family)
+      ? [{ index, priority: attachment.gwPriority ?? 0 }]
+      : [],
+  )
+  // The sort is stable: among equals the first attachment stays first.
+  return candidates.sort((a, b) => b.priority - a.priority)[0]?.index ?? -1
+}
+
+function interfaceNames(attachments: readonly NetworkAttachment[]): string[] {
+  const given = attachments.flatMap(({ interfaceName }) => interfaceName ?? [])
+  const twice = given.find((name, index) => given.indexOf(name) !== index)
+  if (twice !== undefined)
+    throw new TsrunError('invalid', 'interface-twice', `cannot give two interfaces the name "${twice}"`, {
+      hint: 'choose another interface= for one of the networks',
+    })
+  const bad = given.find(name => !isInterfaceName(name))
+  if (bad !== undefined)
+    throw new TsrunError('invalid', 'interface-name', `cannot call an interface "${bad}"`, {
+      hint: '1 to 15 letters, digits, dots, dashes and underscores, but not lo, all or default',
+    })
+  const taken = new Set(given)
+  return attachments.map(({ interfaceName }, index) => {
+    if (interfaceName !== undefined) return interfaceName
+    let number = index
+    while (taken.has(`eth${number}`)) number += 1
+    taken.add(`eth${number}`)
+    return `eth${number}`
+  })
+}
+
+/** dev_valid_name() of the kernel, without the names that /proc/sys/net/ipv4/conf has for something else. */
+function isInterfaceName(name: string): boolean {
+  return /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$/.test(name) && !['all', 'default', 'lo'].includes(name)
+}

@@ -1,0 +1,69 @@
+// Static addresses: the container's from its creation to its removal, running or not, so that nobody else is given one
+// meanwhile. In the pool they look like every other address; what makes them static is the container's record.
+
+import type { Undo } from '../../lib/rollback.ts'
+import type { Container, NetworkAttachment } from '../../model/container.ts'
+import { TsrunError } from '../../model/errors.ts'
+import type { Network } from '../../model/network.ts'
+import type { EngineContext } from '../context.ts'
+import { shortId } from '../ids.ts'
+import { familyOf, withoutPrefix } from './connect-sandbox.ts'
+import { staticIps } from './plan-endpoints.ts'
+
+type Parts = Pick<EngineContext, 'networks' | 'ipam'>
+
+/** The addresses that stay with the container while it is stopped. */
+export function reservedAddresses(container: Container): string[] {
+  return (container.spec.networks ?? []).flatMap(staticIps)
+}
+
+/**
+ * Takes one attachment's static addresses; a network that there is not yet is passed over, the start asks again.
+ * @throws TsrunError conflict (taken, by whom), invalid (not in a subnet of the network)
+ */
+export async function reserveStatic(
+  parts: Parts,
+  container: Pick<Container, 'id'>,
+  attachment: NetworkAttachment,
+  undo: Undo,
+): Promise<void> {
+  const network = networkOf(parts, attachment)
+  if (network === undefined) return
+  for (const address of staticIps(attachment)) {
+    const pool = network.pools.find(({ subnet }) => familyOf(subnet) === familyOf(address))
+    if (pool === undefined) continue
+    await parts.ipam.requestAddress(pool, container.id, address)
+    undo.add('static address', () => parts.ipam.releaseAddress(pool, address, container.id))
+  }
+}
+
+/** Gives back one attachment's static addresses. Idempotent. */
+export async function releaseStatic(
+  parts: Parts,
+  container: Pick<Container, 'id'>,
+  attachment: NetworkAttachment,
+): Promise<void> {
+  const network = networkOf(parts, attachment)
+  if (network === undefined) return
+  for (const address of staticIps(attachment))
+    for (const pool of network.pools)
+      if (familyOf(pool.subnet) === familyOf(address))
+        await parts.ipam.releaseAddress(pool, withoutPrefix(address), container.id)
+}
+
+/** IPAM knows owners by id: here they get their names. */
+export function withNames({ store, networks }: Pick<EngineContext, 'store' | 'networks'>, error: unknown): unknown {
+  if (!(error instanceof TsrunError)) return error
+  const isNetwork = (id: string) => networks.list().some(network => network.id === id)
+  // What a network keeps from its containers is the host's.
+  const nameOf = (id: string) => store.read(id)?.name ?? (isNetwork(id) ? 'the host' : shortId(id))
+  const message = error.message.replace(/[0-9a-f]{64}/, nameOf)
+  return new TsrunError(error.kind, error.code, message, {
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+    cause: error,
+  })
+}
+
+function networkOf({ networks }: Parts, { network }: NetworkAttachment): Network | undefined {
+  return networks.list().find(({ name, id }) => name === network || id === network)
+}
