@@ -33,7 +33,7 @@ async function runUntrusted(
       if (!deadline.aborted) throw error
       return undefined
     })
-    if (code === undefined) await job.stop(0)
+    if (code === undefined) await job.stop({ timeoutSeconds: 0 })
     const { state } = await engine.containers.inspect(job.id)
     const end = code === undefined ? 'out of time' : state.exit?.oomKilled ? 'out of memory' : `exit code ${code}`
     return { end, output: await output }

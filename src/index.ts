@@ -16,13 +16,16 @@ export type { ContainerUpdate } from './engine/container/change-container.ts'
 export {
   ContainerService,
   type ContainerView,
-  type CreateOptions,
-  type RunOptions,
+  type PrunedContainers,
+  type RelayedContainer,
+  type RemoveOptions,
+  type StartAttachedOptions,
   type StartedContainer,
+  type StopOptions,
 } from './engine/container/container-service.ts'
 export type { ExecSpec } from './engine/container/exec-container.ts'
 export type { LogLine, LogOptions as LogReadOptions } from './engine/container/logs.ts'
-export { RunningContainer } from './engine/container/running-container.ts'
+export { type CreateOptions, RunningContainer, type RunOptions } from './engine/container/running-container.ts'
 export type { ContainerStats, StatsOptions } from './engine/container/stats.ts'
 export type { ProcessTable } from './engine/container/top.ts'
 export type { UsageLine } from './engine/disk-usage.ts'
@@ -44,8 +47,10 @@ export {
   type TransferOptions,
 } from './engine/image/image-service.ts'
 export { type NetworkInspection, NetworkService } from './engine/network/network-service.ts'
+export type { Pruned, PruneOptions } from './engine/prune.ts'
+export type { PruneFilter } from './engine/prune-filter.ts'
 export type { SystemInfo } from './engine/system-info.ts'
-export { type Volume, VolumeService } from './engine/volume/volume-service.ts'
+export { type PrunedVolumes, type Volume, VolumeService } from './engine/volume/volume-service.ts'
 export { CleanupError } from './lib/rollback.ts'
 export type * from './model/container.ts'
 export { type ErrorKind, TsrunError } from './model/errors.ts'

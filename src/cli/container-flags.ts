@@ -3,26 +3,20 @@
 import type { Command } from 'commander'
 import type { ContainerSpec } from '../model/container.ts'
 import { TsrunError } from '../model/errors.ts'
-import {
-  parseByteSize,
-  parseByteSizeOrUnlimited,
-  parseCpus,
-  parseDeviceRate,
-  parseWholeNumber,
-  validateResources,
-} from '../model/parse-resources.ts'
-import type { Resources } from '../model/resources.ts'
+import { parseByteSize, parseWholeNumber, validateResources } from '../model/parse-resources.ts'
+import { collect } from './collect.ts'
 import { addFurtherFlags, readLabelFiles, toFurtherSpec } from './further-flags.ts'
+import { mapOptional, optional } from './optional.ts'
+import { parseEnv } from './parse-env.ts'
 import { parseMount, parseTmpfs, parseVolume } from './parse-mounts.ts'
 import { parseHost, parseIpFlag, parseNetworks } from './parse-networks.ts'
 import { parsePairs } from './parse-pairs.ts'
 import { parseExpose, parsePublish } from './parse-ports.ts'
 import { parseUlimit } from './parse-ulimit.ts'
-import { readLines } from './read-lines.ts'
+import { refuseContainerFlags } from './refused-flags.ts'
+import { addResourceFlags, parseResources } from './resource-flags.ts'
 
 type Flags = Readonly<Record<string, unknown>>
-
-const collect = (value: string, previous: string[] | undefined) => [...(previous ?? []), value]
 
 /** Declares the flags on `command`. */
 export function addContainerFlags(command: Command): Command {
@@ -32,7 +26,8 @@ export function addContainerFlags(command: Command): Command {
     networks.push(value)
     return networks
   }
-  return addFurtherFlags(command)
+  return refuseContainerFlags(addResourceFlags(addFurtherFlags(command)))
+    .option('-a, --attach <stream>', 'join only stdin, stdout or stderr', collect)
     .option('-i, --interactive', 'keep stdin open')
     .option('-t, --tty', 'give it a terminal')
     .option('--name <name>', 'name of the container')
@@ -64,21 +59,6 @@ export function addContainerFlags(command: Command): Command {
     .option('--mount <spec>', 'mount: type=bind|volume|tmpfs,source=..,target=..', collect)
     .option('--tmpfs <spec>', 'mount a tmpfs: PATH[:options]', collect)
     .option('--read-only', 'make the root file system read-only')
-    .option('-m, --memory <bytes>', 'memory limit, e.g. 512m')
-    .option('--memory-swap <bytes>', 'memory plus swap; -1 is unlimited')
-    .option('--memory-reservation <bytes>', 'soft memory limit')
-    .option('--cpus <number>', 'processors, e.g. 1.5')
-    .option('-c, --cpu-shares <number>', 'relative weight; 1024 is normal')
-    .option('--cpu-quota <us>', 'processor time in each period')
-    .option('--cpu-period <us>', 'length of the period')
-    .option('--cpuset-cpus <list>', 'processors to run on, e.g. 0-3,7')
-    .option('--cpuset-mems <list>', 'memory nodes to use')
-    .option('--pids-limit <number>', 'most processes; -1 is unlimited')
-    .option('--blkio-weight <number>', 'relative I/O weight, 10 to 1000')
-    .option('--device-read-bps <device:rate>', 'most bytes a second read from a disk: /dev/sda:1mb', collect)
-    .option('--device-write-bps <device:rate>', 'the same for writing', collect)
-    .option('--device-read-iops <device:rate>', 'most reads a second from a disk: /dev/sda:1000', collect)
-    .option('--device-write-iops <device:rate>', 'the same for writing', collect)
     .option('--oom-kill-disable', 'cgroup v1: let it sleep at the memory limit instead of killing it')
     .option('--ulimit <name=soft[:hard]>', 'set a ulimit', collect)
     .option('--shm-size <bytes>', 'size of /dev/shm; default 64m')
@@ -98,7 +78,7 @@ export function addContainerFlags(command: Command): Command {
     .option('--stop-signal <signal>', 'what `stop` sends first')
     .option('--stop-timeout <seconds>', 'how long `stop` waits')
     .option('--log-driver <driver>', 'json-file or none')
-    .option('--log-opt <key=value>', 'max-size, max-file', collect)
+    .option('--log-opt <key=value>', 'max-size, max-file, labels, env', collect)
     .option('--cidfile <file>', 'write the id to a file')
     .option('--rm', 'remove it when it has ended')
 }
@@ -127,13 +107,14 @@ export function toContainerSpec(flags: Flags, rest: readonly string[]): Containe
       mapOptional(text('entrypoint'), value => (value === '' ? [] : [value])),
     ),
     ...optional('name', text('name')),
-    env: [...list('envFile').flatMap(readEnvFile), ...list('env').flatMap(entry => fromOwnEnvironment('--env', entry))],
+    env: parseEnv({ env: list('env'), envFile: list('envFile') }),
     ...optional('workingDir', text('workdir')),
     ...optional('user', text('user')),
     groupAdd: list('groupAdd'),
     ...optional('hostname', text('hostname')),
     ...optional('domainname', text('domainname')),
     labels: parsePairs('--label', [...readLabelFiles(flags), ...list('label')]),
+    ...optional('attach', parseAttach(list('attach'))),
     tty: flag('tty'),
     openStdin: flag('interactive'),
     init: flag('init'),
@@ -176,46 +157,18 @@ export function toContainerSpec(flags: Flags, rest: readonly string[]): Containe
   }
 }
 
-/** The limits among the flags. @throws TsrunError invalid */
-export function parseResources(flags: Flags): Resources {
-  const text = (name: string) => flags[name] as string | undefined
-  const rates = (name: string, flag: string, unit: 'bytes' | 'plain') => {
-    const given = (flags[name] as string[] | undefined) ?? []
-    return given.length === 0 ? undefined : given.map(rate => parseDeviceRate(flag, rate, unit))
-  }
-  const whole = (name: string, flag: string, range: { min: number; max: number }) =>
-    mapOptional(text(name), value => parseWholeNumber(flag, value, range))
-  return {
-    ...optional(
-      'memoryBytes',
-      mapOptional(text('memory'), v => parseByteSize('--memory', v)),
-    ),
-    ...optional(
-      'memorySwapBytes',
-      mapOptional(text('memorySwap'), v => parseByteSizeOrUnlimited('--memory-swap', v)),
-    ),
-    ...optional(
-      'memoryReservationBytes',
-      mapOptional(text('memoryReservation'), v => parseByteSize('--memory-reservation', v)),
-    ),
-    ...optional(
-      'cpus',
-      mapOptional(text('cpus'), v => parseCpus('--cpus', v)),
-    ),
-    ...optional('cpuShares', whole('cpuShares', '--cpu-shares', { min: 0, max: 262144 })),
-    ...optional('cpuQuotaUs', whole('cpuQuota', '--cpu-quota', { min: -1, max: 1e9 })),
-    ...optional('cpuPeriodUs', whole('cpuPeriod', '--cpu-period', { min: 1000, max: 1000000 })),
-    ...optional('cpusetCpus', text('cpusetCpus')),
-    ...optional('cpusetMems', text('cpusetMems')),
-    ...optional('pidsLimit', whole('pidsLimit', '--pids-limit', { min: -1, max: 4194304 })),
-    ...optional('blkioWeight', whole('blkioWeight', '--blkio-weight', { min: 10, max: 1000 })),
-    ...optional('deviceReadBps', rates('deviceReadBps', '--device-read-bps', 'bytes')),
-    ...optional('deviceWriteBps', rates('deviceWriteBps', '--device-write-bps', 'bytes')),
-    ...optional('deviceReadIops', rates('deviceReadIops', '--device-read-iops', 'plain')),
-    ...optional('deviceWriteIops', rates('deviceWriteIops', '--device-write-iops', 'plain')),
-    ...optional('oomKillDisable', flags.oomKillDisable === true ? true : undefined),
-  }
+function parseAttach(streams: readonly string[]): ContainerSpec['attach'] {
+  if (streams.length === 0) return undefined
+  return streams.map(text => {
+    const name = text.toLowerCase()
+    if (name === 'stdin' || name === 'stdout' || name === 'stderr') return name
+    throw new TsrunError('invalid', 'attach', `invalid value "${text}" for --attach`, {
+      hint: 'stdin, stdout or stderr',
+    })
+  })
 }
+
+const logOptions = ['max-size', 'max-file', 'labels', 'env']
 
 function parseLog(driver: string, options: readonly string[]): NonNullable<ContainerSpec['log']> {
   if (driver !== 'json-file' && driver !== 'local' && driver !== 'k8s-file' && driver !== 'none')
@@ -223,40 +176,19 @@ function parseLog(driver: string, options: readonly string[]): NonNullable<Conta
       hint: 'json-file or none',
     })
   const pairs = parsePairs('--log-opt', options)
-  const unknown = Object.keys(pairs).find(key => key !== 'max-size' && key !== 'max-file')
+  const unknown = Object.keys(pairs).find(key => !logOptions.includes(key))
   if (unknown !== undefined)
     throw new TsrunError('invalid', 'log-opt', `there is no log option "${unknown}"`, {
-      hint: 'max-size=10m, max-file=3',
+      hint: 'max-size=10m, max-file=3; labels=KEY,KEY and env=KEY,KEY for `tsrun logs --details`',
     })
+  const names = (key: string) => pairs[key]?.split(',').filter(Boolean)
   const maxSize = pairs['max-size']
   const maxFile = pairs['max-file']
   return {
     driver: driver === 'none' ? 'none' : 'json-file',
     maxSizeBytes: maxSize === undefined ? 0 : parseByteSize('--log-opt max-size', maxSize),
+    ...optional('labels', names('labels')),
+    ...optional('env', names('env')),
     maxFiles: maxFile === undefined ? 1 : parseWholeNumber('--log-opt max-file', maxFile, { min: 1, max: 1000 }),
   }
-}
-
-function fromOwnEnvironment(flag: string, entry: string): string[] {
-  const reason =
-    entry.startsWith('=') || entry === '' ? 'the name is empty' : entry.includes('\0') ? 'it holds a NUL' : undefined
-  if (reason !== undefined)
-    throw new TsrunError('invalid', 'env', `invalid value "${entry}" for ${flag}: ${reason}`, {
-      hint: 'KEY=value, or KEY to take it from here',
-    })
-  if (entry.includes('=')) return [entry]
-  const value = process.env[entry]
-  return value === undefined ? [] : [`${entry}=${value}`]
-}
-
-function readEnvFile(file: string): string[] {
-  return readLines('--env-file', file).flatMap(line => fromOwnEnvironment(`--env-file "${file}"`, line))
-}
-
-function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
-  return value === undefined ? {} : ({ [key]: value } as { [P in K]?: V })
-}
-
-function mapOptional<T, R>(value: T | undefined, map: (value: T) => R): R | undefined {
-  return value === undefined ? undefined : map(value)
 }

@@ -19,7 +19,10 @@ export interface InspectSurroundings {
 
 const never = '0001-01-01T00:00:00Z'
 
-export function toInspection({ container, state }: ContainerView, around: InspectSurroundings): unknown {
+export function toInspection(
+  { container, state }: ContainerView,
+  around: InspectSurroundings,
+): Record<string, unknown> {
   const { spec, process } = container
   const [program = '', ...args] = process.args
   const folder = `${around.root}/containers/${container.id}`

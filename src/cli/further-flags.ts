@@ -5,12 +5,11 @@ import type { ContainerSpec, RestartPolicy } from '../model/container.ts'
 import { TsrunError } from '../model/errors.ts'
 import type { Healthcheck } from '../model/image.ts'
 import { parseDeviceRule, parseWholeNumber } from '../model/parse-resources.ts'
+import { collect } from './collect.ts'
 import { parseDuration } from './parse-time.ts'
 import { readLines } from './read-lines.ts'
 
 type Flags = Readonly<Record<string, unknown>>
-
-const collect = (value: string, previous: string[] | undefined) => [...(previous ?? []), value]
 
 /** Declares the flags on `command`. */
 export function addFurtherFlags(command: Command): Command {

@@ -41,6 +41,16 @@ export function groupHelp(words: readonly string[]): string | undefined {
   return `Usage: tsrun ${group} COMMAND\n\nCommands, and the verbs they stand for:\n${lines.join('\n')}\n\nExample:\n  tsrun ${group} ls\n`
 }
 
+/** The groups that only hold names for verbs. */
+export function groupNames(): string[] {
+  return Object.keys(groups)
+}
+
+/** The words that may stand behind a group. */
+export function groupMembers(group: string): string[] {
+  return Object.keys((Object.hasOwn(groups, group) ? groups[group] : undefined) ?? {})
+}
+
 function describe(verb: string, flags: readonly string[]): string {
   return verb.endsWith('-prune') ? 'remove what is not used' : ['tsrun', verb, ...flags].join(' ')
 }

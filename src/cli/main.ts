@@ -7,11 +7,12 @@ import { rewriteGoStyle } from './args.ts'
 import { addExplainFlags } from './explain-flags.ts'
 import { expandGroup, groupHelp } from './groups.ts'
 import { guardStdout } from './print.ts'
-import { commandGroups, findCommand, type VerbEntry, type VerbModule } from './registry.ts'
+import { findCommand, type VerbEntry, type VerbModule } from './registry.ts'
 import { exitCodeOf, renderError } from './render-error.ts'
 import { version } from './version.ts'
 
-const verbsWithContainerCodes = new Set(['run', 'create', 'start', 'exec'])
+/** Its other exit codes are the container's, so that errors of tsrun's own have one of their own. */
+const isRun = (verb: string) => verb === 'run'
 
 async function main(argv: readonly string[]): Promise<number> {
   const { globals, rest: words } = splitGlobals(argv)
@@ -23,22 +24,21 @@ async function main(argv: readonly string[]): Promise<number> {
     process.stdout.write(`tsrun version ${version}\n`)
     return 0
   }
+  if (verb === 'help' && rest[1] !== undefined) return main([...rest.slice(1), '--help'])
   if (verb === undefined || verb === 'help' || verb === '--help' || verb === '-h') {
-    if (rest[1] !== undefined && verb === 'help') return main([...rest.slice(1), '--help'])
-    process.stdout.write(overview())
+    process.stdout.write((await import('./help.ts')).overview())
     return verb === undefined ? 1 : 0
   }
   const help = groupHelp(rest)
   if (help !== undefined) {
-    const isAsked = rest[1] === undefined || rest[1] === '--help' || rest[1] === '-h'
-    process[isAsked ? 'stdout' : 'stderr'].write(isAsked ? help : `tsrun: there is no command "${rest.join(' ')}"\n`)
-    return isAsked ? 0 : 125
+    const member = rest[1]
+    if (member !== undefined && member !== '--help' && member !== '-h')
+      throw (await import('./help.ts')).noSuchMember(verb, member)
+    process.stdout.write(help)
+    return 0
   }
   const found = findCommand(verb)
-  if (found === undefined) {
-    process.stderr.write(`tsrun: there is no command "${verb}"\n  hint: \`tsrun --help\` lists them\n`)
-    return 125
-  }
+  if (found === undefined) throw (await import('./help.ts')).noSuchCommand(verb)
   if (found.isLean !== true) guardStdout()
   return runVerb(found, await found.load(), rest)
 }
@@ -60,7 +60,12 @@ async function runVerb(entry: VerbEntry, module: VerbModule, words: readonly str
   let depth = 1
   while (command.commands.length > 0) {
     const sub = command.commands.find(c => c.name() === words[depth] || c.aliases().includes(words[depth] ?? ''))
-    if (sub === undefined) break
+    if (sub === undefined) {
+      const word = words[depth]
+      if (word !== undefined && !word.startsWith('-') && word !== 'help')
+        throw (await import('./help.ts')).noSuchMember(words.slice(0, depth).join(' '), word, namesOf(command))
+      break
+    }
     command = sub
     depth += 1
   }
@@ -73,9 +78,9 @@ async function runVerb(entry: VerbEntry, module: VerbModule, words: readonly str
     return code
   } catch (error) {
     if (error instanceof Rehearsed) return error.exitCode
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : verbsWithContainerCodes.has(verb) ? 125 : 1
+    if (error instanceof CommanderError) return exitCodeOfUsage(error, verb)
     process.stderr.write(renderError(error))
-    return exitCodeOf(error, verbsWithContainerCodes.has(verb))
+    return exitCodeOf(error, isRun(verb))
   }
 }
 
@@ -86,6 +91,16 @@ async function prepareToExplain(flags: { readonly explain?: boolean; readonly dr
   const { rehearse, startExplaining } = await import('./explain.ts')
   if (flags.dryRun === true && process.env.TSRUN_REHEARSAL === undefined) await rehearse(process.argv.slice(2))
   startExplaining(file ?? '-')
+}
+
+/** docker's: 125 for flags that are not there or lack their value, 1 for too few or too many words. */
+function exitCodeOfUsage(error: CommanderError, verb: string): number {
+  if (error.exitCode === 0) return 0
+  return isRun(verb) || /option/i.test(error.code) ? 125 : 1
+}
+
+function namesOf(command: Command): string[] {
+  return command.commands.flatMap(each => [each.name(), ...each.aliases()])
 }
 
 /** `--root` and `--state` stand before the verb. */
@@ -106,29 +121,6 @@ function splitGlobals(argv: readonly string[]): {
     globals[key] = given
   }
   return { globals, rest: argv.slice(index) }
-}
-
-function overview(): string {
-  const lines = commandGroups.flatMap(group => [
-    '',
-    `${group.title}:`,
-    ...group.commands.filter(c => c.hidden !== true).map(c => `  ${c.name.padEnd(12)} ${c.summary}`),
-  ])
-  return `tsrun - containers without a daemon
-
-Usage: tsrun [--root DIR] [--state DIR] COMMAND [ARGUMENTS]
-${lines.join('\n')}
-
-Global flags:
-  --root DIR    what must survive a reboot (TSRUN_ROOT; default /var/lib/tsrun)
-  --state DIR   what must not (TSRUN_STATE; default /run/tsrun)
-
-Example:
-  tsrun network create --subnet 192.168.0.0/24 br
-  tsrun run -net br -p 80:80 busybox sh
-
-\`tsrun COMMAND --help\` explains a command.
-`
 }
 
 /** commander says "error: unknown option '--x'": in our form. */

@@ -8,6 +8,8 @@ import { forwardSignals } from './signals.ts'
 export interface JoinOptions {
   readonly tty: boolean
   readonly stdin: boolean
+  /** Which of its outputs are shown; default: both. Holding `stdin` alone shows neither. */
+  readonly outputs?: readonly string[]
   /** Receives signals that this process gets, where the container has no terminal. */
   readonly onSignal?: (signal: NodeJS.Signals) => void
   /** Bytes that detach; undefined for none. Only with a terminal. */
@@ -39,8 +41,10 @@ export async function joinTerminal(attachment: Attachment, options: JoinOptions)
       detach = () => resolve({ kind: 'detached' })
     })
     const readerGone = new Promise<JoinResult>(resolve => guardStdout(() => resolve({ kind: 'reader-gone' })))
-    attachment.stdout.pipe(process.stdout, { end: false })
-    attachment.stderr.pipe(process.stderr, { end: false })
+    for (const stream of ['stdout', 'stderr'] as const) {
+      if (options.outputs?.includes(stream) !== false) attachment[stream].pipe(process[stream], { end: false })
+      else attachment[stream].resume()
+    }
     if (options.tty) leave.push(followSize(attachment))
     if (options.tty && process.stdin.isTTY && options.stdin) leave.push(enterRawMode())
     if (options.stdin) leave.push(feedStdin(attachment, options, () => detach?.()))

@@ -1,8 +1,7 @@
 // What containers, volumes and images take up on disk.
 
-import { lstatSync, readdirSync } from 'node:fs'
-import { hasCode } from '../ffi/errno.ts'
 import type { EngineContext } from './context.ts'
+import { folderSize } from './folder-size.ts'
 import type { ImageUsage } from './image/image-service.ts'
 
 /** One kind of thing. */
@@ -37,28 +36,6 @@ export function measureUsage(context: EngineContext, images: ImageUsage): UsageL
   ]
 }
 
-/** The bytes of all files below a folder; one with several names counts once. */
-export function folderSize(folder: string): number {
-  const seen = new Set<string>()
-  const measure = (path: Buffer): number => {
-    let total = 0
-    for (const name of readdirOrEmpty(path)) {
-      const child = Buffer.concat([path, Buffer.from('/'), name])
-      const stat = lstatSync(child, { throwIfNoEntry: false })
-      if (stat === undefined) continue
-      if (stat.isDirectory()) total += measure(child)
-      else if (stat.isFile()) {
-        const key = `${stat.dev}:${stat.ino}`
-        if (stat.nlink > 1 && seen.has(key)) continue
-        seen.add(key)
-        total += stat.size
-      }
-    }
-    return total
-  }
-  return measure(Buffer.from(folder))
-}
-
 function sum(items: readonly { readonly active: boolean; readonly size: number }[]): Omit<UsageLine, 'type'> {
   const size = (list: typeof items) => list.reduce((total, item) => total + item.size, 0)
   const idle = items.filter(item => !item.active)
@@ -67,14 +44,5 @@ function sum(items: readonly { readonly active: boolean; readonly size: number }
     active: items.length - idle.length,
     sizeBytes: size(items),
     reclaimableBytes: size(idle),
-  }
-}
-
-function readdirOrEmpty(path: Buffer): Buffer[] {
-  try {
-    return readdirSync(path, 'buffer')
-  } catch (error) {
-    if (hasCode(error, 'ENOENT', 'ENOTDIR')) return []
-    throw error
   }
 }

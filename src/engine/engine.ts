@@ -32,6 +32,7 @@ import { NetworkService } from './network/network-service.ts'
 import { NetworkStore } from './network/network-store.ts'
 import { kernelPorts } from './network/port-routes.ts'
 import { DEFAULT_ROOT, DEFAULT_STATE, Paths } from './paths.ts'
+import type { Pruned, PruneOptions } from './prune.ts'
 import { reconcileAll, reconcileAtOpen, reconcileContainer, releaseOrphanAddresses } from './reconcile.ts'
 import type { SystemInfo } from './system-info.ts'
 import { VolumeService } from './volume/volume-service.ts'
@@ -99,6 +100,12 @@ export class Engine {
   async commit(reference: string, options: CommitOptions = {}): Promise<LoadedImageSummary> {
     const { commitContainer } = await import('./commit-container.ts')
     return commitContainer(this.#context, this.images, this.containers.find(reference), options)
+  }
+
+  /** Removes what nobody uses: stopped containers, networks, dangling images; with `volumes`, anonymous volumes. */
+  async prune(options: PruneOptions = {}): Promise<Pruned> {
+    const { pruneEverything } = await import('./prune.ts')
+    return pruneEverything(this, options)
   }
 
   /** What there is and on what it runs. */

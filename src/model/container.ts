@@ -71,6 +71,8 @@ export interface ContainerSpec {
   readonly hostname?: string
   readonly domainname?: string
   readonly labels?: Readonly<Record<string, string>>
+  /** What a client that starts it joins; default: its output, and its input with `openStdin`. */
+  readonly attach?: readonly ('stdin' | 'stdout' | 'stderr')[]
   readonly tty?: boolean
   /** Keep stdin open (`-i`). */
   readonly openStdin?: boolean
@@ -126,6 +128,9 @@ export interface LogOptions {
   /** A full file is rotated; 0 means never. */
   readonly maxSizeBytes: number
   readonly maxFiles: number
+  /** Labels and variables that `logs --details` shows. */
+  readonly labels?: readonly string[]
+  readonly env?: readonly string[]
 }
 
 /** The image as it was when the container was created. */

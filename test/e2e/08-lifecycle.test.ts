@@ -300,9 +300,9 @@ describe('exec', () => {
     await withContainer('true', async () => {
       await world.tsrun(['wait', 'box'])
 
-      expectError(await world.tsrun(['exec', 'box', 'true']), 125, /"box".*not running/)
+      expectError(await world.tsrun(['exec', 'box', 'true']), 1, /"box".*not running/)
     })
-    expectError(await world.tsrun(['exec', 'nobody', 'true']), 125, /"nobody"/)
+    expectError(await world.tsrun(['exec', 'nobody', 'true']), 1, /"nobody"/)
   })
 
   test('leaves nothing when its client is killed', async () => {

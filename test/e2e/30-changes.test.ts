@@ -48,7 +48,7 @@ describe('pause', () => {
     await world.ok(['pause', 'box'])
 
     expectError(await world.tsrun(['pause', 'box']), 1, /cannot pause "box": it is paused/)
-    expectError(await world.tsrun(['exec', 'box', 'true']), 125, /it is paused/)
+    expectError(await world.tsrun(['exec', 'box', 'true']), 1, /it is paused/)
   })
 
   test.each([[['stop']], [['kill']], [['kill', '-s', 'TERM']], [['rm', '-f']]])(

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 import type { EngineEvent } from '../../engine/events.ts'
 import { printable } from '../../engine/ids.ts'
+import { collect } from '../collect.ts'
 import { parseFilters } from '../filters.ts'
 import { renderRow } from '../format.ts'
 import { parseTime } from '../parse-time.ts'
@@ -14,15 +15,17 @@ interface EventFlags {
 }
 
 export function register(program: Command): Command {
-  return program
+  return addEvents(program)
+}
+
+/** Also `system events`. */
+export function addEvents(parent: Command): Command {
+  return parent
     .command('events')
     .description('Show what happens to containers, images, networks and volumes, as it happens.')
     .option('--since <time>', 'also what has happened since: RFC 3339, seconds since 1970, or how long ago: 10m')
     .option('--until <time>', 'end there')
-    .option('-f, --filter <key=value>', 'only those that match', (v: string, all: string[] | undefined) => [
-      ...(all ?? []),
-      v,
-    ])
+    .option('-f, --filter <key=value>', 'only those that match, e.g. type=container, event=die, label=a=b', collect)
     .option('--format <format>', 'json, or a Go template')
     .addHelpText('after', '\nExample:\n  tsrun events --since 1h --filter event=die')
     .action(async (flags: EventFlags) => {

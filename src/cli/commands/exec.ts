@@ -2,7 +2,9 @@ import type { Command } from 'commander'
 import type { ExecSpec } from '../../engine/container/exec-container.ts'
 import { Engine } from '../../engine/engine.ts'
 import { TsrunError } from '../../model/errors.ts'
+import { collect } from '../collect.ts'
 import { parseDetachKeys } from '../detach-keys.ts'
+import { parseEnv } from '../parse-env.ts'
 import { SIGPIPE_EXIT_CODE } from '../print.ts'
 import { joinTerminal, terminalSize } from '../terminal.ts'
 
@@ -11,6 +13,7 @@ interface ExecFlags {
   readonly tty?: boolean
   readonly detach?: boolean
   readonly env?: string[]
+  readonly envFile?: string[]
   readonly workdir?: string
   readonly user?: string
   readonly privileged?: boolean
@@ -27,7 +30,8 @@ export function register(program: Command, exit: (code: number) => void): Comman
     .option('-i, --interactive', 'keep stdin open')
     .option('-t, --tty', 'give it a terminal')
     .option('-d, --detach', 'leave it running')
-    .option('-e, --env <KEY=value>', 'set a variable', (v: string, all: string[] | undefined) => [...(all ?? []), v])
+    .option('-e, --env <KEY=value>', 'set a variable; KEY alone takes the value from here', collect)
+    .option('--env-file <file>', 'read variables from a file', collect)
     .option('-w, --workdir <dir>', 'working directory')
     .option('-u, --user <user>', 'name or uid, and optionally :group')
     .option('--privileged', 'with all capabilities')
@@ -44,13 +48,15 @@ export function register(program: Command, exit: (code: number) => void): Comman
 }
 
 async function exec(engine: Engine, name: string, words: readonly string[], flags: ExecFlags): Promise<number> {
+  // Before anything runs.
+  const detachKeys = parseDetachKeys(flags.detachKeys)
   const size = flags.tty === true ? terminalSize() : undefined
   const spec: ExecSpec = {
     command: words,
     tty: flags.tty === true,
     openStdin: flags.interactive === true && flags.detach !== true,
     privileged: flags.privileged === true,
-    ...(flags.env === undefined ? {} : { env: flags.env }),
+    env: parseEnv(flags),
     ...(flags.workdir === undefined ? {} : { workingDir: flags.workdir }),
     ...(flags.user === undefined ? {} : { user: flags.user }),
     ...(size === undefined ? {} : { consoleSize: size }),
@@ -65,7 +71,7 @@ async function exec(engine: Engine, name: string, words: readonly string[], flag
   const result = await joinTerminal(attachment, {
     tty: flags.tty === true,
     stdin: flags.interactive === true,
-    detachKeys: parseDetachKeys(flags.detachKeys),
+    detachKeys,
   })
   attachment.close()
   if (result.kind === 'reader-gone') return SIGPIPE_EXIT_CODE

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
+import { collect } from '../collect.ts'
 import { parseFilters } from '../filters.ts'
 import { parseTime } from '../parse-time.ts'
 import { formatBytes } from '../table.ts'
@@ -11,10 +12,7 @@ export function register(program: Command): Command {
     .description('Remove images without a name (`tsrun image prune`); with --all, all that no container uses.')
     .option('-a, --all', 'also named ones that no container uses')
     .option('-f, --force', 'do not ask (tsrun never asks)')
-    .option('--filter <key=value>', 'only those that match: until=TIME', (v: string, all?: string[]) => [
-      ...(all ?? []),
-      v,
-    ])
+    .option('--filter <key=value>', 'only those that match: until=TIME', collect)
     .addHelpText('after', '\nExample:\n  tsrun image prune -a --filter until=168h')
     .action(async (flags: { all?: boolean; filter?: string[] }) => {
       const until = parseFilters(flags.filter ?? [], ['until']).get('until')?.[0]

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 import type { ImageSummary } from '../../engine/image/image-service.ts'
+import { collect } from '../collect.ts'
 import { matchesLabel, parseFilters } from '../filters.ts'
 import { renderListing } from '../format.ts'
 import { formatAgo, formatBytes } from '../table.ts'
@@ -23,10 +24,7 @@ export function register(program: Command): Command {
     .option('--no-trunc', 'do not cut ids short')
     .option('--digests', 'show the manifest digest')
     .option('--format <format>', 'json, or a Go template')
-    .option('-f, --filter <key=value>', 'only those that match', (v: string, all: string[] | undefined) => [
-      ...(all ?? []),
-      v,
-    ])
+    .option('-f, --filter <key=value>', 'only those that match', collect)
     .addHelpText('after', "\nExample:\n  tsrun images --format '{{.Repository}}:{{.Tag}} {{.Size}}'")
     .action(async (repository: string | undefined, flags: ImagesFlags) => {
       await using engine = await Engine.open()

@@ -13,14 +13,15 @@ export function register(program: Command, exit: (code: number) => void): Comman
     .description('Show everything about containers, images, networks or volumes, as JSON.')
     .argument('<name...>')
     .option('-f, --format <format>', 'json, or a Go template')
+    .option('-s, --size', 'of containers: how much they have written, and that with their image')
     .option('--type <type>', 'container, image, network or volume')
     .addHelpText('after', "\nExample:\n  tsrun inspect -f '{{.State.Status}}' web")
-    .action(async (names: string[], flags: { format?: string; type?: string }) => {
+    .action(async (names: string[], flags: InspectFlags) => {
       await using engine = await Engine.open()
       const found: unknown[] = []
       for (const name of names) {
         try {
-          found.push(await inspectAny(engine, name, flags.type))
+          found.push(await inspectAny(engine, name, flags))
         } catch (error) {
           process.stderr.write(renderError(error))
           exit(1)
@@ -30,16 +31,16 @@ export function register(program: Command, exit: (code: number) => void): Comman
     })
 }
 
+interface InspectFlags {
+  readonly format?: string
+  readonly size?: boolean
+  readonly type?: string
+}
+
 /** The first kind of object that has the name: containers before images before networks before volumes, as docker. */
-async function inspectAny(engine: Engine, name: string, type: string | undefined): Promise<unknown> {
+async function inspectAny(engine: Engine, name: string, { type, size }: InspectFlags): Promise<unknown> {
   const kinds: Readonly<Record<string, () => Promise<unknown>>> = {
-    container: async () =>
-      toInspection(await engine.containers.inspect(name), {
-        networks: engine.networks.list(),
-        root: engine.root,
-        state: engine.state,
-        volumeFolder: (container, mount) => engine.volumes.placeOf(container, mount),
-      }),
+    container: () => inspectContainer(engine, name, size === true),
     image: () => engine.images.inspect(name),
     network: () => inspectNetwork(engine, name),
     volume: async () => inspectVolume(engine.volumes.find(name)),
@@ -61,4 +62,18 @@ async function inspectAny(engine: Engine, name: string, type: string | undefined
   throw new TsrunError('not-found', 'no-such-object', `no such object: "${name}"`, {
     hint: 'no container, image, network or volume has that name',
   })
+}
+
+async function inspectContainer(engine: Engine, name: string, withSize: boolean): Promise<unknown> {
+  const view = await engine.containers.inspect(name)
+  const inspection = toInspection(view, {
+    networks: engine.networks.list(),
+    root: engine.root,
+    state: engine.state,
+    volumeFolder: (container, mount) => engine.volumes.placeOf(container, mount),
+  })
+  if (!withSize) return inspection
+  const own = await engine.files.size(view.container.id)
+  const image = await engine.images.sizeOf(view.container.image.layerDirs)
+  return { ...inspection, SizeRw: own, SizeRootFs: own + image }
 }

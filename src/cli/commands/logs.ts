@@ -1,5 +1,7 @@
 import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
+import { printable } from '../../engine/ids.ts'
+import type { Container } from '../../model/container.ts'
 import { parseWholeNumber } from '../../model/parse-resources.ts'
 import { parseTime } from '../parse-time.ts'
 
@@ -9,6 +11,7 @@ interface LogFlags {
   readonly since?: string
   readonly until?: string
   readonly timestamps?: boolean
+  readonly details?: boolean
 }
 
 export function register(program: Command): Command {
@@ -21,6 +24,7 @@ export function register(program: Command): Command {
     .option('--since <time>', 'RFC 3339, seconds since 1970, or how long ago: 10m')
     .option('--until <time>', 'the same')
     .option('-t, --timestamps', 'show when each line was written')
+    .option('--details', 'show the labels and variables that --log-opt labels and env name')
     .addHelpText('after', '\nExample:\n  tsrun logs -f --tail 20 web')
     .action(async (name: string, flags: LogFlags) => {
       await using engine = await Engine.open()
@@ -34,13 +38,25 @@ export function register(program: Command): Command {
         ...(flags.since === undefined ? {} : { since: parseTime('--since', flags.since) }),
         ...(flags.until === undefined ? {} : { until: parseTime('--until', flags.until) }),
       }
+      const { container } = await engine.containers.inspect(name)
+      const details = flags.details === true ? `${logDetails(container)} ` : ''
       const lineStart = { stdout: true, stderr: true }
       for await (const { time, stream, content } of engine.containers.logs(name, options)) {
-        const stamp = flags.timestamps === true && lineStart[stream] ? `${time} ` : ''
+        const stamp = lineStart[stream] ? `${flags.timestamps === true ? `${time} ` : ''}${details}` : ''
         lineStart[stream] = content.at(-1) === 10
         const bytes = stamp === '' ? content : Buffer.concat([Buffer.from(stamp), content])
         const out = process[stream]
         if (!out.write(bytes)) await new Promise(resolve => out.once('drain', resolve))
       }
     })
+}
+
+/** docker's `KEY=value,KEY=value` of what the log options name, in alphabetical order. */
+function logDetails({ spec, process: { env } }: Container): string {
+  const labels = (spec.log?.labels ?? []).flatMap(key => {
+    const value = spec.labels?.[key]
+    return value === undefined ? [] : [`${key}=${value}`]
+  })
+  const variables = env.filter(entry => spec.log?.env?.includes(entry.split('=', 1)[0] ?? '') === true)
+  return printable([...labels, ...variables].sort().join(','))
 }

@@ -3,14 +3,13 @@ import { Engine } from '../../engine/engine.ts'
 import { shortId } from '../../engine/ids.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Network, NetworkSpec } from '../../model/network.ts'
+import { collect } from '../collect.ts'
 import { forEach } from '../each.ts'
-import { matchesLabel, parseFilters } from '../filters.ts'
+import { matchesLabel, parseFilters, parsePruneFilter, parseTruth, passesFilters } from '../filters.ts'
 import { renderInspection, renderListing } from '../format.ts'
 import { inspectNetwork } from '../network-view.ts'
 import { parsePairs } from '../parse-pairs.ts'
 import { renderError } from '../render-error.ts'
-
-const collect = (value: string, all: string[] | undefined) => [...(all ?? []), value]
 
 export function register(program: Command, exit: (code: number) => void): Command {
   const network = program.command('network').description('Create, list, inspect and remove networks.')
@@ -93,8 +92,9 @@ function addList(network: Command): void {
     .addHelpText('after', "\nExample:\n  tsrun network ls --format '{{.Name}} {{.Subnet}}'")
     .action(async (flags: { quiet?: boolean; trunc: boolean; format?: string; filter?: string[] }) => {
       await using engine = await Engine.open()
-      const filters = parseFilters(flags.filter ?? [], ['name', 'id', 'driver', 'label'])
-      const networks = engine.networks.list().filter(each => matches(each, filters))
+      const filters = parseFilters(flags.filter ?? [], ['name', 'id', 'driver', 'label', 'scope', 'type', 'dangling'])
+      const used = new Set(filters.has('dangling') ? await usedNetworks(engine) : [])
+      const networks = engine.networks.list().filter(each => passesFilters(filters, testsOf(each, used)))
       if (flags.quiet === true) {
         process.stdout.write(networks.map(each => `${flags.trunc ? shortId(each.id) : each.id}\n`).join(''))
         return
@@ -129,14 +129,25 @@ function toRow(network: Network, full: boolean) {
   }
 }
 
-function matches(network: Network, filters: ReadonlyMap<string, readonly string[]>): boolean {
-  const tests: Readonly<Record<string, (value: string) => boolean>> = {
+/** What each filter says of one network. @param used names of those that containers have */
+function testsOf(network: Network, used: ReadonlySet<string>): Readonly<Record<string, (value: string) => boolean>> {
+  const isBuiltIn = ['bridge', 'host', 'none'].includes(network.name)
+  return {
     name: value => network.name.includes(value),
     id: value => network.id.startsWith(value),
     driver: value => network.driver === value,
     label: value => matchesLabel(network.labels, value),
+    scope: value => value === 'local',
+    type: value => value === (isBuiltIn ? 'builtin' : 'custom'),
+    dangling: value =>
+      (!isBuiltIn && !used.has(network.name) && !used.has(network.id)) === parseTruth('dangling', value),
   }
-  return [...filters].every(([key, values]) => values.some(value => tests[key]?.(value) === true))
+}
+
+/** Names or ids of the networks that any container has, running or not. */
+async function usedNetworks(engine: Engine): Promise<string[]> {
+  const views = await engine.containers.list({ all: true })
+  return views.flatMap(({ container }) => (container.spec.networks ?? []).map(({ network }) => network))
 }
 
 function addInspect(network: Command, exit: (code: number) => void): void {
@@ -190,10 +201,12 @@ function addPrune(network: Command): void {
     .command('prune')
     .description('Remove all networks that no running container is on.')
     .option('-f, --force', 'do not ask (tsrun never asks)')
-    .addHelpText('after', '\nExample:\n  tsrun network prune')
-    .action(async () => {
+    .option('--filter <key=value>', 'only those that match: until=TIME, label=KEY[=VALUE], label!=..', collect)
+    .addHelpText('after', '\nExample:\n  tsrun network prune --filter until=24h')
+    .action(async (flags: { filter?: string[] }) => {
+      const filter = parsePruneFilter(flags.filter)
       await using engine = await Engine.open()
-      const names = await engine.networks.prune()
+      const names = await engine.networks.prune(filter)
       if (names.length > 0) process.stdout.write(`Deleted Networks:\n${names.join('\n')}\n`)
     })
 }

@@ -1,10 +1,11 @@
 import type { Command } from 'commander'
-import type { ContainerView } from '../../engine/container/container-service.ts'
 import { Engine } from '../../engine/engine.ts'
+import type { Container } from '../../model/container.ts'
 import { parseWholeNumber } from '../../model/parse-resources.ts'
+import { collect } from '../collect.ts'
 import { toPsRow } from '../container-view.ts'
-import { matchesLabel, parseFilters } from '../filters.ts'
 import { renderListing } from '../format.ts'
+import { parsePsFilters, psTest } from '../ps-filters.ts'
 import { formatBytes } from '../table.ts'
 
 interface PsFlags {
@@ -29,29 +30,11 @@ export function register(program: Command): Command {
     .option('-s, --size', 'how much each has written')
     .option('--no-trunc', 'do not cut anything short')
     .option('--format <format>', 'json, or a Go template')
-    .option('-f, --filter <key=value>', 'only those that match', (v: string, all: string[] | undefined) => [
-      ...(all ?? []),
-      v,
-    ])
+    .option('-f, --filter <key=value>', 'only those that match, e.g. status=exited, name=web, label=a=b', collect)
     .addHelpText('after', "\nExample:\n  tsrun ps -a --format '{{.Names}} {{.Status}}'")
     .action(async (flags: PsFlags) => {
       await using engine = await Engine.open()
-      const filters = parseFilters(flags.filter ?? [], [
-        'id',
-        'name',
-        'label',
-        'status',
-        'exited',
-        'ancestor',
-        'network',
-        'publish',
-        'volume',
-        'health',
-        'before',
-        'since',
-        'expose',
-        'is-task',
-      ])
+      const filters = parsePsFilters(flags.filter)
       const last =
         flags.latest === true
           ? 1
@@ -59,10 +42,8 @@ export function register(program: Command): Command {
             ? undefined
             : parseWholeNumber('--last', flags.last, { min: 0, max: 1e9 })
       const all = flags.all === true || last !== undefined || filters.has('status') || filters.has('exited')
-      const created = (name: string) => engine.containers.find(name).createdAt
-      const views = (await engine.containers.list({ all }))
-        .filter(view => matches(view, filters, created))
-        .slice(0, last)
+      const passes = await psTest(engine, filters)
+      const views = (await engine.containers.list({ all })).filter(passes).slice(0, last)
       if (flags.quiet === true) {
         process.stdout.write(
           views.map(({ container }) => `${flags.trunc ? container.id.slice(0, 12) : container.id}\n`).join(''),
@@ -73,11 +54,17 @@ export function register(program: Command): Command {
       const rows = []
       for (const view of views) {
         const row = toPsRow(view, !flags.trunc)
-        rows.push(withSize ? { ...row, Size: formatBytes(await engine.files.size(view.container.id)) } : row)
+        rows.push(withSize ? { ...row, Size: await sizeOf(engine, view.container) } : row)
       }
       const shown = flags.size === true ? [...columns, ['SIZE', 'Size'] as const] : columns
       process.stdout.write(renderListing({ columns: shown, rows }, flags.format))
     })
+}
+
+/** docker's `5B (virtual 4.1MB)`: what it has written, and that with its image. */
+async function sizeOf(engine: Engine, { id, image }: Container): Promise<string> {
+  const own = await engine.files.size(id)
+  return `${formatBytes(own)} (virtual ${formatBytes(own + (await engine.images.sizeOf(image.layerDirs)))})`
 }
 
 const columns = [
@@ -89,40 +76,3 @@ const columns = [
   ['PORTS', 'Ports'],
   ['NAMES', 'Names'],
 ] as const
-
-function matches(
-  { container, state }: ContainerView,
-  filters: ReadonlyMap<string, readonly string[]>,
-  created: (name: string) => string,
-): boolean {
-  const { spec } = container
-  const tests: Readonly<Record<string, (value: string) => boolean>> = {
-    id: value => container.id.startsWith(value),
-    name: value => namePattern(value).test(container.name) || namePattern(value).test(`/${container.name}`),
-    label: value => matchesLabel(spec.labels ?? {}, value),
-    status: value => state.status === value,
-    exited: value => state.status === 'exited' && String(state.exit?.exitCode) === value,
-    ancestor: value =>
-      container.image.reference === value ||
-      container.image.reference.replace(/:[^:/]*$/, '') === value ||
-      container.image.id.replace('sha256:', '').startsWith(value.replace('sha256:', '')),
-    network: value => (spec.networks ?? []).some(n => n.network === value),
-    publish: value => container.ports.some(p => `${p.hostPort}` === value.split('/')[0]),
-    health: value => (state.health?.status ?? 'none') === value,
-    before: value => container.createdAt < created(value),
-    since: value => container.createdAt > created(value),
-    expose: value => (spec.expose ?? []).some(port => port.split('/')[0] === value.split('/')[0]),
-    'is-task': value => value !== 'true',
-    volume: value => (spec.mounts ?? []).some(m => m.source === value || m.target === value),
-  }
-  return [...filters].every(([key, values]) => values.some(value => tests[key]?.(value) === true))
-}
-
-/** As docker, a name is a regular expression; one that is none is taken by its letters. */
-function namePattern(text: string): RegExp {
-  try {
-    return new RegExp(text)
-  } catch {
-    return new RegExp(text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
-  }
-}

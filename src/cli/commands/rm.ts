@@ -2,10 +2,10 @@ import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { forEach } from '../each.ts'
+import { refuseRmFlags } from '../refused-flags.ts'
 
 export function register(program: Command, exit: (code: number) => void): Command {
-  return program
-    .command('rm')
+  return refuseRmFlags(program.command('rm'))
     .description('Remove containers.')
     .argument('<container...>')
     .option('-f, --force', 'end running ones first; a missing one is no error')

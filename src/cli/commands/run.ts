@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import type { StartedContainer } from '../../engine/container/container-service.ts'
 import { Engine } from '../../engine/engine.ts'
 import { mark } from '../../lib/trace.ts'
-import type { ContainerSpec } from '../../model/container.ts'
+import type { Container, ContainerSpec } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { addContainerFlags, toContainerSpec } from '../container-flags.ts'
 import { createWithPull } from '../create-with-pull.ts'
@@ -43,6 +43,10 @@ async function run(image: string, rest: readonly string[], flags: Record<string,
     throw new TsrunError('invalid', 'no-terminal', 'cannot use -it: standard input is not a terminal', {
       hint: 'leave out -t to pipe into the container: ... | tsrun run -i',
     })
+  if (detach && spec.attach !== undefined)
+    throw new TsrunError('invalid', 'attach-and-detach', 'cannot use -a together with -d', {
+      hint: 'choose one of them',
+    })
   const keys = parseDetachKeys(flags.detachKeys as string | undefined)
   const forward = flags.sigProxy !== false
   const engine = await Engine.open()
@@ -58,7 +62,7 @@ async function run(image: string, rest: readonly string[], flags: Record<string,
       print(`${container.id}\n`)
       return 0
     }
-    if (spec.tty !== true && spec.openStdin !== true) return await relay(engine, container.id, forward)
+    if (spec.tty !== true && spec.openStdin !== true) return await relay(engine, container, forward)
     started = await engine.containers.startAttached(container.id, { ...options, owner: true })
   } catch (error) {
     await engine.containers.remove(container.id, { force: true, volumes: true })
@@ -70,13 +74,19 @@ async function run(image: string, rest: readonly string[], flags: Record<string,
 }
 
 /** Its output goes to ours, byte for byte, until it ends; then it is ours to tear down. */
-async function relay(engine: Engine, id: string, forward: boolean): Promise<number> {
+async function relay(engine: Engine, { id, spec: { attach } }: Container, forward: boolean): Promise<number> {
   let isReaderGone = false
   const onReaderGone = () => {
     isReaderGone = true
     void killUnread(engine, id)
   }
-  const started = await engine.containers.startRelayed(id, { stdout: 1, stderr: 2, onReaderGone })
+  const started = await engine.containers.startRelayed(id, {
+    ...(attach === undefined || attach.includes('stdout') ? { stdout: 1 } : {}),
+    ...(attach === undefined || attach.includes('stderr') ? { stderr: 2 } : {}),
+    onReaderGone,
+  })
+  // docker's, so that there is something to wait for it by.
+  if (attach?.every(stream => stream === 'stdin') === true) print(`${id}\n`)
   const stopForwarding = forward
     ? forwardSignals(signal => void engine.containers.kill(id, signal).catch(() => {}))
     : () => {}
@@ -102,7 +112,8 @@ async function follow(
   const { attachment, container } = started
   const result = await joinTerminal(attachment, {
     tty: spec.tty === true,
-    stdin: spec.openStdin === true,
+    stdin: spec.openStdin === true && (spec.attach === undefined || spec.attach.includes('stdin')),
+    ...(spec.attach === undefined ? {} : { outputs: spec.attach }),
     detachKeys: keys,
     ...(forward ? { onSignal: signal => void engine.containers.kill(container.id, signal).catch(() => {}) } : {}),
   })

@@ -1,13 +1,14 @@
 import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
+import { TsrunError } from '../../model/errors.ts'
 import { parseDetachKeys } from '../detach-keys.ts'
 import { forEach } from '../each.ts'
 import { SIGPIPE_EXIT_CODE } from '../print.ts'
+import { refuseStartFlags } from '../refused-flags.ts'
 import { joinTerminal, terminalSize } from '../terminal.ts'
 
 export function register(program: Command, exit: (code: number) => void): Command {
-  return program
-    .command('start')
+  return refuseStartFlags(program.command('start'))
     .description('Start created or stopped containers.')
     .argument('<container...>')
     .option('-a, --attach', 'join its output and take its exit code')
@@ -15,9 +16,14 @@ export function register(program: Command, exit: (code: number) => void): Comman
     .option('--detach-keys <keys>', 'keys that leave a terminal; default ctrl-p,ctrl-q')
     .addHelpText('after', '\nExample:\n  tsrun start web db')
     .action(async (names: string[], flags: { attach?: boolean; interactive?: boolean; detachKeys?: string }) => {
+      const isJoined = flags.attach === true || flags.interactive === true
+      if (isJoined && names.length > 1)
+        throw new TsrunError('invalid', 'several-containers', 'cannot start and attach several containers at once', {
+          hint: 'leave out -a and -i, or start them one by one',
+        })
       await using engine = await Engine.open()
       const [name = ''] = names
-      if (flags.attach === true || flags.interactive === true) exit(await startAttached(engine, name, flags))
+      if (isJoined) exit(await startAttached(engine, name, flags))
       else
         exit(
           await forEach(names, async each => {

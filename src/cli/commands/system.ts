@@ -1,9 +1,14 @@
 import type { Command } from 'commander'
 import type { UsageLine } from '../../engine/disk-usage.ts'
 import { Engine } from '../../engine/engine.ts'
+import type { Pruned } from '../../engine/prune.ts'
+import { TsrunError } from '../../model/errors.ts'
+import { collect } from '../collect.ts'
+import { parsePruneFilter } from '../filters.ts'
 import { renderListing } from '../format.ts'
 import { renderError } from '../render-error.ts'
 import { formatBytes } from '../table.ts'
+import { addEvents } from './events.ts'
 import { addInfo } from './info.ts'
 
 export function register(program: Command, exit: (code: number) => void): Command {
@@ -11,20 +16,20 @@ export function register(program: Command, exit: (code: number) => void): Comman
   system
     .command('prune')
     .description('Remove stopped containers, unused networks and dangling images, and what a crash has left behind.')
+    .option('-a, --all', 'all images that no container uses')
     .option('-f, --force', 'do not ask (tsrun never asks)')
     .option('--volumes', 'anonymous volumes as well')
-    .addHelpText('after', '\nExample:\n  tsrun system prune')
-    .action(async (flags: { volumes?: boolean }) => {
+    .option('--filter <key=value>', 'only those that match: until=TIME, label=KEY[=VALUE], label!=..', collect)
+    .addHelpText('after', '\nExample:\n  tsrun system prune --filter until=24h')
+    .action(async (flags: { all?: boolean; volumes?: boolean; filter?: string[] }) => {
+      const filter = parsePruneFilter(flags.filter)
+      if (flags.volumes === true && filter.until !== undefined)
+        throw new TsrunError('invalid', 'filter', 'cannot use the until filter together with --volumes', {
+          hint: 'a volume has no end of use: prune volumes apart, `tsrun volume prune`',
+        })
       await using engine = await Engine.open()
-      await engine.reconcile()
-      for (const { container, state } of await engine.containers.list({ all: true })) {
-        if (state.status === 'running' || state.status === 'paused') continue
-        await engine.containers.remove(container.id)
-        process.stdout.write(`Deleted container: ${container.name}\n`)
-      }
-      for (const name of await engine.networks.prune()) process.stdout.write(`Deleted network: ${name}\n`)
-      if (flags.volumes === true)
-        for (const name of engine.volumes.prune()) process.stdout.write(`Deleted volume: ${name}\n`)
+      const options = { ...filter, allImages: flags.all === true, volumes: flags.volumes === true }
+      process.stdout.write(toPruneText(await engine.prune(options)))
     })
   system
     .command('up')
@@ -44,6 +49,7 @@ export function register(program: Command, exit: (code: number) => void): Comman
       }
     })
   addInfo(system)
+  addEvents(system)
   system
     .command('df')
     .description('Show what images, containers and volumes take up on disk.')
@@ -75,4 +81,22 @@ function toUsageRow(line: UsageLine): Record<string, string> {
     TotalCount: String(line.total),
     Type: line.type,
   }
+}
+
+/** docker's paragraphs. */
+function toPruneText({ containers, networks, volumes, images, reclaimedBytes }: Pruned): string {
+  const deleted = [
+    ...(images?.untagged ?? []).map(name => `untagged: ${name}`),
+    ...(images?.deleted ?? []).map(id => `deleted: ${id}`),
+  ]
+  const paragraphs: (readonly [string, readonly string[]])[] = [
+    ['Containers', containers],
+    ['Networks', networks],
+    ['Volumes', volumes],
+    ['Images', deleted],
+  ]
+  return [
+    ...paragraphs.flatMap(([kind, names]) => (names.length === 0 ? [] : [`Deleted ${kind}:\n${names.join('\n')}\n`])),
+    `Total reclaimed space: ${formatBytes(reclaimedBytes)}\n`,
+  ].join('\n')
 }

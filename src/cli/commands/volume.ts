@@ -1,96 +1,163 @@
 import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
+import type { Volume } from '../../engine/volume/volume-service.ts'
+import { TsrunError } from '../../model/errors.ts'
+import { collect } from '../collect.ts'
 import { forEach } from '../each.ts'
+import { matchesLabel, parseFilters, parsePruneFilter, parseTruth, passesFilters } from '../filters.ts'
 import { renderInspection, renderListing } from '../format.ts'
 import { parsePairs } from '../parse-pairs.ts'
+import { refuseVolumeFlags } from '../refused-flags.ts'
+import { renderError } from '../render-error.ts'
+import { formatBytes } from '../table.ts'
+import { inspectVolume } from '../volume-view.ts'
 
 export function register(program: Command, exit: (code: number) => void): Command {
   const volume = program.command('volume').description('Create, list, inspect and remove volumes.')
-  const collect = (value: string, all: string[] | undefined) => [...(all ?? []), value]
-  volume
-    .command('create')
+  addCreate(volume)
+  addList(volume)
+  addInspect(volume, exit)
+  addRemove(volume, exit)
+  addPrune(volume)
+  return volume
+}
+
+function addCreate(volume: Command): void {
+  refuseVolumeFlags(volume.command('create'))
     .description('Create a volume; prints its name.')
     .argument('[name]')
+    .option('-d, --driver <driver>', 'local, the only one there is')
     .option('--label <key=value>', 'set a label', collect)
     .addHelpText('after', '\nExample:\n  tsrun volume create data')
-    .action(async (name: string | undefined, flags: { label?: string[] }) => {
+    .action(async (name: string | undefined, flags: { driver?: string; label?: string[] }) => {
+      if (flags.driver !== undefined && flags.driver !== 'local')
+        throw new TsrunError('unsupported', 'volume-driver', `there is no volume driver "${flags.driver}"`, {
+          hint: 'volumes are folders on this machine: `local`; mount anything else yourself and bind it',
+        })
       await using engine = await Engine.open()
       const labels = parsePairs('--label', flags.label ?? [])
       const made = engine.volumes.create({ labels, ...(name === undefined ? {} : { name }) })
       process.stdout.write(`${made.name}\n`)
     })
+}
+
+interface ListFlags {
+  readonly quiet?: boolean
+  readonly format?: string
+  readonly filter?: string[]
+}
+
+function addList(volume: Command): void {
   volume
     .command('list')
     .alias('ls')
     .description('List volumes.')
     .option('-q, --quiet', 'only names')
     .option('--format <format>', 'json, or a Go template')
-    .addHelpText('after', '\nExample:\n  tsrun volume ls')
-    .action(async (flags: { quiet?: boolean; format?: string }) => {
+    .option('-f, --filter <key=value>', 'only those that match: name, label, driver, dangling', collect)
+    .addHelpText('after', '\nExample:\n  tsrun volume ls -q --filter dangling=true')
+    .action(async (flags: ListFlags) => {
       await using engine = await Engine.open()
+      const filters = parseFilters(flags.filter ?? [], ['name', 'label', 'driver', 'dangling'])
       const rows = engine.volumes
         .list()
-        .map(v => ({ Driver: 'local', Name: v.name, Scope: 'local', Mountpoint: v.mountpoint }))
+        .filter(each => passesFilters(filters, testsOf(engine, each)))
+        .map(toRow)
       if (flags.quiet === true) process.stdout.write(rows.map(row => `${row.Name}\n`).join(''))
-      else
-        process.stdout.write(
-          renderListing(
-            {
-              columns: [
-                ['DRIVER', 'Driver'],
-                ['VOLUME NAME', 'Name'],
-              ],
-              rows,
-            },
-            flags.format,
-          ),
-        )
+      else process.stdout.write(renderListing({ columns, rows }, flags.format))
     })
+}
+
+const columns = [
+  ['DRIVER', 'Driver'],
+  ['VOLUME NAME', 'Name'],
+] as const
+
+function toRow({ name, mountpoint, labels }: Volume) {
+  return {
+    Availability: 'N/A',
+    Driver: 'local',
+    Group: 'N/A',
+    Labels: Object.entries(labels)
+      .map(([key, value]) => `${key}=${value}`)
+      .join(','),
+    Links: 'N/A',
+    Mountpoint: mountpoint,
+    Name: name,
+    Scope: 'local',
+    Size: 'N/A',
+    Status: 'N/A',
+  }
+}
+
+/** What each filter says of one volume. */
+function testsOf(engine: Engine, { name, labels }: Volume): Readonly<Record<string, (value: string) => boolean>> {
+  return {
+    name: value => name.includes(value),
+    label: value => matchesLabel(labels, value),
+    driver: value => value === 'local',
+    dangling: value => (engine.volumes.usersOf(name).length === 0) === parseTruth('dangling', value),
+  }
+}
+
+function addInspect(volume: Command, exit: (code: number) => void): void {
   volume
     .command('inspect')
     .description('Show everything about volumes, as JSON.')
     .argument('<name...>')
     .option('-f, --format <format>', 'json, or a Go template')
-    .addHelpText('after', '\nExample:\n  tsrun volume inspect data')
+    .addHelpText('after', "\nExample:\n  tsrun volume inspect -f '{{.Mountpoint}}' data")
     .action(async (names: string[], flags: { format?: string }) => {
       await using engine = await Engine.open()
-      const found = names.map(name => {
-        const v = engine.volumes.find(name)
-        return {
-          Name: v.name,
-          Driver: 'local',
-          Mountpoint: v.mountpoint,
-          CreatedAt: v.createdAt,
-          Labels: v.labels,
-          Scope: 'local',
+      const found = names.flatMap(name => {
+        try {
+          return [inspectVolume(engine.volumes.find(name))]
+        } catch (error) {
+          process.stderr.write(renderError(error))
+          exit(1)
+          return []
         }
       })
       process.stdout.write(renderInspection(found, flags.format))
     })
+}
+
+function addRemove(volume: Command, exit: (code: number) => void): void {
   volume
     .command('remove')
     .alias('rm')
     .description('Remove volumes that no container mounts.')
     .argument('<name...>')
+    .option('-f, --force', 'a missing volume is no error')
     .addHelpText('after', '\nExample:\n  tsrun volume rm data')
-    .action(async (names: string[]) => {
+    .action(async (names: string[], flags: { force?: boolean }) => {
       await using engine = await Engine.open()
       exit(
         await forEach(names, async name => {
-          engine.volumes.remove(name)
+          try {
+            engine.volumes.remove(name)
+          } catch (error) {
+            if (flags.force !== true || !(error instanceof TsrunError) || error.code !== 'no-such-volume') throw error
+          }
           return name
         }),
       )
     })
+}
+
+function addPrune(volume: Command): void {
   volume
     .command('prune')
     .description('Remove anonymous volumes that no container mounts; with --all, named ones as well.')
     .option('-a, --all', 'named volumes too')
     .option('-f, --force', 'do not ask (tsrun never asks)')
-    .addHelpText('after', '\nExample:\n  tsrun volume prune')
-    .action(async (flags: { all?: boolean }) => {
+    .option('--filter <key=value>', 'only those that match: label=KEY[=VALUE], label!=..', collect)
+    .addHelpText('after', '\nExample:\n  tsrun volume prune -a --filter label!=keep')
+    .action(async (flags: { all?: boolean; filter?: string[] }) => {
+      const filter = parsePruneFilter(flags.filter, ['label', 'label!'])
       await using engine = await Engine.open()
-      for (const name of engine.volumes.prune({ all: flags.all === true })) process.stdout.write(`${name}\n`)
+      const { names, reclaimedBytes } = engine.volumes.prune({ ...filter, all: flags.all === true })
+      if (names.length > 0) process.stdout.write(`Deleted Volumes:\n${names.join('\n')}\n\n`)
+      process.stdout.write(`Total reclaimed space: ${formatBytes(reclaimedBytes)}\n`)
     })
-  return volume
 }

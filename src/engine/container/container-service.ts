@@ -1,55 +1,45 @@
 // The verbs of containers, for the faces: thin methods over the use cases beside this file.
 
-import { hasCode } from '../../ffi/errno.ts'
 import type { Container, ContainerSpec, ContainerState, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { EngineContext } from '../context.ts'
-import type { PulledImage, PullImageOptions, PullPolicy } from '../image/image-service.ts'
+import type { PulledImage, PullImageOptions } from '../image/image-service.ts'
 import { nameToUse, withImage } from '../image/with-image.ts'
+import type { PruneFilter } from '../prune-filter.ts'
 import type { Attachment, AttachOptions } from './attachment.ts'
 import type { ContainerUpdate } from './change-container.ts'
 import { emitContainer } from './container-events.ts'
 import { createContainer, type ImageForContainer } from './create-container.ts'
 import { type ExecSpec, execInContainer, startExec } from './exec-container.ts'
+import { type ContainerView, isUp, runningContainers, settledState } from './list-containers.ts'
 import { type LogLine, type LogOptions, readLog } from './logs.ts'
-import { type ContainerClient, OutputRelay, type OutputTargets } from './output-relay.ts'
-import { RunningContainer } from './running-container.ts'
+import { OutputRelay, type OutputTargets } from './output-relay.ts'
+import {
+  endContainer,
+  type PrunedContainers,
+  pruneContainers,
+  type RemoveOptions,
+  removeContainer,
+} from './remove-container.ts'
+import type { CreateOptions, RunningContainer, RunOptions } from './running-container.ts'
 import { type StartOptions, startContainer } from './start-container.ts'
+import {
+  openAttachment,
+  type RelayedContainer,
+  restartsByPolicy,
+  type StartAttachedOptions,
+  type StartedContainer,
+  startAttached,
+  startRelayed,
+} from './start-with-client.ts'
 import type { ContainerStats, StatsOptions } from './stats.ts'
-import { killContainer, stopContainer, waitContainer } from './stop-container.ts'
-import { eraseContainer } from './teardown.ts'
+import { killContainer, type StopOptions, stopContainer, waitContainer } from './stop-container.ts'
 import type { ProcessTable } from './top.ts'
 
-/** A container and how it is doing. */
-export interface ContainerView {
-  readonly container: Container
-  readonly state: ContainerState
-}
-
-export interface RunOptions extends StartOptions {
-  /** Whether the caller tears the container down when it ends: call `finish()` then. Default false. */
-  readonly owner?: boolean
-  readonly signal?: AbortSignal
-}
-
-/** How the image of a new container is come by. */
-export interface CreateOptions extends Omit<PullImageOptions, 'policy'> {
-  /** `missing` (default): pulled when it is not here; `always`: asked for first; `never`: it must be here. */
-  readonly pull?: PullPolicy
-}
-
-/** A container that was started together with a client on its streams. */
-export interface StartedContainer {
-  readonly container: Container
-  readonly run: RunRecord
-  readonly attachment: Attachment
-}
-
-/** A container that was started with its output going straight to descriptors. */
-export interface RelayedContainer {
-  readonly container: Container
-  readonly attachment: ContainerClient
-}
+export type { ContainerView } from './list-containers.ts'
+export type { PrunedContainers, RemoveOptions } from './remove-container.ts'
+export type { RelayedContainer, StartAttachedOptions, StartedContainer } from './start-with-client.ts'
+export type { StopOptions } from './stop-container.ts'
 
 /** Resolves an image and keeps it from being removed while the task makes use of it known. */
 type UseImage = <T>(reference: string, task: (image: ImageForContainer) => Promise<T>) => Promise<T>
@@ -60,10 +50,12 @@ interface Parts {
   readonly reconcile: (id: string) => Promise<void>
 }
 
+/** The verbs of containers. A container is meant by its name, its id, or the first digits of one. */
 export class ContainerService {
   readonly #context: EngineContext
   readonly #parts: Parts
 
+  /** @internal */
   constructor(context: EngineContext, parts: Parts) {
     this.#context = context
     this.#parts = parts
@@ -88,83 +80,44 @@ export class ContainerService {
     return startContainer(this.#context, this.find(reference).id, options)
   }
 
-  /** Starts a container with a client attached that misses nothing. */
-  async startAttached(reference: string, options: RunOptions = {}): Promise<StartedContainer> {
-    const container = this.find(reference)
-    let attachment: Attachment | undefined
-    const run = await startContainer(this.#context, container.id, {
-      ...options,
-      beforeGo: async () => {
-        attachment = await this.#attach(container, {
-          // Whose policy restarts it needs its monitor's call at the end, and has no other owner.
-          owner: options.owner === true && !restarts(container),
-          ...(options.signal ? { signal: options.signal } : {}),
-        })
-      },
-    }).catch((error: unknown) => {
-      attachment?.close()
-      throw error
-    })
-    if (attachment === undefined) throw new Error('the start went by without attaching')
-    return { container, run, attachment }
+  /** Starts a container with a client attached that misses nothing. @throws TsrunError */
+  async startAttached(reference: string, options: StartAttachedOptions = {}): Promise<StartedContainer> {
+    return startAttached(this.#context, this.find(reference), options)
   }
 
   /**
    * Starts a container with its output going to descriptors of this process: the quickest way when nothing is sent to it.
-   * The caller owns the end, as with startAttached() and `owner`.
+   * The caller owns the end, as with startAttached() and `owner`. @throws TsrunError
    */
   async startRelayed(reference: string, targets: OutputTargets, options: StartOptions = {}): Promise<RelayedContainer> {
-    const container = this.find(reference)
-    const socketPath = this.#context.paths.runFile(container.id, 'attach.sock')
-    let relay: OutputRelay | undefined
-    await startContainer(this.#context, container.id, {
-      ...options,
-      beforeGo: async () => {
-        relay = new OutputRelay(socketPath, { owner: !restarts(container), targets })
-      },
-    }).catch((error: unknown) => {
-      relay?.close()
-      throw error
-    })
-    if (relay === undefined) throw new Error('the start went by without attaching')
-    return { container, attachment: relay }
+    return startRelayed(this.#context, this.find(reference), targets, options)
   }
 
   /**
-   * Creates and starts a container and holds its streams. A failure leaves nothing of it behind but a pulled image.
-   * @throws TsrunError
+   * Creates and starts a container and holds its streams. A failure, or the signal, leaves nothing of it behind but a
+   * pulled image.
+   * @throws TsrunError as create() and start(); the signal's reason when it came before the container ran
    */
-  async run(spec: ContainerSpec, options: CreateOptions = {}): Promise<RunningContainer> {
-    const container = await this.create({ stdinOnce: spec.openStdin === true, ...spec }, options)
-    try {
-      const started = await this.startAttached(container.id, { owner: true })
-      return new RunningContainer({
-        ...started,
-        finish: () => this.finish(started),
-        // One with autoRemove may be gone already: then there is nothing to stop.
-        stop: timeoutSeconds => this.stop(container.id, timeoutSeconds).catch(unlessGone),
-      })
-    } catch (error) {
-      await this.remove(container.id, { force: true, volumes: true })
-      throw error
-    }
+  async run(spec: ContainerSpec, options: RunOptions = {}): Promise<RunningContainer> {
+    const { runContainer } = await import('./running-container.ts')
+    return runContainer(this, spec, options)
   }
 
   /** For the owner, after the end: gives everything back and, with `autoRemove`, removes the container. */
   async finish(started: RelayedContainer): Promise<void> {
-    if (restarts(started.container)) {
+    if (restartsByPolicy(started.container)) {
       started.attachment.close()
       return
     }
-    await this.#end(started.container.id)
+    await endContainer(this.#context, started.container.id)
     started.attachment.release(this.#context.takeLeftover())
   }
 
   /** What the monitor asks for when nobody watched the container end. */
   async ended(id: string): Promise<void> {
-    await this.#end(id)
+    await endContainer(this.#context, id)
     const container = this.#context.store.read(id)
-    if (container === undefined || !restarts(container)) return
+    if (container === undefined || !restartsByPolicy(container)) return
     const { restartByPolicy } = await import('./restart.ts')
     await restartByPolicy(this.#context, container)
   }
@@ -177,7 +130,7 @@ export class ContainerService {
       throw new TsrunError('conflict', 'not-running', `cannot attach to "${container.name}": it is not running`, {
         hint: `\`tsrun start ${container.name}\` starts it; \`tsrun logs ${container.name}\` shows what it wrote`,
       })
-    return this.#attach(container, options)
+    return openAttachment(this.#context, container, options)
   }
 
   /** Runs a further process in a running container. @throws TsrunError */
@@ -199,14 +152,23 @@ export class ContainerService {
     const container = this.find(reference)
     await killContainer(this.#context, container, signal)
     if (container.spec.autoRemove === true && this.#context.store.readRun(container.id) === undefined)
-      await this.#end(container.id)
+      await endContainer(this.#context, container.id)
   }
 
-  /** Asks, then insists. Does nothing to a container that has ended. */
-  async stop(reference: string, timeoutSeconds?: number): Promise<void> {
+  /** Asks, then insists. Does nothing to a container that has ended. @throws TsrunError not-found, invalid (signal) */
+  async stop(reference: string, options: StopOptions = {}): Promise<void> {
     const container = this.find(reference)
-    await stopContainer(this.#context, container, timeoutSeconds)
-    if (container.spec.autoRemove === true) await this.#end(container.id)
+    await stopContainer(this.#context, container, options)
+    if (container.spec.autoRemove === true) await endContainer(this.#context, container.id)
+  }
+
+  /** Stops it, where it runs, and starts it. @throws TsrunError as stop() and start() */
+  async restart(reference: string, options: StopOptions = {}): Promise<RunRecord> {
+    const container = this.find(reference)
+    await stopContainer(this.#context, container, options)
+    const run = await this.start(container.id)
+    emitContainer(this.#context, container, 'restart')
+    return run
   }
 
   /** Stops every process where it is. @throws TsrunError conflict when it is not running, or paused already */
@@ -246,7 +208,7 @@ export class ContainerService {
   async *stats(references: readonly string[] = [], options: StatsOptions = {}): AsyncGenerator<ContainerStats[]> {
     const { watchStats } = await import('./stats.ts')
     const named = references.map(reference => this.find(reference))
-    const every = () => (options.all === true ? this.#context.store.list() : this.#runningContainers())
+    const every = () => (options.all === true ? this.#context.store.list() : runningContainers(this.#context))
     yield* watchStats(this.#context, references.length > 0 ? () => named : every, options)
   }
 
@@ -262,33 +224,23 @@ export class ContainerService {
     return waitContainer(this.#context, this.find(reference), signal)
   }
 
-  /**
-   * Removes a container with all its files; `force` ends it first, `volumes` takes its anonymous volumes along.
-   * @throws TsrunError conflict when it is running
-   */
-  async remove(reference: string, options: { force?: boolean; volumes?: boolean } = {}): Promise<Container> {
+  /** Removes a container with all its files. @throws TsrunError not-found; conflict when it is running, unless `force` */
+  async remove(reference: string, options: RemoveOptions = {}): Promise<Container> {
     const container = this.find(reference)
     const { status } = await this.state(container)
-    if (isUp(status)) {
-      if (options.force !== true)
-        throw new TsrunError('conflict', 'running', `cannot remove "${container.name}": it is ${status}`, {
-          hint: `\`tsrun stop ${container.name}\` first, or \`tsrun rm -f ${container.name}\``,
-        })
-      await stopContainer(this.#context, container, 0)
-    }
-    await this.#context.locks.withContainer(container.id, async () => {
-      // Somebody else may have removed it meanwhile.
-      if (this.#context.store.read(container.id) === undefined) return
-      await this.#context.tearDown(container)
-      await this.#erase(container, options.volumes === true)
-    })
+    await removeContainer(this.#context, container, status, options)
     return container
+  }
+
+  /** Removes all containers that do not run. */
+  async prune(filter: PruneFilter = {}): Promise<PrunedContainers> {
+    return pruneContainers(this.#context, await this.list({ all: true }), filter)
   }
 
   /** All containers, the newest first, each with its state; only running ones unless `all`. */
   async list(options: { all?: boolean } = {}): Promise<ContainerView[]> {
     const views: ContainerView[] = []
-    const containers = options.all === true ? this.#context.store.list() : this.#runningContainers()
+    const containers = options.all === true ? this.#context.store.list() : runningContainers(this.#context)
     for (const container of containers) {
       const state = await this.state(container)
       if (options.all === true || isUp(state.status)) views.push({ container, state })
@@ -306,13 +258,9 @@ export class ContainerService {
     return this.#context.store.find(reference)
   }
 
-  /** How it is doing. A container whose process has gone unseen is torn down on the way. */
+  /** How it is doing. A container whose process has gone unseen is torn down on the way, and restarted as its policy says. */
   async state(container: Container): Promise<ContainerState> {
-    const state = this.#context.store.state(container.id)
-    if (state.status !== 'exited' || state.run === undefined) return state
-    await this.#waitForMonitor(container.id)
-    await this.#parts.reconcile(container.id)
-    return this.#context.store.state(container.id)
+    return settledState(this.#context, container, this.#parts.reconcile)
   }
 
   /** What the container wrote. */
@@ -333,55 +281,4 @@ export class ContainerService {
       stop.abort()
     }
   }
-
-  async #end(id: string): Promise<void> {
-    await this.#context.locks.withContainer(id, async () => {
-      const container = this.#context.store.read(id)
-      if (container === undefined) return
-      await this.#context.tearDown(container)
-      if (container.spec.autoRemove === true) await this.#erase(container, true)
-    })
-  }
-
-  async #erase(container: Container, withVolumes: boolean): Promise<void> {
-    await eraseContainer(this.#context, container)
-    if (withVolumes) this.#context.volumes.removeAnonymousOf(container)
-    emitContainer(this.#context, container, 'destroy')
-  }
-
-  #runningContainers(): Container[] {
-    const { store } = this.#context
-    const ids = new Set([...store.runningIds(), ...store.restartingIds()])
-    const containers = [...ids].flatMap(id => store.read(id) ?? [])
-    return containers.sort((a, b) => (a.createdAt < b.createdAt ? 1 : -1))
-  }
-
-  async #attach(container: Container, options: AttachOptions): Promise<Attachment> {
-    const { Attachment } = await import('./attachment.ts')
-    return Attachment.open(this.#context.paths.runFile(container.id, 'attach.sock'), options)
-  }
-
-  /** The process has gone a moment ago: its monitor may be about to write the exit record. */
-  async #waitForMonitor(id: string): Promise<void> {
-    try {
-      const watcher = new OutputRelay(this.#context.paths.runFile(id, 'attach.sock'))
-      await watcher.exit
-      watcher.close()
-    } catch (error) {
-      if (!hasCode(error, 'ENOENT', 'ECONNREFUSED')) throw error
-    }
-  }
-}
-
-/** What docker counts as running: also what is paused, or is going to be started again in a moment. */
-function isUp(status: ContainerState['status']): boolean {
-  return status === 'running' || status === 'paused' || status === 'restarting'
-}
-
-function restarts({ spec }: Container): boolean {
-  return spec.restart !== undefined && spec.restart.name !== 'no'
-}
-
-function unlessGone(error: unknown): void {
-  if (!(error instanceof TsrunError) || error.code !== 'no-such-container') throw error
 }

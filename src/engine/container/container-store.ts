@@ -141,6 +141,11 @@ export class ContainerStore {
     return waiting !== undefined && processStartTime(waiting.pid) === waiting.pidStartTime
   }
 
+  /** Whether somebody was going to start it again, who may have been killed since: see waitsForRestart(). */
+  isMarkedRestarting(id: string): boolean {
+    return existsSync(`${this.#paths.restarting}/${id}`)
+  }
+
   /** This process is going to start the container again. */
   markRestarting(id: string): void {
     mkdirSync(this.#paths.restarting, { recursive: true, mode: 0o700 })

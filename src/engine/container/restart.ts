@@ -5,6 +5,7 @@ import { watch } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
 import type { Container, ExitRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
+import { startInBackground } from '../background.ts'
 import type { EngineContext } from '../context.ts'
 import { NotWanted, startContainer } from './start-container.ts'
 
@@ -40,6 +41,14 @@ export async function restartByPolicy(context: EngineContext, container: Contain
   } finally {
     store.unmarkRestarting(id)
   }
+}
+
+/**
+ * For a container that nobody is going to start again any more: its monitor was killed, or who waited to do it was. Another
+ * process does it, as if the monitor had called; a second one for the same end finds nothing to do.
+ */
+export async function resumeRestart(context: EngineContext, { id }: Container): Promise<void> {
+  await startInBackground(context.exitCommand(id))
 }
 
 /** How long to wait before the next start; undefined when there is to be none. */

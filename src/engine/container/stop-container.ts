@@ -28,22 +28,27 @@ export async function killContainer(context: EngineContext, container: Container
   if (number === signalNumber(container.stopSignal)) thawIfPaused(context, container.id, run)
 }
 
-/**
- * Asks with the stop signal, kills after the timeout, and tears the container down.
- * @param timeoutSeconds negative waits for ever
- */
+/** How a container is stopped. */
+export interface StopOptions {
+  /** How long it may take to end before it is killed; 0 kills at once, negative waits for ever. Default: the container's, 10. */
+  readonly timeoutSeconds?: number
+  /** What asks it to end, `TERM` or `15`. Default: the container's stop signal. */
+  readonly stopSignal?: string
+}
+
+/** Asks with the stop signal, kills after the timeout, and tears the container down. @throws TsrunError invalid (signal) */
 export async function stopContainer(
   context: EngineContext,
   container: Container,
-  timeoutSeconds?: number,
+  { timeoutSeconds, stopSignal = container.stopSignal }: StopOptions = {},
 ): Promise<void> {
+  const number = signalNumber(stopSignal)
   await markStopped(context, container.id)
   const { status, run } = context.store.state(container.id)
   if (run === undefined || (status !== 'running' && status !== 'paused')) return
   const timeout = timeoutSeconds ?? container.spec.stopTimeoutSeconds ?? DEFAULT_STOP_TIMEOUT_SECONDS
   await withEnd(context, container, timeout === 0, async ended => {
     if (timeout !== 0) {
-      const number = signalNumber(container.stopSignal)
       emitContainer(context, container, 'kill', { signal: String(number) })
       signalInit(run, number)
       thawIfPaused(context, container.id, run)

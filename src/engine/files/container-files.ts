@@ -84,7 +84,7 @@ export class ContainerFiles {
 
   /** Bytes of the files that it has changed or made. @throws TsrunError not-found */
   async size(reference: string): Promise<number> {
-    const { folderSize } = await import('../disk-usage.ts')
+    const { folderSize } = await import('../folder-size.ts')
     return folderSize(this.#context.paths.containerFile(this.#store.find(reference).id, 'upper'))
   }
 

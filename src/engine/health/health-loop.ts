@@ -6,6 +6,7 @@ import { hasCode } from '../../ffi/errno.ts'
 import { processStartTime } from '../../kernel/pidfd.ts'
 import { readJson, writeJson } from '../../lib/state-file.ts'
 import type { Container, HealthState } from '../../model/container.ts'
+import { startInBackground } from '../background.ts'
 import type { EngineContext } from '../context.ts'
 import { nextProbeMs, planProbes } from './probe-plan.ts'
 
@@ -24,18 +25,10 @@ export async function startHealthLoop(context: EngineContext, container: Contain
   const plan = planProbes(healthcheck)
   const state: HealthState = { status: 'starting', failingStreak: 0, log: [] }
   writeJson(context.paths.runFile(id, 'health.json'), state)
-  const { spawn } = await import('node:child_process')
   const first = toSeconds(nextProbeMs(plan, 'starting', 0))
-  const child = spawn('/bin/sh', ['-c', script, 'tsrun-health', first, ...context.healthCommand(id)], {
-    detached: true,
-    stdio: 'ignore',
-    cwd: '/',
-    env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
-  })
-  child.on('error', () => {})
-  child.unref()
-  if (child.pid === undefined) return
-  const record: LoopRecord = { pid: child.pid, pidStartTime: processStartTime(child.pid) ?? '' }
+  const pid = await startInBackground(['/bin/sh', '-c', script, 'tsrun-health', first, ...context.healthCommand(id)])
+  if (pid === undefined) return
+  const record: LoopRecord = { pid, pidStartTime: processStartTime(pid) ?? '' }
   writeJson(context.paths.runFile(id, 'health-loop.json'), record)
 }
 

@@ -287,6 +287,12 @@ export class ImageService {
     yield* packDirectory(directory, options)
   }
 
+  /** Bytes of unpacked layers. @param layerDirs as the record of a container has them */
+  async sizeOf(layerDirs: readonly string[]): Promise<number> {
+    const { layersSize } = await import('./list-images.ts')
+    return layersSize(this.#store, layerDirs)
+  }
+
   /** What the store takes up, for `system df`. */
   async diskUsage(): Promise<ImageUsage> {
     const { imageUsage } = await import('./list-images.ts')

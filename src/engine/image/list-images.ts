@@ -118,6 +118,15 @@ export function inspectImage(store: ImageStore, record: ImageRecord): ImageInspe
   }
 }
 
+export function layersSize(store: ImageStore, layerDirs: readonly string[]): number {
+  const layers = new LayerStore(store.files)
+  return layerDirs.reduce((total, dir) => {
+    const hex = /[0-9a-f]{64}/.exec(dir)?.[0]
+    return total + (hex === undefined ? 0 : (layers.get(`sha256:${hex}` as Digest)?.size ?? 0))
+  }, 0)
+}
+
+/** What the store takes up. */
 export function imageUsage(store: ImageStore, users: readonly ImageUser[]): ImageUsage {
   const used = new Set(users.map(user => user.imageId))
   const records = store.records()

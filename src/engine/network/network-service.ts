@@ -8,6 +8,7 @@ import type { EventBus } from '../events.ts'
 import { assertName, newId } from '../ids.ts'
 import type { Journal } from '../journal.ts'
 import type { Locks } from '../locks.ts'
+import { type PruneFilter, passesPruneFilter } from '../prune-filter.ts'
 import type { NetworkDrivers } from './connect-sandbox.ts'
 import { type NetworkStore, nameTaken } from './network-store.ts'
 
@@ -112,11 +113,12 @@ export class NetworkService {
     })
   }
 
-  /** Removes the networks that no running container is on. @returns their names */
-  async prune(): Promise<string[]> {
+  /** Removes the networks that no running container is on and that pass the filter. @returns their names */
+  async prune(filter: PruneFilter = {}): Promise<string[]> {
     const removed: string[] = []
     for (const network of this.list()) {
       if (network.name === DEFAULT_NETWORK || this.#endpointsOf(network).length > 0) continue
+      if (!passesPruneFilter(network, filter)) continue
       await this.remove(network.name)
       removed.push(network.name)
     }

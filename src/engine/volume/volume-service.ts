@@ -7,8 +7,10 @@ import { readJson, writeJson } from '../../lib/state-file.ts'
 import type { Container, MountSpec } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { EventBus } from '../events.ts'
+import { folderSize } from '../folder-size.ts'
 import { assertName, newId } from '../ids.ts'
 import type { Paths } from '../paths.ts'
+import { type PruneFilter, passesPruneFilter } from '../prune-filter.ts'
 import { copyUp } from './copy-up.ts'
 
 export interface Volume {
@@ -21,6 +23,13 @@ export interface Volume {
   readonly mountpoint: string
 }
 
+/** What a prune of volumes took away. */
+export interface PrunedVolumes {
+  readonly names: readonly string[]
+  readonly reclaimedBytes: number
+}
+
+/** The verbs of volumes. */
 export class VolumeService {
   readonly #paths: Paths
   readonly #events: EventBus
@@ -103,11 +112,17 @@ export class VolumeService {
     this.#erase(volume.name)
   }
 
-  /** Removes volumes that no container mounts: the anonymous ones, or all. @returns their names */
-  prune(options: { all?: boolean } = {}): string[] {
-    const unused = this.list().filter(v => (v.anonymous || options.all === true) && this.#usersOf(v.name).length === 0)
-    for (const { name } of unused) this.#erase(name)
-    return unused.map(volume => volume.name)
+  /** Removes volumes that no container mounts and that pass the filter: the anonymous ones, or all. */
+  prune(options: PruneFilter & { readonly all?: boolean } = {}): PrunedVolumes {
+    const unused = this.list()
+      .filter(volume => volume.anonymous || options.all === true)
+      .filter(volume => this.#usersOf(volume.name).length === 0 && passesPruneFilter(volume, options))
+    let reclaimedBytes = 0
+    for (const { name, mountpoint } of unused) {
+      reclaimedBytes += folderSize(mountpoint)
+      this.#erase(name)
+    }
+    return { names: unused.map(({ name }) => name), reclaimedBytes }
   }
 
   /** The host folder behind a container's volume mount; a missing volume is made, a new one filled from the image. */

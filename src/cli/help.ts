@@ -1,0 +1,59 @@
+// What is printed about commands that are asked for in general, or are not there.
+
+import { nearNames } from '../lib/near-names.ts'
+import { TsrunError } from '../model/errors.ts'
+import { groupMembers, groupNames } from './groups.ts'
+import { commandGroups } from './registry.ts'
+
+/** `tsrun --help`. */
+export function overview(): string {
+  const lines = commandGroups.flatMap(group => [
+    '',
+    `${group.title}:`,
+    ...group.commands.filter(c => c.hidden !== true).map(c => `  ${c.name.padEnd(12)} ${c.summary}`),
+  ])
+  return `tsrun - containers without a daemon
+
+Usage: tsrun [--root DIR] [--state DIR] COMMAND [ARGUMENTS]
+${lines.join('\n')}
+
+Groups, as docker has them: ${groupNames().join(', ')}
+
+Global flags:
+  --root DIR    what must survive a reboot (TSRUN_ROOT; default /var/lib/tsrun)
+  --state DIR   what must not (TSRUN_STATE; default /run/tsrun)
+
+Example:
+  tsrun network create --subnet 192.168.0.0/24 br
+  tsrun run -net br -p 80:80 busybox sh
+
+\`tsrun COMMAND --help\` or \`tsrun help COMMAND\` explains a command.
+`
+}
+
+/** There is no such command behind `tsrun`. */
+export function noSuchCommand(name: string): TsrunError {
+  const known = commandGroups.flatMap(group =>
+    group.commands.filter(c => c.hidden !== true).flatMap(c => [c.name, ...(c.aliases ?? [])]),
+  )
+  return noSuch(name, { known: [...known, ...groupNames(), 'help'], parent: '' })
+}
+
+/** There is no such command in a group. @param known its members; those of container and image where absent */
+export function noSuchMember(group: string, name: string, known: readonly string[] = groupMembers(group)): TsrunError {
+  return noSuch(name, { known, parent: group })
+}
+
+function noSuch(name: string, { known, parent }: { known: readonly string[]; parent: string }): TsrunError {
+  const full = (word: string) => ['tsrun', parent, word].filter(Boolean).join(' ')
+  const near = nearNames(name, known)
+  const all = `\`${full('--help')}\` lists them`
+  return new TsrunError(
+    'invalid',
+    'no-such-command',
+    `there is no command "${[parent, name].filter(Boolean).join(' ')}"`,
+    {
+      hint: near.length === 0 ? all : `did you mean ${near.map(word => `\`${full(word)}\``).join(' or ')}? ${all}`,
+    },
+  )
+}

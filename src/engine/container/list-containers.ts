@@ -1,0 +1,59 @@
+// Which containers there are and how each is doing. Whoever looks settles what he finds: a container whose process has gone
+// unseen is torn down on the way, and started again where its policy says so.
+
+import { hasCode } from '../../ffi/errno.ts'
+import type { Container, ContainerState } from '../../model/container.ts'
+import type { EngineContext } from '../context.ts'
+import { OutputRelay } from './output-relay.ts'
+import { restartsByPolicy } from './start-with-client.ts'
+
+/** A container and how it is doing. */
+export interface ContainerView {
+  readonly container: Container
+  readonly state: ContainerState
+}
+
+/** What docker counts as running: also what is paused, or is going to be started again in a moment. */
+export function isUp(status: string): boolean {
+  return status === 'running' || status === 'paused' || status === 'restarting'
+}
+
+/** Those that have a process or wait for one, the newest first. */
+export function runningContainers({ store }: EngineContext): Container[] {
+  const ids = new Set([...store.runningIds(), ...store.restartingIds()])
+  const containers = [...ids].flatMap(id => store.read(id) ?? [])
+  return containers.sort((a, b) => (a.createdAt < b.createdAt ? 1 : -1))
+}
+
+/** @param reconcile tears a container down whose process has gone */
+export async function settledState(
+  context: EngineContext,
+  container: Container,
+  reconcile: (id: string) => Promise<void>,
+): Promise<ContainerState> {
+  const { store } = context
+  const state = store.state(container.id)
+  if (state.status !== 'exited') return state
+  if (state.run !== undefined) {
+    await waitForMonitor(context, container.id)
+    await reconcile(container.id)
+  }
+  // Its monitor was killed, or who waited to start it again was: somebody has to do it now.
+  else if (!store.isMarkedRestarting(container.id)) return state
+  if (restartsByPolicy(container) && container.stoppedByUser !== true) {
+    const { resumeRestart } = await import('./restart.ts')
+    await resumeRestart(context, container)
+  }
+  return store.state(container.id)
+}
+
+/** The process has gone a moment ago: its monitor may be about to write the exit record. */
+async function waitForMonitor(context: EngineContext, id: string): Promise<void> {
+  try {
+    const watcher = new OutputRelay(context.paths.runFile(id, 'attach.sock'))
+    await watcher.exit
+    watcher.close()
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT', 'ECONNREFUSED')) throw error
+  }
+}

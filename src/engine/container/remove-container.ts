@@ -1,0 +1,96 @@
+// The end of containers: giving back what one held, removing it, and removing all that do not run.
+
+import type { Container } from '../../model/container.ts'
+import { TsrunError } from '../../model/errors.ts'
+import type { EngineContext } from '../context.ts'
+import { type PruneFilter, passesPruneFilter } from '../prune-filter.ts'
+import { emitContainer } from './container-events.ts'
+import { isUp } from './list-containers.ts'
+import { stopContainer } from './stop-container.ts'
+import { eraseContainer } from './teardown.ts'
+
+/** How a container is removed. */
+export interface RemoveOptions {
+  /** Kills it first when it runs. Default false: a running one is a conflict. */
+  readonly force?: boolean
+  /** Removes its anonymous volumes as well. Default false. */
+  readonly volumes?: boolean
+}
+
+/** What a prune of containers took away. */
+export interface PrunedContainers {
+  /** Newest first. */
+  readonly removed: readonly Container[]
+  /** What they had written. */
+  readonly reclaimedBytes: number
+}
+
+/** Gives back what a container held that has ended; with `autoRemove`, removes it. Idempotent. */
+export async function endContainer(context: EngineContext, id: string): Promise<void> {
+  await context.locks.withContainer(id, async () => {
+    const container = context.store.read(id)
+    if (container === undefined) return
+    await context.tearDown(container)
+    if (container.spec.autoRemove === true) await erase(context, container, true)
+  })
+}
+
+/** @param status as `docker ps` has it @throws TsrunError conflict when it is up, unless `force` */
+export async function removeContainer(
+  context: EngineContext,
+  container: Container,
+  status: string,
+  options: RemoveOptions,
+): Promise<void> {
+  if (isUp(status)) {
+    if (options.force !== true)
+      throw new TsrunError('conflict', 'running', `cannot remove "${container.name}": it is ${status}`, {
+        hint: `\`tsrun stop ${container.name}\` first, or \`tsrun rm -f ${container.name}\``,
+      })
+    await stopContainer(context, container, { timeoutSeconds: 0 })
+  }
+  await context.locks.withContainer(container.id, async () => {
+    // Somebody else may have removed it meanwhile.
+    if (context.store.read(container.id) === undefined) return
+    await context.tearDown(container)
+    await erase(context, container, options.volumes === true)
+  })
+}
+
+/** Removes all that do not run and pass the filter. One that starts meanwhile stays. */
+export async function pruneContainers(
+  context: EngineContext,
+  views: readonly { readonly container: Container; readonly state: { readonly status: string } }[],
+  filter: PruneFilter,
+): Promise<PrunedContainers> {
+  const { folderSize } = await import('../folder-size.ts')
+  const removed: Container[] = []
+  let reclaimedBytes = 0
+  for (const { container, state } of views) {
+    const thing = { createdAt: container.createdAt, labels: container.spec.labels ?? {} }
+    if (isUp(state.status) || !passesPruneFilter(thing, filter)) continue
+    const bytes = folderSize(context.paths.containerFile(container.id, 'upper'))
+    try {
+      await removeContainer(context, container, context.store.state(container.id).status, {})
+    } catch (error) {
+      if (error instanceof TsrunError && error.code === 'running') continue
+      throw error
+    }
+    removed.push(container)
+    reclaimedBytes += bytes
+  }
+  context.events.emit({
+    type: 'container',
+    action: 'prune',
+    id: '',
+    name: '',
+    attributes: { reclaimed: String(reclaimedBytes) },
+  })
+  return { removed, reclaimedBytes }
+}
+
+async function erase(context: EngineContext, container: Container, withVolumes: boolean): Promise<void> {
+  await eraseContainer(context, container)
+  if (withVolumes) context.volumes.removeAnonymousOf(container)
+  emitContainer(context, container, 'destroy')
+}

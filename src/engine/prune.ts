@@ -1,0 +1,57 @@
+// `system prune`: all that nobody uses, in the order in which one thing frees the next.
+
+import type { ContainerService } from './container/container-service.ts'
+import type { ImageService, RemovedImages } from './image/image-service.ts'
+import type { NetworkService } from './network/network-service.ts'
+import type { PruneFilter } from './prune-filter.ts'
+import type { VolumeService } from './volume/volume-service.ts'
+
+/** What `engine.prune()` may take away besides stopped containers, unused networks and dangling images. */
+export interface PruneOptions extends PruneFilter {
+  /** All images that no container uses, not only those without a name. Default false. */
+  readonly allImages?: boolean
+  /** Anonymous volumes that no container mounts. Default false. */
+  readonly volumes?: boolean
+}
+
+/** What a prune has taken away. */
+export interface Pruned {
+  /** Ids. */
+  readonly containers: readonly string[]
+  /** Names. */
+  readonly networks: readonly string[]
+  /** Names. */
+  readonly volumes: readonly string[]
+  /** Undefined where a filter by label left the images alone: they are only told apart by age. */
+  readonly images: RemovedImages | undefined
+  /** Of containers, volumes and images. */
+  readonly reclaimedBytes: number
+}
+
+/** The services of an engine. */
+interface Services {
+  readonly containers: ContainerService
+  readonly networks: NetworkService
+  readonly volumes: VolumeService
+  readonly images: ImageService
+  reconcile(): Promise<void>
+}
+
+/** Also takes back what crashes have left behind. */
+export async function pruneEverything(engine: Services, options: PruneOptions): Promise<Pruned> {
+  const { allImages = false, volumes = false, ...filter } = options
+  await engine.reconcile()
+  const containers = await engine.containers.prune(filter)
+  const networks = await engine.networks.prune(filter)
+  const removedVolumes = volumes ? engine.volumes.prune(filter) : { names: [], reclaimedBytes: 0 }
+  const isByLabel = (filter.labels ?? []).length > 0 || (filter.withoutLabels ?? []).length > 0
+  const until = filter.until === undefined ? {} : { until: new Date(filter.until) }
+  const images = isByLabel ? undefined : await engine.images.prune({ all: allImages, ...until })
+  return {
+    containers: containers.removed.map(({ id }) => id),
+    networks,
+    volumes: removedVolumes.names,
+    images,
+    reclaimedBytes: containers.reclaimedBytes + removedVolumes.reclaimedBytes + (images?.reclaimedBytes ?? 0),
+  }
+}
