@@ -1,7 +1,6 @@
 // After the machine has started: puts the networks back, and starts the containers whose policy says so. Without a daemon
 // somebody has to call it once: `tsrun system up`, from scripts/systemd/tsrun.service.
 
-import { withRollback } from '../lib/rollback.ts'
 import type { Container } from '../model/container.ts'
 import { startsAtBoot } from './container/restart.ts'
 import { startContainer } from './container/start-container.ts'
@@ -16,7 +15,8 @@ export interface BootStep {
 
 /** Does all it can. What runs already is left alone, so it may be called at any time. */
 export async function* bringUp(context: EngineContext): AsyncGenerator<BootStep> {
-  for (const { name } of context.networks.list()) yield await attempt('network', name, () => restore(context, name))
+  for (const { id, name } of context.networks.list())
+    yield await attempt('network', name, async () => void (await context.networks.bringUp(id)))
   const waiting = context.store.list().filter(startsAtBoot).reverse()
   // Twice: a container may need another one's namespace or volumes, which may have been made after it.
   const failed: Container[] = []
@@ -26,19 +26,6 @@ export async function* bringUp(context: EngineContext): AsyncGenerator<BootStep>
     else failed.push(container)
   }
   for (const container of failed) yield await attempt('container', container.name, () => start(context, container))
-}
-
-async function restore(context: EngineContext, name: string): Promise<void> {
-  await context.locks.withNetwork(name, async () => {
-    const network = context.networks.list().find(other => other.name === name)
-    if (network === undefined) return
-    const { driver, firewall } = await context.drivers(network.driver)
-    await withRollback(async undo => {
-      await driver.create(network, undo)
-      await firewall.addNetwork(network, undo)
-      undo.keep()
-    })
-  })
 }
 
 function isDown(context: EngineContext, { id }: Container): boolean {

@@ -158,7 +158,11 @@ function wire(paths: Paths, libraryDir: string): EngineParts {
     snapshot: async () => ({ networks: networkStore.list(), endpoints: endpoints().map(kernelPorts) }),
   })
   const ipam = new FileIpam({ directory: paths.ipam })
-  const networkDrivers = new NetworkDrivers({ engineId, hostState: hostState(paths) })
+  const networkDrivers = new NetworkDrivers({
+    engineId,
+    hostState: hostState(paths),
+    endpoints: network => endpoints().filter(endpoint => endpoint.networkId === network.id),
+  })
   const drivers = async (name: string) => ({ driver: await networkDrivers.get(name), firewall, ipam })
   const networks = new NetworkService({
     store: networkStore,

@@ -44,6 +44,8 @@ export interface Network {
    * set group`) that they are all in, by which the firewall driver knows the network's traffic.
    */
   readonly hostGroup?: number
+  /** More of them, joined to the first, when that holds as many containers as it can. */
+  readonly furtherInterfaces?: readonly string[]
   /** RFC 3339. */
   readonly createdAt: string
 }
@@ -152,11 +154,14 @@ export interface NetworkDriver {
   prepareEndpoint?(network: Network, endpoint: Endpoint): Promise<Endpoint>
   /**
    * Joins `sandbox` to the network; other interfaces and running processes may be in it already. Links are best made with
-   * their far end in the sandbox: then a process that dies here leaves nothing. @throws TsrunError or SyscallError
+   * their far end in the sandbox: then a process that dies here leaves nothing. @throws TsrunError or SyscallError;
+   * with the code `network-full` when extend() may help
    */
   connect(network: Network, endpoint: Endpoint, sandbox: Sandbox, undo: Undo): Promise<void>
   /** Idempotent; works when the sandbox, the link or the network's interface is gone. */
   disconnect(network: Network, endpoint: Endpoint, options?: DisconnectOptions): Promise<void>
+  /** The network with room for more endpoints, for `create` to make; undefined where there can be no more. Changes nothing. */
+  extend?(network: Network): Network | undefined
   /** Idempotent. @param others the networks that remain, of all drivers */
   remove(network: Network, others?: readonly Network[]): Promise<void>
   /** What stands in the kernel now, for `network inspect`. */
@@ -176,6 +181,8 @@ export interface FirewallDriver {
   addEndpoint(network: Network, endpoint: Endpoint, undo: Undo): Promise<void>
   /** Idempotent. */
   removeEndpoint(network: Network, endpoint: Endpoint): Promise<void>
+  /** Replaces all rules by what should stand, in one transaction: connections that are open go on. */
+  reload(): Promise<void>
 }
 
 /** Gives out subnets and addresses. */

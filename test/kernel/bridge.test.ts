@@ -49,7 +49,7 @@ describeInNetns('bridge driver', () => {
 
   beforeEach(async () => {
     state = memoryState()
-    driver = await new NetworkDrivers({ engineId: 'tsrun', hostState: state }).get('bridge')
+    driver = await new NetworkDrivers({ engineId: 'tsrun', hostState: state, endpoints: () => [] }).get('bridge')
     descriptors = openDescriptors()
   })
   afterEach(() => {
@@ -435,7 +435,7 @@ describeInNetns('bridge driver', () => {
   })
 
   test('the drivers host and none make nothing on the host', async () => {
-    const drivers = new NetworkDrivers({ engineId: 'tsrun', hostState: state })
+    const drivers = new NetworkDrivers({ engineId: 'tsrun', hostState: state, endpoints: () => [] })
     const box = newBox()
 
     const none = await drivers.get('none')

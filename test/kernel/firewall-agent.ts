@@ -9,7 +9,7 @@ import { TsrunError } from '../../src/model/errors.ts'
 import type { Endpoint, Network } from '../../src/model/network.ts'
 
 interface Request {
-  readonly call: 'addNetwork' | 'removeNetwork' | 'addEndpoint' | 'removeEndpoint' | 'restore' | 'undo' | 'engine'
+  readonly call: 'addNetwork' | 'removeNetwork' | 'addEndpoint' | 'removeEndpoint' | 'reload' | 'undo' | 'engine'
   readonly engineId?: string
   readonly network?: Network
   readonly endpoint?: Endpoint
@@ -40,7 +40,7 @@ for await (const line of createInterface({ input: process.stdin })) {
 
 async function perform({ call, network, endpoint, others, engineId }: Request): Promise<void> {
   if (call === 'engine') firewall = new NftFirewall({ engineId: engineId ?? 'tsrun', snapshot })
-  if (call === 'restore') await firewall.restore(await snapshot())
+  if (call === 'reload') await firewall.reload()
   if (call === 'undo') await undo.run()
   if (network === undefined) return
   if (call === 'addNetwork') {

@@ -367,7 +367,7 @@ describe('the rules', () => {
     const endpoint = await publishWeb()
     const before = await world.host.exec('nft', ['list', 'ruleset'])
     await world.host.exec('nft', ['add element inet tsrun any4 { tcp . 99 : 10.210.0.9 . 99 }'])
-    await world.agent.call('restore')
+    await world.agent.call('reload')
     expect(await world.host.exec('nft', ['list', 'ruleset'])).toBe(before)
     await world.agent.call('removeEndpoint', { network: front, endpoint })
   })

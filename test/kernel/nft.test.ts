@@ -115,9 +115,9 @@ test('listBaseChains() and listRules() see what nft made', () => {
   const [chain] = listBaseChains(socket)
   expect(chain).toEqual({ family: 1, table: 't', name: 'fw', hook: 2, priority: 3, drops: true, use: 2 })
   if (chain === undefined) return
-  expect(listRules(socket, chain).map(rule => [rule.dropsAll, rule.comment])).toEqual([
-    [false, undefined],
-    [true, 'end'],
+  expect(listRules(socket, chain).map(rule => [rule.verdict, rule.comment])).toEqual([
+    [undefined, undefined],
+    [{ kind: 'drop' }, 'end'],
   ])
 })
 

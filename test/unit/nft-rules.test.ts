@@ -2,14 +2,9 @@
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import {
-  addElementsText,
-  baseRuleset,
-  endpointElements,
-  networkElements,
-  ownerName,
-  snapshotElements,
-} from '../../src/drivers/firewall/nft-rules.ts'
+import { baseRuleset, portIsolationRuleset, userRuleset } from '../../src/drivers/firewall/base-ruleset.ts'
+import { networkElements } from '../../src/drivers/firewall/network-elements.ts'
+import { addElementsText, endpointElements, ownerName, snapshotElements } from '../../src/drivers/firewall/nft-rules.ts'
 import {
   addElement,
   commentData,
@@ -62,7 +57,7 @@ const endpoint: Endpoint = {
 
 describe('the rules', () => {
   test('of a table without networks', () => {
-    expectGolden('base.nft', baseRuleset('tsrun'))
+    expectGolden('base.nft', baseRuleset('tsrun') + userRuleset + portIsolationRuleset('tsrun'))
   })
 
   test('of a network and an endpoint are elements', () => {

@@ -18,6 +18,7 @@ export function register(program: Command, exit: (code: number) => void): Comman
   addInspect(network, exit)
   addRemove(network, exit)
   addPrune(network)
+  addReload(network, exit)
   return network
 }
 
@@ -193,6 +194,24 @@ function addRemove(network: Command, exit: (code: number) => void): void {
           }
         }),
       )
+    })
+}
+
+function addReload(network: Command, exit: (code: number) => void): void {
+  network
+    .command('reload')
+    .description(
+      'Put networks back as they should be: interfaces, settings, firewall rules. Containers notice nothing.',
+    )
+    .argument('[name...]', 'default: all')
+    .addHelpText(
+      'after',
+      '\nExample:\n  tsrun network reload    (after `nft flush ruleset`, or when a bridge was deleted)',
+    )
+    .action(async (names: string[]) => {
+      await using engine = await Engine.open()
+      const wanted = names.length > 0 ? names : engine.networks.list().map(each => each.id)
+      exit(await forEach(wanted, async name => (await engine.networks.reload(name)).name))
     })
 }
 

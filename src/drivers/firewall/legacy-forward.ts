@@ -4,8 +4,8 @@
 import { readFileSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
 import { record } from '../../kernel/explain.ts'
+import { admittedMark } from './base-ruleset.ts'
 import { foreignComment } from './foreign-forward.ts'
-import { admittedMark } from './nft-rules.ts'
 
 const programs = { 4: 'iptables-legacy', 6: 'ip6tables-legacy' } as const
 const mark = `0x${admittedMark.toString(16)}`
@@ -14,40 +14,64 @@ const rule = ['-m', 'mark', '--mark', `${mark}/${mark}`, '-m', 'comment', '--com
 /** Makes legacy FORWARD chains that drop accept what we marked. @returns the families in which a rule was added */
 export function addLegacyAccepts(families: ReadonlySet<4 | 6>): (4 | 6)[] {
   return [...families].filter(family => {
-    const rules = forwardRules(family)
-    if (rules === undefined || rules.some(isOurs) || !drops(rules)) return false
-    record(() => `${programs[family]} -w -I FORWARD ${rule.slice(0, 7).join(' ')} '${foreignComment}' -j ACCEPT`)
-    iptables(family, ['-I', 'FORWARD', ...rule])
+    const rules = filterRules(family)
+    if (rules === undefined || rules.some(isOurs)) return false
+    const place = placeOfAccept(rules)
+    if (place === undefined) return false
+    record(
+      () => `${programs[family]} -w -I FORWARD ${place} ${rule.slice(0, 7).join(' ')} '${foreignComment}' -j ACCEPT`,
+    )
+    iptables(family, ['-I', 'FORWARD', String(place), ...rule])
     return true
   })
+}
+
+/**
+ * Where in FORWARD our rule belongs, counted from 1: before the rule that drops whatever reaches it, itself or in the chains
+ * that it calls, or at the end where the policy does. Pure.
+ * @param rules what `iptables -S` prints
+ * @returns undefined where nothing drops everything
+ */
+export function placeOfAccept(rules: readonly string[]): number | undefined {
+  const forward = rules.filter(line => line.startsWith('-A FORWARD '))
+  const index = forward.findIndex(line => dropsAll(line, rules))
+  if (index >= 0) return index + 1
+  return rules.includes('-P FORWARD DROP') ? forward.length + 1 : undefined
+}
+
+/** Whether the rule has no condition, and ends in a drop whatever the packet. */
+function dropsAll(line: string, rules: readonly string[]): boolean {
+  const [, target] = line.match(/^-A \S+ -[jg] (\S+)/) ?? []
+  if (target === undefined) return false
+  if (target === 'DROP' || target === 'REJECT') return true
+  for (const inner of rules.filter(other => other.startsWith(`-A ${target} `))) {
+    if (/^-A \S+ -j (ACCEPT|RETURN)$/.test(inner)) return false
+    if (dropsAll(inner, rules)) return true
+  }
+  return false
 }
 
 /** Takes our rules out again. Idempotent. */
 export function removeLegacyAccepts(): void {
   for (const family of [4, 6] as const) {
-    for (const _ of forwardRules(family)?.filter(isOurs) ?? []) {
+    for (const _ of filterRules(family)?.filter(isOurs) ?? []) {
       record(() => `${programs[family]} -w -D FORWARD ${rule.slice(0, 7).join(' ')} '${foreignComment}' -j ACCEPT`)
       iptables(family, ['-D', 'FORWARD', ...rule])
     }
   }
 }
 
-/** `-S FORWARD`, or undefined where the namespace has no legacy filter table or nobody can have filled it. */
-function forwardRules(family: 4 | 6): string[] | undefined {
+/** `-S`, or undefined where the namespace has no legacy filter table or nobody can have filled it. */
+function filterRules(family: 4 | 6): string[] | undefined {
   // thread-self: the file shows the namespace of whoever reads it.
   const names = readIfThere(`/proc/thread-self/net/ip${family === 6 ? '6' : ''}_tables_names`)
   if (!names.split('\n').includes('filter')) return undefined
   try {
-    return iptables(family, ['-S', 'FORWARD']).trim().split('\n')
+    return iptables(family, ['-S']).trim().split('\n')
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return undefined
     throw error
   }
-}
-
-function drops(rules: readonly string[]): boolean {
-  if (rules[0]?.startsWith('-P FORWARD DROP') === true) return true
-  return /^-A FORWARD -j (DROP|REJECT)\b/.test(rules.at(-1) ?? '')
 }
 
 function isOurs(line: string): boolean {

@@ -5,21 +5,27 @@ import { errno } from '../../ffi/errno.ts'
 import { flushFlows } from '../../kernel/conntrack.ts'
 import { record } from '../../kernel/explain.ts'
 import { NftScriptError, runNftScript } from '../../kernel/nftables/libnftables.ts'
-import { NFPROTO_INET, throwFailure } from '../../kernel/nftables/nfnetlink.ts'
-import { deleteTable } from '../../kernel/nftables/ruleset.ts'
+import { NFPROTO_BRIDGE, NFPROTO_INET, type NfMessage, throwFailure } from '../../kernel/nftables/nfnetlink.ts'
+import { deleteTable, listTables } from '../../kernel/nftables/ruleset.ts'
 import { parsePrefix } from '../../lib/ip.ts'
 import type { Undo } from '../../lib/rollback.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, FirewallDriver, Network } from '../../model/network.ts'
-import { type ForwardHook, missingAccepts, readForwardHook, surplusAccepts } from './foreign-forward.ts'
+import { policyOf } from '../../model/network-policy.ts'
+import { baseRuleset, portIsolationRuleset, userRuleset, userTable } from './base-ruleset.ts'
+import {
+  type ForwardHook,
+  isUserTableUnused,
+  missingAccepts,
+  readForwardHook,
+  surplusAccepts,
+} from './foreign-forward.ts'
 import { addLegacyAccepts, removeLegacyAccepts } from './legacy-forward.ts'
+import { layoutElement, networkElements } from './network-elements.ts'
 import {
   addElementsText,
-  baseRuleset,
   endpointElements,
   type FirewallSnapshot,
-  layoutElement,
-  networkElements,
   publishableElements,
   snapshotElements,
 } from './nft-rules.ts'
@@ -72,13 +78,17 @@ export class NftFirewall implements FirewallDriver {
     })
     // A network that stood already stays when what needs it now fails.
     if (isNew) undo.add('firewall network', () => this.#table.deleteExisting(elements))
-    this.#admitInForeignChains(readForwardHook(this.#table.socket, this.#table.name), network, undo)
+    this.#isolatePorts(network)
+    this.#admitInForeignChains(network, undo)
   }
 
   async removeNetwork(network: Network, others: readonly Network[]): Promise<void> {
-    if (others.some(other => other.id !== network.id && other.hostInterface !== undefined))
-      this.#table.deleteExisting(networkElements(network))
-    else this.#removeAll()
+    const left = others.filter(other => other.id !== network.id && other.hostInterface !== undefined)
+    if (left.length === 0) return this.#removeAll()
+    this.#table.deleteExisting(networkElements(network))
+    if (policyOf(network).icc || left.some(other => !policyOf(other).icc)) return
+    const failures = this.#table.optimistically(() => this.#portIsolationDeletion())
+    if (failures.length > 0) throwFailure('cannot remove the firewall rules', failures)
   }
 
   async addEndpoint(network: Network, endpoint: Endpoint, undo: Undo): Promise<void> {
@@ -86,12 +96,13 @@ export class NftFirewall implements FirewallDriver {
     const published = endpointElements(network, endpoint)
     const hook = readForwardHook(this.#table.socket, this.#table.name)
     if (!hook.ours) await this.#rebuild()
+    this.#isolatePorts(network)
     if (published.ports.length > 0) {
       await this.#rebuildUntil(() => publish(this.#table, endpoint, published))
       undo.add('firewall endpoint', () => this.removeEndpoint(network, endpoint))
       flushFlows(this.#table.socket, { ports: endpoint.ports })
     }
-    this.#admitInForeignChains(hook, network, undo)
+    this.#admitInForeignChains(network, undo, hook)
   }
 
   async removeEndpoint(network: Network, endpoint: Endpoint): Promise<void> {
@@ -99,11 +110,14 @@ export class NftFirewall implements FirewallDriver {
     flushFlows(this.#table.socket, { ports: endpoint.ports, containerAddresses: endpoint.addresses })
   }
 
-  /** Replaces whatever stands by what `snapshot` says, in one transaction: `network reload`. */
-  async restore(snapshot: FirewallSnapshot): Promise<void> {
-    this.#replaceTable(snapshot)
-    const hook = readForwardHook(this.#table.socket, this.#table.name)
-    for (const network of snapshot.networks) this.#admitInForeignChains(hook, network, undefined)
+  async reload(): Promise<void> {
+    const { networks } = await this.#snapshot()
+    if (networks.every(network => networkElements(network).length === 0)) return this.#removeAll()
+    await this.#rebuild()
+    for (const network of networks) {
+      this.#isolatePorts(network)
+      this.#admitInForeignChains(network, undefined)
+    }
   }
 
   /** Adds what is missing of a network. 'known' when it stood already. */
@@ -125,21 +139,35 @@ export class NftFirewall implements FirewallDriver {
   #removeAll(): void {
     const { socket, name } = this.#table
     const failures = this.#table.optimistically(() => {
-      const messages = surplusAccepts(socket, name)
-      if (!this.#table.stands()) return messages
-      record(() => `nft delete table inet ${name}`)
-      return [...messages, deleteTable(NFPROTO_INET, name)]
+      const messages = [...surplusAccepts(socket, name), ...this.#portIsolationDeletion()]
+      if (isUserTableUnused(socket, name)) messages.push(...deletionOf(NFPROTO_INET, userTable))
+      if (this.#table.stands()) messages.push(...deletionOf(NFPROTO_INET, name))
+      return messages
     })
     if (failures.length > 0) throwFailure('cannot remove the firewall rules', failures)
     removeLegacyAccepts()
   }
 
-  #admitInForeignChains(hook: ForwardHook, network: Network, undo: Undo | undefined): void {
+  /** Keeps containers of `network` apart inside their bridge, where its options say so. */
+  #isolatePorts(network: Network): void {
+    if (policyOf(network).icc) return
+    if (listTables(this.#table.socket, NFPROTO_BRIDGE).includes(this.#table.name)) return
+    this.#run(portIsolationRuleset(this.#table.name))
+  }
+
+  #portIsolationDeletion(): NfMessage[] {
+    const { socket, name } = this.#table
+    return listTables(socket, NFPROTO_BRIDGE).includes(name) ? deletionOf(NFPROTO_BRIDGE, name) : []
+  }
+
+  /** @param known what a moment ago was seen of the hook: then only chains without a rule of ours are looked at */
+  #admitInForeignChains(network: Network, undo: Undo | undefined, known?: ForwardHook): void {
     const { socket, name } = this.#table
     const families = new Set(network.pools.map(pool => parsePrefix(pool.subnet).family))
+    const search = { families, thorough: known === undefined }
     let changed = addLegacyAccepts(families).length > 0
-    if (missingAccepts(socket, hook, families).length > 0) {
-      const failures = this.#table.optimistically(() => missingAccepts(socket, readForwardHook(socket, name), families))
+    if (missingAccepts(socket, known ?? readForwardHook(socket, name), search).length > 0) {
+      const failures = this.#table.optimistically(() => missingAccepts(socket, readForwardHook(socket, name), search))
       if (failures.length > 0) throwFailure('cannot admit packets in a foreign FORWARD chain', failures)
       changed = true
     }
@@ -201,11 +229,24 @@ export class NftFirewall implements FirewallDriver {
   }
 
   #script(snapshot: FirewallSnapshot): string {
-    return baseRuleset(this.#table.name) + addElementsText(this.#table.name, snapshotElements(snapshot))
+    const { socket, name } = this.#table
+    return [
+      // Whoever has made theirs with another priority keeps that.
+      listTables(socket, NFPROTO_INET).includes(userTable) ? '' : userRuleset,
+      baseRuleset(name),
+      addElementsText(name, snapshotElements(snapshot)),
+      snapshot.networks.every(network => policyOf(network).icc) ? '' : portIsolationRuleset(name),
+    ].join('')
   }
 
   #run(script: string): void {
     record(() => `nft -f - <<'EOF'\n${script}EOF`)
     runNftScript(script)
   }
+}
+
+/** The messages that delete a table. */
+function deletionOf(family: number, table: string): NfMessage[] {
+  record(() => `nft delete table ${family === NFPROTO_BRIDGE ? 'bridge' : 'inet'} ${table}`)
+  return [deleteTable(family, table)]
 }

@@ -1,135 +1,20 @@
-// The rules, as text and elements; nothing here touches the kernel. The chains are the same for every network and
-// never change: a network or a published port is nothing but elements of their sets, so that ten thousand networks
-// cost a packet no more than one. docs/design/firewall.md explains each rule and lists the attacks they are there for.
+// What publishes the ports of endpoints, as elements of the sets in base-ruleset.ts, and all elements that should stand
+// at once. Nothing here touches the kernel.
 
 import {
   addressField,
   elementText,
   type Field,
   nameField,
-  numberField,
   portField,
   protocolField,
   type SetElement,
-  subnetField,
 } from '../../kernel/nftables/elements.ts'
-import { type IpAddress, parseAddress, parsePrefix, tryParseAddress } from '../../lib/ip.ts'
+import { type IpAddress, parseAddress, tryParseAddress } from '../../lib/ip.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, Network, PortMapping } from '../../model/network.ts'
-
-/** Set on every packet that our forward chain admits. One rule in a foreign chain lets them pass. */
-export const admittedMark = 0x02000000
-
-/** Changes whenever the base rules do: tables with other rules are replaced. */
-export const layoutSet = 'layout_1'
-
-/** The chains and sets of a table, as an nft script that fails if the table exists. */
-export function baseRuleset(table: string): string {
-  const mark = `0x${admittedMark.toString(16).padStart(8, '0')}`
-  return `create table inet ${table}
-table inet ${table} {
-  set ${layoutSet} { type mark; }
-  set bridges { type ifname; }
-  set same { type ifname . ifname; }
-  set internal { type ifname; }
-  set subnets4 { type ipv4_addr; flags interval; }
-  set subnets6 { type ipv6_addr; flags interval; }
-
-  set published { type ifname . ifname; }
-  map any4 { type inet_proto . inet_service : ipv4_addr . inet_service; }
-  map any6 { type inet_proto . inet_service : ipv6_addr . inet_service; }
-  map addr4 { type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service; }
-  map addr6 { type inet_proto . ipv6_addr . inet_service : ipv6_addr . inet_service; }
-  set held4 { type inet_proto . inet_service; }
-  set held6 { type inet_proto . inet_service; }
-
-  chain guard {
-    type filter hook prerouting priority raw; policy accept;
-    iifname "lo" accept
-    ip daddr 127.0.0.0/8 drop comment "loopback addresses from outside: bridges have route_localnet"
-    iifname @bridges accept
-    ip daddr @subnets4 drop comment "straight to a container, not through a published port"
-    ip6 daddr @subnets6 drop comment "straight to a container, not through a published port"
-  }
-
-  chain prerouting {
-    type nat hook prerouting priority dstnat; policy accept;
-    meta l4proto { tcp, udp, sctp } fib daddr type local goto publish
-  }
-  chain output {
-    type nat hook output priority -100; policy accept;
-    meta l4proto { tcp, udp, sctp } fib daddr type local goto publish
-  }
-  chain publish {
-    meta nfproto ipv6 goto publish6
-    dnat ip to meta l4proto . ip daddr . th dport map @addr4
-    meta l4proto . th dport @held4 return
-    dnat ip to meta l4proto . th dport map @any4
-  }
-  chain publish6 {
-    ip6 daddr ::1 return
-    dnat ip6 to meta l4proto . ip6 daddr . th dport map @addr6
-    meta l4proto . th dport @held6 return
-    dnat ip6 to meta l4proto . th dport map @any6
-  }
-
-  chain forward {
-    type filter hook forward priority filter - 5; policy accept;
-    iifname @bridges goto from_bridge
-    oifname @bridges goto to_bridge
-  }
-  chain from_bridge {
-    iifname . oifname @same goto admit
-    iifname @internal drop
-    oifname @bridges goto to_bridge
-    ct state invalid drop
-    goto admit
-  }
-  chain to_bridge {
-    oifname @internal drop
-    ct state established,related goto admit
-    ct status dnat goto admit
-    drop
-  }
-  chain admit {
-    meta mark set meta mark | ${mark} accept
-  }
-
-  chain postrouting {
-    type nat hook postrouting priority srcnat; policy accept;
-    oifname @bridges goto enter_bridge
-    oifname "lo" accept
-    ip saddr @subnets4 ip daddr != 224.0.0.0/4 masquerade
-    ip6 saddr @subnets6 ip6 daddr != ff00::/8 masquerade
-  }
-  chain enter_bridge {
-    ip saddr 127.0.0.0/8 masquerade comment "the host to a port on 127.0.0.1"
-    ct status dnat ip saddr @subnets4 masquerade comment "a container to a port of itself or of a peer"
-    ct status dnat ip6 saddr @subnets6 masquerade comment "a container to a port of itself or of a peer"
-  }
-}
-add element inet ${table} ${layoutSet} { 1 }
-`
-}
-
-/** What makes the chains know a network. The first element is the one that says whether it is known already. */
-export function networkElements(network: Network): SetElement[] {
-  const { hostInterface: bridge } = network
-  if (bridge === undefined) return []
-  const comment = `tsrun:${network.id.slice(0, 12)} ${network.name}`.slice(0, 100)
-  return [
-    { set: 'bridges', key: [nameField(bridge)], comment },
-    { set: 'same', key: [nameField(bridge), nameField(bridge)], comment },
-    ...(network.internal ? [{ set: 'internal', key: [nameField(bridge)], comment }] : []),
-    ...network.pools.map(pool => {
-      const prefix = parsePrefix(pool.subnet)
-      return { set: prefix.family === 4 ? 'subnets4' : 'subnets6', key: [subnetField(prefix)], comment }
-    }),
-  ]
-}
-
-/** The element that a script or transaction touches to make sure of the layout. */
-export const layoutElement: SetElement = { set: layoutSet, key: [numberField(1)] }
+import { policyOf } from '../../model/network-policy.ts'
+import { networkElements } from './network-elements.ts'
 
 /** What should stand: all networks, and the endpoints of all running containers. */
 export interface FirewallSnapshot {
@@ -149,6 +34,8 @@ export interface PublishedElements {
   readonly owner: SetElement
   /** One for each mapping. A second one with the same key is a clash. */
   readonly ports: readonly PortElement[]
+  /** What lets clients in on the container's own address, where the network's mode is `routed`. */
+  readonly opened: readonly SetElement[]
   /** Shared by all that publish a port on single addresses: they keep `0.0.0.0` off that port. */
   readonly shared: readonly PortElement[]
 }
@@ -157,7 +44,9 @@ export interface PublishedElements {
 export function endpointElements(network: Network, endpoint: Endpoint): PublishedElements {
   const comment = endpointComment(endpoint)
   const targets = new Map(endpoint.addresses.flatMap(withoutPrefix).map(to => [to.family, addressField(to)]))
+  const { mode } = policyOf(network)
   const shared = new Map<string, PortElement>()
+  const opened = new Map<string, SetElement>()
   const ports = endpoint.ports.map(mapping => {
     if (network.internal)
       throw cannotPublish(endpoint, mapping, `network "${network.name}" is internal`, {
@@ -168,9 +57,24 @@ export function endpointElements(network: Network, endpoint: Endpoint): Publishe
     if (target === undefined)
       throw cannotPublish(endpoint, mapping, `it has no IPv${family} address on network "${network.name}"`)
     for (const element of heldElements(mapping)) shared.set(identityOf(element), { element, mapping })
+    if (mode[family] === 'routed') {
+      const element = openedElement(family, target, mapping, comment)
+      opened.set(identityOf(element), element)
+    }
     return { element: { set, key, data: [target, portField(mapping.containerPort)], comment }, mapping }
   })
-  return { owner: ownerElement(endpoint), ports, shared: [...shared.values()] }
+  return { owner: ownerElement(endpoint), ports, opened: [...opened.values()], shared: [...shared.values()] }
+}
+
+/** An element of opened4 or opened6: clients may come straight to this port of the container. */
+export function openedElement(
+  family: 4 | 6,
+  container: Field,
+  { protocol, containerPort }: Pick<PortMapping, 'protocol' | 'containerPort'>,
+  comment?: string,
+): SetElement {
+  const key = [protocolField(protocol), container, portField(containerPort)]
+  return { set: `opened${family}`, key, ...(comment === undefined ? {} : { comment }) }
 }
 
 /** The address in `192.168.0.2/24`, or nothing: whoever tears down may not know all addresses any more. */
@@ -256,9 +160,9 @@ export function snapshotElements({ networks, endpoints }: FirewallSnapshot): Set
   for (const endpoint of endpoints) {
     const network = byId.get(endpoint.networkId)
     if (network?.hostInterface === undefined) continue
-    const { owner, ports, shared } = publishableElements(network, endpoint)
+    const { owner, ports, opened, shared } = publishableElements(network, endpoint)
     if (ports.length === 0) continue
-    const own = [owner, ...ports.map(port => port.element), ...shared.map(held => held.element)]
+    const own = [owner, ...ports.map(port => port.element), ...opened, ...shared.map(held => held.element)]
     const found = own.map(element => ({ element, standing: elements.get(identityOf(element)) }))
     // What several endpoints hold together is the same for each of them; anything else is a clash.
     if (found.some(({ element, standing }) => standing !== undefined && !isSame(element, standing))) continue
@@ -277,7 +181,7 @@ export function publishableElements(network: Network, endpoint: Endpoint): Publi
     return endpointElements(network, endpoint)
   } catch (error) {
     if (error instanceof TsrunError && error.code === 'cannot-publish')
-      return { owner: ownerElement(endpoint), ports: [], shared: [] }
+      return { owner: ownerElement(endpoint), ports: [], opened: [], shared: [] }
     throw error
   }
 }

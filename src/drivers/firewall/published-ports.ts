@@ -2,6 +2,7 @@
 
 import { errno } from '../../ffi/errno.ts'
 import {
+  addressField,
   concatenate,
   portField,
   protocolField,
@@ -18,6 +19,7 @@ import {
   formatMapping,
   heldElements,
   mappingKey,
+  openedElement,
   ownerName,
   type PortElement,
   type PublishedElements,
@@ -30,12 +32,13 @@ import type { NftTable } from './nft-table.ts'
  * @throws TsrunError conflict when a port is published already
  */
 export function publish(table: NftTable, endpoint: Endpoint, published: PublishedElements): boolean {
-  const { owner, ports, shared } = published
+  const { owner, ports, opened, shared } = published
   if (ports.length === 0) return true
   const failures = table.add([
     { element: owner, exclusive: true },
     ...ports.map(({ element }) => ({ element, exclusive: true })),
     ...shared.map(({ element }) => ({ element, exclusive: false })),
+    ...opened.map(element => ({ element, exclusive: false })),
   ])
   if (failures.length === 0) return true
   if (failures.some(failure => failure.errno === errno.ENOENT)) return false
@@ -57,11 +60,15 @@ export function publish(table: NftTable, endpoint: Endpoint, published: Publishe
  * one transaction and goes with them: while it is there the ports are this endpoint's; once it is gone they may be a
  * successor's, and its absence (ENOENT) makes the kernel refuse the whole. The look before only saves the time of that.
  */
-export function withdraw(table: NftTable, endpoint: Endpoint, { owner, ports, shared }: PublishedElements): void {
+export function withdraw(
+  table: NftTable,
+  endpoint: Endpoint,
+  { owner, ports, opened, shared }: PublishedElements,
+): void {
   const standing = table.find(owner)
   if (standing === undefined) return
   if (standing.comment === owner.comment) {
-    const own = [owner, ...ports.map(({ element }) => element)]
+    const own = [owner, ...ports.map(({ element }) => element), ...opened]
     const failures =
       shared.length === 0
         ? table.socket.transaction(table.deletions(own))
@@ -88,9 +95,21 @@ function deleteAllOf(table: NftTable, endpoint: Endpoint, owner: SetElement): vo
     )
     const held = own.flatMap(({ mapping }) => heldElements(mapping).map(element => ({ element, mapping })))
     const surplus = unheld(table, endpoint, held).filter(element => table.has(element))
-    return table.deletions([owner, ...own.map(({ element }) => element), ...surplus])
+    return table.deletions([owner, ...own.map(({ element }) => element), ...surplus, ...openedOf(table, endpoint)])
   })
   if (failures.length > 0) throwFailure(`cannot withdraw the ports of "${endpoint.containerName}"`, failures)
+}
+
+/** What lets clients in on the container's own address, found by the comments. */
+function openedOf(table: NftTable, endpoint: Endpoint): SetElement[] {
+  return ([4, 6] as const).flatMap(family =>
+    table.list(`opened${family}`).flatMap(({ key, comment }) => {
+      const address = addressFromBytes(key.subarray(4, -4))
+      if (!isOwnedBy(comment, endpoint) || address === undefined) return []
+      const containerPort = key.readUInt16BE(key.length - 4)
+      return [openedElement(family, addressField(address), { protocol: protocolOf(key[0]), containerPort })]
+    }),
+  )
 }
 
 const portMaps = ['any4', 'any6', 'addr4', 'addr6'] as const

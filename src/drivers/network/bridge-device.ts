@@ -15,10 +15,13 @@ import { bridgeAlias, bridgeMac, isBridgeOf } from './bridge-names.ts'
 import { cannotCreate, hasIpv6 } from './bridge-options.ts'
 import { hostHasIpv6 } from './forwarding.ts'
 
-/** A network that has its interface name and its MTU. */
+/** One bridge of a network. */
 export interface BridgeNetwork {
   readonly network: Network
+  /** The name of the interface. */
   readonly bridge: string
+  /** 0 for the one that has the gateway's addresses; further ones are joined to it. */
+  readonly number: number
   readonly mtu: number
   readonly engineId: string
 }
@@ -39,14 +42,16 @@ export function ensureBridge(socket: NetlinkSocket, wanted: BridgeNetwork, undo:
   const alias = bridgeAlias(wanted.engineId, network)
   const ipv6 = hostHasIpv6()
   // No link-local address on a network without IPv6: it would be a way to the host that no firewall rule expects.
-  const mode = hasIpv6(network) ? 'eui64' : 'none'
+  const isFirst = wanted.number === 0
+  const mode = isFirst && hasIpv6(network) ? 'eui64' : 'none'
   if (link.alias !== alias) changes.push(linkSet(bridge, { alias }))
   if (link.mtu !== wanted.mtu) changes.push(linkSet(bridge, { mtu: wanted.mtu }))
   if (ipv6 && link.ipv6AddressMode !== mode) changes.push(linkSet(bridge, { ipv6AddressMode: mode }))
   socket.apply(changes)
   setBridgeSysctls(bridge, ipv6)
   const present = new Set(listAddresses(socket, link.index))
-  const missing = network.pools.map(gatewayAddress).filter(address => !present.has(address))
+  const own = isFirst ? network.pools.map(gatewayAddress) : []
+  const missing = own.filter(address => !present.has(address))
   for (const address of missing) addAddress(socket, { index: link.index, interfaceName: bridge, address })
   if (!link.up) socket.apply(linkSet(bridge, { up: true }))
   faultPoint('configure bridge')
@@ -83,7 +88,7 @@ function addBridge(socket: NetlinkSocket, wanted: BridgeNetwork, undo: Undo): Li
   const { network, bridge } = wanted
   try {
     // Not in one send with what follows: if the name is taken this fails, and the rest would hit the other interface.
-    socket.apply(linkAddBridge({ name: bridge, mac: bridgeMac(network) }))
+    socket.apply(linkAddBridge({ name: bridge, mac: bridgeMac(network, wanted.number) }))
   } catch (error) {
     // Somebody was faster: another start of ours that found the bridge missing, or a stranger.
     const link = hasCode(error, 'EEXIST') ? findBridge(socket, wanted) : undefined

@@ -1,4 +1,4 @@
-// The driver of bridge networks: one Linux bridge a network, one veth pair a container. Acts in the network namespace
+// The driver of bridge networks: a Linux bridge a network (more when it is full), a veth pair a container. Acts in the network namespace
 // of the process; rules and ports are the firewall driver's.
 
 import { isRehearsal, withoutTelling } from '../../kernel/explain.ts'
@@ -8,12 +8,20 @@ import { defaultRouteMtu } from '../../kernel/netlink/route.ts'
 import { type NetlinkSocket, withNetlinkSocket } from '../../kernel/netlink/socket.ts'
 import type { Undo } from '../../lib/rollback.ts'
 import type { Endpoint, Network, NetworkDriver, Sandbox } from '../../model/network.ts'
-import { type BridgeNetwork, ensureBridge, findBridge, interfaceTaken, removeBridge } from './bridge-device.ts'
+import { interfaceTaken } from './bridge-device.ts'
 import { fallbackBridgeName, isBridgeOf, isTsrunBridge } from './bridge-names.ts'
 import { hasIpv6, isInterfaceName, parseBridgeOptions } from './bridge-options.ts'
+import {
+  describeBridges,
+  ensureBridges,
+  findHealthyBridges,
+  removeBridges,
+  replugEndpoints,
+  withFurtherBridge,
+} from './bridge-set.ts'
 import { enableForwarding, type HostState, hostHasIpv6, isForwarding, restoreHostSettings } from './forwarding.ts'
 import { configureSandbox } from './sandbox-interface.ts'
-import { plugVeth, unplugVeth } from './veth.ts'
+import { isBridgeFull, plugVeth, unplugVeth } from './veth.ts'
 
 /** The default network has a name that says what it is, so its interface is called otherwise. */
 const defaultNetwork = { name: 'bridge', hostInterface: 'tsrun0' }
@@ -24,6 +32,8 @@ export interface NetworkDriverOptions {
   /** `tsrun`, or `tsrun-<8 hex digits>` for an engine with another root: the ownership mark on interfaces. */
   readonly engineId: string
   readonly hostState: HostState
+  /** The endpoints of running containers on a network: what has to be plugged in again where a bridge was deleted. */
+  readonly endpoints: (network: Network) => readonly Endpoint[]
 }
 
 /** Bridges and veth pairs. Each call opens a netlink socket of its own, which takes some 10 us. */
@@ -32,36 +42,49 @@ export class BridgeDriver implements NetworkDriver {
   readonly hasEndpoints = true
   readonly #engineId: string
   readonly #hostState: HostState
+  readonly #endpoints: NetworkDriverOptions['endpoints']
 
-  constructor({ engineId, hostState }: NetworkDriverOptions) {
+  constructor({ engineId, hostState, endpoints }: NetworkDriverOptions) {
     this.#engineId = engineId
     this.#hostState = hostState
+    this.#endpoints = endpoints
   }
 
   validate(network: Network): Network {
     const options = parseBridgeOptions(network)
     return withNetlinkSocket(host => {
       const hostInterface = network.hostInterface ?? this.#chooseInterface(host, network, options.bridge)
-      const mtu = options.mtu ?? defaultRouteMtu(host) ?? defaultMtu
+      const mtu = Number(options.mtu ?? defaultRouteMtu(host) ?? defaultMtu)
       // Loopback as the way out has 65536, and IPv6 needs 1280.
       const bounded = Math.min(Math.max(mtu, hasIpv6(network) ? 1280 : 68), 65535)
-      const bridge = options.bridge === undefined ? {} : { bridge: options.bridge }
-      return { ...network, hostInterface, options: { ...bridge, mtu: String(bounded) } }
+      return { ...network, hostInterface, options: { ...options, mtu: String(bounded) } }
     })
   }
 
   async create(network: Network, undo: Undo): Promise<void> {
-    withNetlinkSocket(host => this.#ensure(host, this.#describe(network), undo))
+    withNetlinkSocket(host => this.#ensure(host, network, undo))
+  }
+
+  extend(network: Network): Network | undefined {
+    return withFurtherBridge(network)
   }
 
   async connect(network: Network, endpoint: Endpoint, sandbox: Sandbox, undo: Undo): Promise<void> {
-    const wanted = this.#describe(network)
-    const { engineId, mtu } = wanted
+    const all = describeBridges(network, this.#engineId)
+    const [{ engineId, mtu }] = all
     withNetlinkSocket(host => {
-      const bridge = this.#findHealthy(host, wanted) ?? this.#ensure(host, wanted, undo)
-      const plug = { host, engineId, network, endpoint, sandbox, bridge, mtu, ipv6: hostHasIpv6() }
-      plugVeth(plug, undo)
-      configureSandbox(plug)
+      const bridges = this.#findHealthy(host, network) ?? this.#ensure(host, network, undo)
+      // The last one has room, if any has: a failed attempt costs 20 ms.
+      for (const [index, bridge] of bridges.toReversed().entries()) {
+        const plug = { host, engineId, network, endpoint, sandbox, bridge, mtu, ipv6: hostHasIpv6() }
+        try {
+          plugVeth(plug, undo)
+        } catch (error) {
+          if (isBridgeFull(error) && index < bridges.length - 1) continue
+          throw error
+        }
+        return configureSandbox(plug)
+      }
     })
   }
 
@@ -80,25 +103,28 @@ export class BridgeDriver implements NetworkDriver {
 
   async remove(network: Network): Promise<void> {
     withNetlinkSocket(host => {
-      removeBridge(host, this.#describe(network))
+      removeBridges(host, describeBridges(network, this.#engineId))
       // Another engine on this machine may need forwarding as well; then it stays on until our next last network.
       if (!listLinks(host, { kind: 'bridge' }).some(isTsrunBridge)) restoreHostSettings(this.#hostState)
     })
   }
 
   async inspect(network: Network): Promise<Readonly<Record<string, unknown>>> {
-    const { bridge } = this.#describe(network)
+    const [{ bridge }, ...further] = describeBridges(network, this.#engineId)
     return withNetlinkSocket(host => {
       const link = getLink(host, bridge)
       if (link === undefined) return { interface: bridge, state: 'missing' }
       if (!isBridgeOf(this.#engineId, network, link)) return { interface: bridge, state: 'foreign' }
+      const masters = [link, ...further.flatMap(other => getLink(host, other.bridge) ?? [])]
+      const ports = masters.flatMap(({ index }) => listLinks(host, { master: index }))
       return {
         interface: bridge,
+        ...(further.length === 0 ? {} : { furtherInterfaces: further.map(other => other.bridge) }),
         state: link.up ? 'up' : 'down',
         mtu: link.mtu,
         mac: link.mac,
         addresses: listAddresses(host, link.index),
-        ports: listLinks(host, { master: link.index }).map(port => ({ interface: port.name, alias: port.alias ?? '' })),
+        ports: ports.map(port => ({ interface: port.name, alias: port.alias ?? '' })),
       }
     })
   }
@@ -108,17 +134,17 @@ export class BridgeDriver implements NetworkDriver {
     restoreHostSettings(this.#hostState)
   }
 
-  /** The bridge, if a quick look finds nothing wrong: networks come back by themselves after a reboot. */
-  #findHealthy(host: NetlinkSocket, wanted: BridgeNetwork): Link | undefined {
-    const bridge = findBridge(host, wanted)
-    if (!bridge?.up || bridge.mtu !== wanted.mtu) return undefined
-    return wanted.network.internal || isForwarding(familiesOf(wanted.network)) ? bridge : undefined
+  /** The bridges, if a quick look finds nothing wrong: networks come back by themselves after a reboot. */
+  #findHealthy(host: NetlinkSocket, network: Network): Link[] | undefined {
+    const bridges = findHealthyBridges(host, describeBridges(network, this.#engineId))
+    return network.internal || isForwarding(familiesOf(network)) ? bridges : undefined
   }
 
-  #ensure(host: NetlinkSocket, wanted: BridgeNetwork, undo: Undo): Link {
-    const bridge = ensureBridge(host, wanted, undo)
-    if (!wanted.network.internal) enableForwarding(host, familiesOf(wanted.network), this.#hostState, undo)
-    return bridge
+  #ensure(host: NetlinkSocket, network: Network, undo: Undo): Link[] {
+    const bridges = ensureBridges(host, describeBridges(network, this.#engineId), undo)
+    replugEndpoints(host, bridges, { network, engineId: this.#engineId, endpoints: this.#endpoints(network) })
+    if (!network.internal) enableForwarding(host, familiesOf(network), this.#hostState, undo)
+    return bridges
   }
 
   #chooseInterface(host: NetlinkSocket, network: Network, asked: string | undefined): string {
@@ -129,11 +155,6 @@ export class BridgeDriver implements NetworkDriver {
     // Two engines, or two roots, may both have a network "br".
     if (asked === undefined && isTsrunBridge(link)) return fallbackBridgeName(network)
     throw interfaceTaken(network, name)
-  }
-
-  #describe(network: Network): BridgeNetwork {
-    const bridge = network.hostInterface ?? fallbackBridgeName(network)
-    return { network, bridge, mtu: Number(network.options.mtu ?? defaultMtu), engineId: this.#engineId }
   }
 }
 

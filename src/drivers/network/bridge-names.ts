@@ -33,7 +33,7 @@ export function isTsrunBridge(link: Link): boolean {
 export function isBridgeOf(engineId: string, network: Pick<Network, 'id'>, link: Link): boolean {
   if (link.kind !== 'bridge') return false
   // A process killed between making the bridge and marking it leaves the address, which nobody else makes.
-  if (link.alias === undefined) return link.mac === bridgeMac(network)
+  if (link.alias === undefined) return link.mac.slice(6) === bridgeMac(network).slice(6)
   return link.alias.startsWith(`${engineId} network `) && link.alias.endsWith(` ${network.id.slice(0, 12)}`)
 }
 
@@ -46,14 +46,26 @@ export function isEndpointLink(engineId: string, link: Link): boolean {
  * The bridge's MAC address, made from the network's id. It has to be pinned: left alone a bridge takes the lowest
  * address among its ports, so its own would change with each container that comes or goes, and every neighbour
  * would talk to a dead address until its ARP entry expires. Made from the id it even survives a new bridge.
+ * @param number 0 for the network's bridge, 1 and on for the further ones
  */
-export function bridgeMac(network: Pick<Network, 'id'>): string {
-  return ['02', '42', ...(network.id.slice(0, 8).match(/../g) ?? [])].join(':')
+export function bridgeMac(network: Pick<Network, 'id'>, number = 0): string {
+  return ['02', (0x42 + number).toString(16), ...(network.id.slice(0, 8).match(/../g) ?? [])].join(':')
 }
 
 /** The interface of a network whose name cannot be one, or is taken: `br-` and 12 hex digits. */
 export function fallbackBridgeName(network: Pick<Network, 'id'>): string {
   return `br-${network.id.slice(0, 12)}`
+}
+
+/** The interface of the `number`th further bridge of a network, 2 for the first: 15 bytes up to 9. */
+export function furtherBridgeName(network: Pick<Network, 'id'>, number: number): string {
+  return `b${number}-${network.id.slice(0, 12)}`
+}
+
+/** Both ends of the veth pair between the network's bridge and its `number`th further one. */
+export function jointNames(network: Pick<Network, 'id'>, number: number): { inFirst: string; inFurther: string } {
+  const tail = network.id.slice(0, 10)
+  return { inFirst: `j${number}a-${tail}`, inFurther: `j${number}b-${tail}` }
 }
 
 /** The host's end of an endpoint's veth: `veth` and 10 hex digits, in all 14 bytes of the 15 there are. */

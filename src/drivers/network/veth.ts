@@ -6,7 +6,8 @@ import { getLink, type Link, linkAddVeth, linkRemove, linkSet } from '../../kern
 import { NetlinkError, type NetlinkSocket, withNetlinkSocket } from '../../kernel/netlink/socket.ts'
 import type { Undo } from '../../lib/rollback.ts'
 import { TsrunError } from '../../model/errors.ts'
-import type { Endpoint } from '../../model/network.ts'
+import type { Endpoint, Network } from '../../model/network.ts'
+import { isolatedPortGroup, policyOf } from '../../model/network-policy.ts'
 import { endpointAlias, endpointInterfaceName, isEndpointLink } from './bridge-names.ts'
 import { cannotConnect, explainConflict, type SandboxInterface } from './sandbox-interface.ts'
 
@@ -15,6 +16,7 @@ const EXFULL = 54
 
 /** What plugVeth() joins. */
 export interface Plug extends SandboxInterface {
+  readonly network: Network
   readonly host: NetlinkSocket
   readonly engineId: string
   readonly bridge: Link
@@ -53,16 +55,15 @@ export function unplugVeth(host: NetlinkSocket, engineId: string, endpoint: Endp
   return true
 }
 
-function addVeth({ host, engineId, endpoint, sandbox, bridge, mtu, ipv6 }: Plug, name: string): void {
+function addVeth(plug: Plug, name: string): void {
+  const { host, engineId, network, endpoint, sandbox, bridge, mtu, ipv6 } = plug
   const peer = { name: endpoint.containerInterface, mac: endpoint.mac, mtu, netnsFd: sandbox.netnsFd }
   try {
     host.apply([
       linkAddVeth({ name, mtu, queues: 1, master: bridge, peer: { ...peer, netnsLabel: endpoint.containerName } }),
       linkSet(name, {
         alias: endpointAlias(engineId, endpoint),
-        // A container may reach its own published port: with br_netfilter the packet is redirected inside the
-        // bridge and has to leave by the port it came from.
-        hairpin: true,
+        ...portSettings(network),
         // A port of a bridge needs no address. Before the carrier comes, so the kernel makes none.
         ...(ipv6 ? { ipv6AddressMode: 'none' as const } : {}),
         up: true,
@@ -75,15 +76,29 @@ function addVeth({ host, engineId, endpoint, sandbox, bridge, mtu, ipv6 }: Plug,
   }
 }
 
+/** How a port of the network's bridge is set. */
+export function portSettings(network: Network): { readonly hairpin: boolean; readonly group?: number } {
+  const { icc, hairpin } = policyOf(network)
+  // A container may reach its own published port: with br_netfilter the packet is redirected inside the bridge and has to
+  // leave by the port it came from.
+  return { hairpin, ...(icc ? {} : { group: isolatedPortGroup }) }
+}
+
+/** Whether a change failed because the bridge has no port number left. */
+export function isBridgeFull(error: unknown): boolean {
+  const cause = error instanceof TsrunError ? error.cause : error
+  return cause instanceof NetlinkError && cause.errno === EXFULL
+}
+
 function explained(plug: Plug, error: unknown): unknown {
   if (!(error instanceof NetlinkError) || error.errno !== EXFULL) return explainConflict(plug, error)
   const message = `${cannotConnect(plug)}: the bridge "${plug.bridge.name}" has no free port`
   return new TsrunError('unavailable', 'network-full', message, {
-    hint: 'a bridge takes 1023 containers; put some of them on another network',
+    hint: 'put some of the containers on another network',
     cause: error,
   })
 }
 
-function hostInterfaceOf(endpoint: Endpoint): string {
+export function hostInterfaceOf(endpoint: Endpoint): string {
   return endpoint.hostInterface ?? endpointInterfaceName(endpoint.id)
 }

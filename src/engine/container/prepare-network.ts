@@ -137,7 +137,14 @@ export async function plugEndpoint(
     await driver.connect(network, endpoint, sandbox, undo)
     await context.retryAfterReconcile(() => firewall.addEndpoint(network, kernelPorts(endpoint), undo))
   }
-  await context.locks.withNetwork(network.name, join, { shared: true })
+  try {
+    await context.locks.withNetwork(network.name, join, { shared: true })
+  } catch (error) {
+    if (!(error instanceof TsrunError) || error.code !== 'network-full') throw error
+    const wider = await context.networks.extend(network)
+    if (wider === undefined) throw error
+    await plugEndpoint(context, wider, { endpoint, sandbox, undo })
+  }
 }
 
 /** @throws TsrunError not-found, invalid (one twice, or one of those that stand alone) */

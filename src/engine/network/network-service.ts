@@ -90,6 +90,49 @@ export class NetworkService {
     return { network, endpoints: this.#endpointsOf(network), kernel: await driver.inspect(network) }
   }
 
+  /**
+   * Makes everything of a network that is missing or changed, links, settings and rules, and plugs running containers in
+   * again. They notice nothing, and connections that are open go on.
+   * @throws TsrunError not-found
+   */
+  async reload(reference: string): Promise<Network> {
+    const network = await this.bringUp(reference)
+    await (await this.#parts.drivers(network.driver)).firewall.reload()
+    this.#emit(network, 'reload')
+    return network
+  }
+
+  /**
+   * Makes room on a network that has none left, unless another command has done so.
+   * @param known the network as the caller found it full
+   * @returns undefined when there can be no more
+   */
+  async extend(known: Network): Promise<Network | undefined> {
+    const extended = await this.#parts.locks.withNetwork(known.name, async () => {
+      const current = this.find(known.id)
+      if ((current.furtherInterfaces?.length ?? 0) > (known.furtherInterfaces?.length ?? 0)) return current
+      const wider = (await this.#parts.drivers(current.driver)).driver.extend?.(current)
+      if (wider !== undefined) this.#parts.store.replace(wider)
+      return wider
+    })
+    return extended === undefined ? undefined : this.bringUp(extended.id)
+  }
+
+  /** Makes what is missing of a network, and plugs running containers in again. @throws TsrunError not-found */
+  async bringUp(reference: string): Promise<Network> {
+    const { id, name } = this.find(reference)
+    return this.#parts.locks.withNetwork(name, async () => {
+      const network = this.find(id)
+      const { driver, firewall } = await this.#parts.drivers(network.driver)
+      await withRollback(async undo => {
+        await driver.create(network, undo)
+        await firewall.addNetwork(network, undo)
+        undo.keep()
+      })
+      return network
+    })
+  }
+
   /** @throws TsrunError not-found, conflict when running containers are on it */
   async remove(reference: string): Promise<Network> {
     const network = this.find(reference)

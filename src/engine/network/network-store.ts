@@ -29,6 +29,11 @@ export class NetworkStore {
     }
   }
 
+  /** Replaces the record of a network that is there, durably. The caller holds the network's lock. */
+  replace(network: Network): void {
+    writeJson(this.#path(network.name), network, { durable: true })
+  }
+
   /** Idempotent. */
   delete(name: string): void {
     rmSync(this.#path(name), { force: true })

@@ -86,7 +86,7 @@ export function linkAddBridge({ name, mac }: { name: string; mac?: string }): Ne
   }
 }
 
-/** A veth pair whose second end is born in another namespace. Both ends are down. */
+/** A veth pair, whose second end may be born in another namespace. Both ends are down. */
 export interface VethSpec {
   readonly name: string
   readonly mtu?: number
@@ -103,9 +103,10 @@ export interface VethSpec {
     readonly name: string
     readonly mac?: string
     readonly mtu?: number
-    readonly netnsFd: number
+    /** Absent: in the same namespace. */
+    readonly netnsFd?: number
     /** The namespace's name in the printed command. */
-    readonly netnsLabel: string
+    readonly netnsLabel?: string
   }
 }
 
@@ -127,7 +128,7 @@ export function linkAddVeth({ name, mtu, queues, group, master, peer }: VethSpec
         if (peer.mtu !== undefined) payload.attributeU32(IFLA_MTU, peer.mtu)
         if (peer.mac !== undefined) payload.attribute(IFLA_ADDRESS, parseMac(peer.mac))
         writeQueues(payload, queues)
-        payload.attributeU32(IFLA_NET_NS_FD, peer.netnsFd)
+        if (peer.netnsFd !== undefined) payload.attributeU32(IFLA_NET_NS_FD, peer.netnsFd)
       }),
     )
   })
@@ -149,7 +150,7 @@ export function linkAddVeth({ name, mtu, queues, group, master, peer }: VethSpec
           'type veth peer name',
           peer.name,
         ],
-        [...peerSize, peer.mac && `address ${peer.mac}`, `netns ${shellQuote(peer.netnsLabel)}`],
+        [...peerSize, peer.mac && `address ${peer.mac}`, peer.netnsLabel && `netns ${shellQuote(peer.netnsLabel)}`],
       )
     },
   }
@@ -165,6 +166,10 @@ export interface LinkSettings {
   readonly ipv6AddressMode?: Ipv6AddressMode
   /** For a port of a bridge: whether frames may leave through the port they came in by. */
   readonly hairpin?: boolean
+  /** The bridge to plug it into. */
+  readonly master?: { readonly index: number; readonly name: string }
+  /** A number that rules can match; 0 unless said otherwise. */
+  readonly group?: number
 }
 
 /**
@@ -172,12 +177,14 @@ export interface LinkSettings {
  * The kernel takes `up` before `ipv6AddressMode`: where an interface has a carrier set the mode in a change before.
  */
 export function linkSet(name: string, settings: LinkSettings): NetlinkChange {
-  const { alias, mac, mtu, up, ipv6AddressMode, hairpin } = settings
+  const { alias, mac, mtu, up, ipv6AddressMode, hairpin, master, group } = settings
   const payload = writeHeader(up === undefined ? {} : { flags: up ? IFF_UP : 0, change: IFF_UP })
   payload.attributeString(IFLA_IFNAME, name)
   if (mtu !== undefined) payload.attributeU32(IFLA_MTU, mtu)
   if (mac !== undefined) payload.attribute(IFLA_ADDRESS, parseMac(mac))
   if (alias !== undefined) payload.attribute(IFLA_IFALIAS, Buffer.from(alias))
+  if (master !== undefined) payload.attributeU32(IFLA_MASTER, master.index)
+  if (group !== undefined) payload.attributeU32(IFLA_GROUP, group)
   if (hairpin !== undefined) {
     payload.nest(IFLA_LINKINFO, () => {
       payload.attributeString(IFLA_INFO_SLAVE_KIND, 'bridge')
@@ -205,6 +212,7 @@ export function linkSet(name: string, settings: LinkSettings): NetlinkChange {
           mac && `address ${mac}`,
           alias !== undefined && `alias ${shellQuote(alias)}`,
         ],
+        [master && `master ${master.name}`, group !== undefined && `group ${group}`],
         [ipv6AddressMode && `addrgenmode ${ipv6AddressMode}`, up !== undefined && (up ? 'up' : 'down')],
         [hairpin !== undefined && `type bridge_slave hairpin ${hairpin ? 'on' : 'off'}`],
       ),

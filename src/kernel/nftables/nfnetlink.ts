@@ -10,6 +10,7 @@ import { readAttributes, stringIn, u32In } from './attributes.ts'
 export const NFPROTO_UNSPEC = 0
 export const NFPROTO_INET = 1
 export const NFPROTO_IPV4 = 2
+export const NFPROTO_BRIDGE = 7
 export const NFPROTO_IPV6 = 10
 
 export const SUBSYS_CTNETLINK = 1
@@ -17,6 +18,7 @@ export const SUBSYS_NFTABLES = 10
 
 export const NLM_F_EXCL = 0x200
 export const NLM_F_CREATE = 0x400
+export const NLM_F_APPEND = 0x800
 
 const NETLINK_NETFILTER = 12
 const SOL_NETLINK = 270
