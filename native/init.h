@@ -17,6 +17,7 @@ enum channel_message {
 	CHANNEL_EXECING, /* child -> monitor: what ends the channel from here on is a successful exec */
 	CHANNEL_MAPPED, /* monitor -> child: uid_map and gid_map are written */
 	CHANNEL_GO, /* monitor -> child */
+	CHANNEL_ROOTFS, /* process for the layers -> monitor, with the mount */
 };
 struct packet {
 	uint32_t type;
@@ -63,6 +64,7 @@ struct child {
 };
 void take_engine_fd(void);
 void open_joins(const struct bootstrap *b);
+int user_namespace_to_join(const struct bootstrap *b); /* -1: none with a path */
 struct spawned spawn_container(const struct child *child);
 void join_network(const struct bootstrap *b);
 void become_mapped_root(const struct child *child);
@@ -82,6 +84,11 @@ void close_prepared_rootfs(void);
 void keep_prepared_rootfs(struct fd_set_builder *set);
 int attach_rootfs(const struct bootstrap *b);
 void finish_rootfs(const struct bootstrap *b, int rootfs);
+
+/* idmap.c: layers and volumes that keep the container's ids on disk. */
+uint32_t host_id(const struct id_map *maps, size_t count, uint32_t id);
+int idmap_mount(int mount, int user_namespace);
+int open_idmapped_overlay(const struct bootstrap *b, int user_namespace);
 
 /* mounts.c, inroot.c, copyup.c, devices.c, protect.c: everything below the rootfs. */
 void prepare_mounts(const struct bootstrap *b);
@@ -117,7 +124,11 @@ void reset_signals(void);
 /* pid1.c */
 void become_init(int channel); /* returns in the process that becomes the command */
 
+/* holder.c */
+int hold_namespaces(void);
+
 /* monitor.c */
+_Noreturn void pass_failure_on(const struct packet *failure);
 _Noreturn void monitor_main(void);
 
 /* title.c */

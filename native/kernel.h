@@ -47,7 +47,11 @@
 #define K_MOUNT_ATTR_STRICTATIME 0x20
 #define K_MOUNT_ATTR_NODIRATIME 0x80
 #define K_MOUNT_ATTR_NOSYMFOLLOW 0x200000
+#define K_MOUNT_ATTR_IDMAP 0x100000
 #define K_MS_NOSYMFOLLOW 256
+
+/* linux/securebits.h */
+#define K_SECBIT_NO_SETUID_FIXUP 0x4
 
 /* linux/magic.h */
 #define K_PROC_SUPER_MAGIC 0x9fa0

@@ -19,6 +19,8 @@ int main(int argc, char **argv, char **envp)
 		print_fault_points();
 		return 0;
 	}
+	if (argc == 2 && strcmp(argv[1], "--hold-namespaces") == 0)
+		return hold_namespaces();
 	if (fcntl(CONTROL_FD, F_GETFD) < 0) {
 		static const char message[] = "tsrun-init: this program is started by tsrun and does nothing by itself\n";
 		(void)!write(2, message, sizeof(message) - 1);

@@ -104,6 +104,12 @@ static _Noreturn void report_failure(const void *payload, uint32_t length)
 	run_exit_command(monitor.b);
 }
 
+/* A failure that a child has sent. */
+_Noreturn void pass_failure_on(const struct packet *failure)
+{
+	report_failure(failure->payload, failure->length);
+}
+
 static void report_to_engine(const struct failure *failure)
 {
 	uint8_t payload[1024];
@@ -155,7 +161,7 @@ static int next_packet(struct packet *packet)
 {
 	while (channel_receive(monitor.channel, packet)) {
 		if (packet->type == MESSAGE_FAILED)
-			report_failure(packet->payload, packet->length);
+			pass_failure_on(packet);
 		if (packet->type != CHANNEL_PTY || packet->fd < 0)
 			return 1;
 		take_terminal(packet->fd);
@@ -301,7 +307,7 @@ static void prepare(const struct bootstrap *b)
 	open_attach_socket(b, &monitor);
 	open_log(b);
 	open_joins(b);
-	if (b->namespaces & K_CLONE_NEWUSER)
+	if (b->namespaces & K_CLONE_NEWUSER || user_namespace_to_join(b) >= 0)
 		prepare_mounts(b);
 }
 

@@ -31,6 +31,7 @@ static int *prepared; /* detached bind sources, -1 for the other mounts */
 void prepare_mounts(const struct bootstrap *b)
 {
 	stage("mounts");
+	int user_namespace = user_namespace_to_join(b);
 	prepared = calloc(b->mounts.count + 1, sizeof(int));
 	if (!prepared)
 		die_errno("allocate the list of mounts");
@@ -40,6 +41,8 @@ void prepare_mounts(const struct bootstrap *b)
 		prepared[i] = bind ? clone_mount(AT_FDCWD, m->source, (m->flags & MS_REC) != 0) : -1;
 		if (bind && prepared[i] < 0 && !(m->options & MOUNT_OPTION_OPTIONAL))
 			die_errno("open %s to mount it on %s", m->source, m->destination);
+		if (prepared[i] >= 0 && m->options & MOUNT_OPTION_IDMAP && idmap_mount(prepared[i], user_namespace) < 0)
+			die_errno("map the ids of %s for %s (its file system may not be able to)", m->source, m->destination);
 	}
 	prepare_rootfs(b);
 }

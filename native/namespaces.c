@@ -54,6 +54,14 @@ void open_joins(const struct bootstrap *b)
 		die_errno("open the cgroup %s", b->cgroup_dir);
 }
 
+int user_namespace_to_join(const struct bootstrap *b)
+{
+	for (size_t i = 0; i < b->joins.count; i++)
+		if (b->joins.items[i].flag == K_CLONE_NEWUSER)
+			return join_fds[i];
+	return -1;
+}
+
 /* fork(2) with flags. Where the kernel cannot have a process born in a cgroup it moves there itself; see enter_cgroups(). */
 static pid_t clone_process(uint64_t flags)
 {

@@ -160,7 +160,8 @@ static int prepared = -1;
 void prepare_rootfs(const struct bootstrap *b)
 {
 	stage("rootfs");
-	prepared = open_rootfs(b);
+	int user_namespace = user_namespace_to_join(b);
+	prepared = b->rootfs.overlay && user_namespace >= 0 ? open_idmapped_overlay(b, user_namespace) : open_rootfs(b);
 }
 
 void close_prepared_rootfs(void)

@@ -42,6 +42,11 @@ void open_stdio(const struct bootstrap *b, struct stdio *io)
 		open_pipe(&io->child[0], &io->monitor[0]);
 	open_pipe(&io->monitor[1], &io->child[1]);
 	open_pipe(&io->monitor[2], &io->child[2]);
+	/* In a user namespace the command cannot take what belongs to the host's root, as use_stdio() would have it. */
+	uint32_t owner = host_id(b->uid_maps.items, b->uid_maps.count, b->uid);
+	for (int fd = 0; fd < 3; fd++)
+		if (owner != (uint32_t)-1 && io->child[fd] >= 0 && fchown(io->child[fd], owner, (gid_t)-1) < 0)
+			die_errno("give the container its pipes");
 }
 
 /* The descriptor comes out of the container's devpts: make sure that it is the master of a terminal and nothing else. */

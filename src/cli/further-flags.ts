@@ -3,6 +3,7 @@
 import type { Command } from 'commander'
 import type { ContainerSpec, RestartPolicy } from '../model/container.ts'
 import { TsrunError } from '../model/errors.ts'
+import { parseIdMapping } from '../model/id-maps.ts'
 import type { Healthcheck } from '../model/image.ts'
 import { parseDeviceRule, parseWholeNumber } from '../model/parse-resources.ts'
 import { collect } from './collect.ts'
@@ -25,6 +26,9 @@ export function addFurtherFlags(command: Command): Command {
     .option('--device <spec>', 'give it a device of the host: /dev/HOST[:/dev/INSIDE[:rwm]]', collect)
     .option('--device-cgroup-rule <rule>', 'allow devices by number: "c 42:* rwm"', collect)
     .option('--volumes-from <container>', 'mount what another container mounts: NAME[:ro]', collect)
+    .option('--userns <mode>', 'whose users it has: host, remap, auto[:size=N] or container:NAME')
+    .option('--uidmap <map>', 'map user ids: CONTAINER:HOST:SIZE', collect)
+    .option('--gidmap <map>', 'map group ids: CONTAINER:HOST:SIZE', collect)
     .option('--cgroup-parent <path>', 'cgroup to put its cgroup into')
     .option('--label-file <file>', 'read labels from a file', collect)
     .option('--annotation <key=value>', 'a note for other programs', collect)
@@ -53,6 +57,9 @@ export function toFurtherSpec(flags: Flags): Partial<ContainerSpec> {
       ? {}
       : { deviceRules: list('deviceCgroupRule').map(rule => parseDeviceRule('--device-cgroup-rule', rule)) }),
     ...(list('volumesFrom').length === 0 ? {} : { volumesFrom: list('volumesFrom') }),
+    ...(text('userns') === undefined ? {} : { userns: text('userns') ?? '' }),
+    ...(list('uidmap').length === 0 ? {} : { uidMappings: list('uidmap').map(map => parseIdMapping('--uidmap', map)) }),
+    ...(list('gidmap').length === 0 ? {} : { gidMappings: list('gidmap').map(map => parseIdMapping('--gidmap', map)) }),
     ...(cgroupParent === undefined ? {} : { cgroupParent }),
     ...(list('annotation').length === 0 ? {} : { annotations: parseNotes(list('annotation')) }),
   }

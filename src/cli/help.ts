@@ -22,6 +22,9 @@ Groups, as docker has them: ${groupNames().join(', ')}
 Global flags:
   --root DIR    what must survive a reboot (TSRUN_ROOT; default /var/lib/tsrun)
   --state DIR   what must not (TSRUN_STATE; default /run/tsrun)
+  --userns-remap IDS
+                map the users of new containers to ids of the host: default, USER, or START:SIZE
+                (TSRUN_USERNS_REMAP; not set: they are the users of the host)
 
 Example:
   tsrun network create --subnet 192.168.0.0/24 br

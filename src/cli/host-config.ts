@@ -46,7 +46,7 @@ export function inspectHostConfig(container: Container): unknown {
     ReadonlyRootfs: spec.readonlyRootfs === true,
     SecurityOpt: nullIfEmpty(spec.securityOpt ?? []),
     UTSMode: spec.utsMode ?? '',
-    UsernsMode: '',
+    UsernsMode: spec.userns ?? '',
     ShmSize: spec.shmSizeBytes ?? 64 * 1024 * 1024,
     Sysctls: spec.sysctls ?? {},
     Tmpfs: Object.fromEntries(mounts.filter(({ type }) => type === 'tmpfs').map(m => [m.target, m.data ?? ''])),

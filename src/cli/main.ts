@@ -19,6 +19,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const rest = expandGroup(words)
   if (globals.root !== undefined) process.env.TSRUN_ROOT = globals.root
   if (globals.state !== undefined) process.env.TSRUN_STATE = globals.state
+  if (globals.usernsRemap !== undefined) process.env.TSRUN_USERNS_REMAP = globals.usernsRemap
   const [verb] = rest
   if (verb === '-v' || verb === '--version') {
     process.stdout.write(`tsrun version ${version}\n`)
@@ -103,21 +104,23 @@ function namesOf(command: Command): string[] {
   return command.commands.flatMap(each => [each.name(), ...each.aliases()])
 }
 
-/** `--root` and `--state` stand before the verb. */
+const globalFlags = { root: 'root', state: 'state', 'userns-remap': 'usernsRemap' } as const
+
+/** The flags that stand before the verb. */
 function splitGlobals(argv: readonly string[]): {
-  globals: { root?: string; state?: string }
+  globals: { root?: string; state?: string; usernsRemap?: string }
   rest: readonly string[]
 } {
-  const globals: { root?: string; state?: string } = {}
+  const globals: { root?: string; state?: string; usernsRemap?: string } = {}
   let index = 0
   for (; index < argv.length; index += 1) {
     const [name, value] = (argv[index] ?? '').split(/=(.*)/s)
-    const key =
-      name === '--root' || name === '-root' ? 'root' : name === '--state' || name === '-state' ? 'state' : undefined
-    if (key === undefined) break
+    const flag = /^--?(root|state|userns-remap)$/.exec(name ?? '')?.[1] as keyof typeof globalFlags | undefined
+    if (flag === undefined) break
+    const key = globalFlags[flag]
     if (value === undefined) index += 1
     const given = value ?? argv[index]
-    if (given === undefined || given === '') throw new Error(`${name} needs a directory`)
+    if (given === undefined || given === '') throw new Error(`${name} needs a value`)
     globals[key] = given
   }
   return { globals, rest: argv.slice(index) }

@@ -21,6 +21,8 @@ export interface EngineContext {
   readonly events: EventBus
   /** The native program that sets containers up. */
   readonly initPath: string
+  /** Ids of the host for containers (`--userns-remap`); undefined: they have the users of the host. */
+  readonly usernsRemap: string | undefined
   /** Parent of all cgroups of this engine, e.g. `tsrun`. */
   readonly cgroupParent: string
   /** Loads the network driver on first use. @throws TsrunError invalid when there is no such driver */

@@ -44,6 +44,11 @@ export interface EngineOptions {
   readonly root?: string
   /** What must not. Default: $TSRUN_STATE, else /run/tsrun. */
   readonly state?: string
+  /**
+   * Ids of the host that containers' users are mapped to: `default`, `USER[:GROUP]` of /etc/subuid and /etc/subgid, or
+   * `START:SIZE`. Default: $TSRUN_USERNS_REMAP, else none: containers have the users of the host.
+   */
+  readonly usernsRemap?: string
   /** Folder with tsrun-init and the embedded images. Default: where this program was installed. */
   readonly libraryDir?: string
 }
@@ -84,7 +89,8 @@ export class Engine {
     const root = resolve(options.root ?? process.env.TSRUN_ROOT ?? DEFAULT_ROOT)
     const state = resolve(options.state ?? process.env.TSRUN_STATE ?? DEFAULT_STATE)
     for (const directory of [root, state]) makeDirectory(directory)
-    const parts = wire(new Paths(root, state), options.libraryDir ?? libraryDirectory())
+    const usernsRemap = options.usernsRemap ?? (process.env.TSRUN_USERNS_REMAP || undefined)
+    const parts = wire(new Paths(root, state), options.libraryDir ?? libraryDirectory(), usernsRemap)
     mark('engine wired')
     await reconcileAtOpen(parts.context)
     mark('engine opened')
@@ -145,7 +151,7 @@ interface EngineParts {
   readonly firewall: NftFirewall
 }
 
-function wire(paths: Paths, libraryDir: string): EngineParts {
+function wire(paths: Paths, libraryDir: string, usernsRemap: string | undefined): EngineParts {
   const engineId = paths.root === DEFAULT_ROOT ? 'tsrun' : `tsrun-${hash(realpathSync(paths.root))}`
   const store = new ContainerStore(paths)
   const events = new EventBus(new EventLog(paths.events))
@@ -195,6 +201,7 @@ function wire(paths: Paths, libraryDir: string): EngineParts {
     volumes,
     events,
     initPath: join(libraryDir, 'tsrun-init'),
+    usernsRemap,
     cgroupParent: engineId,
     drivers,
     ipam,

@@ -42,6 +42,12 @@ export class Locks {
     return withLock(file, run, { what: `network "${name}"`, shared: options.shared === true })
   }
 
+  /** Runs `task` while nobody else chooses ids of the host for a container's users. */
+  withIds<T>(task: () => Promise<T>): Promise<T> {
+    mkdirSync(this.#paths.locks, { recursive: true, mode: 0o700 })
+    return withLock(`${this.#paths.locks}/ids`, task, { what: "the containers' user ids" })
+  }
+
   /** Runs `task` while nobody else takes or gives back a pool. Inside `withNetwork`. */
   withPools<T>(task: () => Promise<T>): Promise<T> {
     mkdirSync(this.#paths.locks, { recursive: true, mode: 0o700 })

@@ -29,6 +29,8 @@ export interface PreflightOptions {
 }
 
 const oldestKernel = [5, 10] as const
+/** The first with idmapped layers below an overlay. */
+const oldestForUserns = [5, 19] as const
 const neededCapabilities = [
   'CAP_SYS_ADMIN',
   'CAP_NET_ADMIN',
@@ -96,9 +98,13 @@ function checkCapabilities(): Result {
 
 /** `release` as `uname -r` prints it. */
 export function checkKernel(kernelRelease: string): Result {
-  const [major = 0, minor = 0] = kernelRelease.split('.').map(part => Number.parseInt(part, 10))
-  const ok = major > oldestKernel[0] || (major === oldestKernel[0] && minor >= oldestKernel[1])
+  const ok = isAtLeast(kernelRelease, oldestKernel)
   return { ok, detail: kernelRelease, remedy: `Linux ${oldestKernel.join('.')} or later` }
+}
+
+function isAtLeast(kernelRelease: string, [wantedMajor, wantedMinor]: readonly [number, number]): boolean {
+  const [major = 0, minor = 0] = kernelRelease.split('.').map(part => Number.parseInt(part, 10))
+  return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor)
 }
 
 interface KernelPart {
@@ -238,11 +244,13 @@ function checkInit(path: string): PreflightCheck {
 
 function checkUserNamespaces(): Result {
   const max = readText('/proc/sys/user/max_user_namespaces')?.trim()
-  const ok = existsSync('/proc/self/ns/user') && max !== undefined && max !== '0'
+  const isNew = isAtLeast(release(), oldestForUserns)
+  const ok = existsSync('/proc/self/ns/user') && max !== undefined && max !== '0' && isNew
+  const age = isNew ? '' : `; Linux ${release()} cannot map the ids of layers`
   return {
     ok,
-    detail: max === undefined ? 'not in this kernel' : `user.max_user_namespaces = ${max}`,
-    remedy: 'a kernel with CONFIG_USER_NS, and sysctl -w user.max_user_namespaces=15000; only --userns needs it',
+    detail: max === undefined ? 'not in this kernel' : `user.max_user_namespaces = ${max}${age}`,
+    remedy: `Linux ${oldestForUserns.join('.')} or later with CONFIG_USER_NS, and sysctl -w user.max_user_namespaces=15000; only --userns needs it`,
   }
 }
 

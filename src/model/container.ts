@@ -1,6 +1,7 @@
 // What a container is: the user's wish (ContainerSpec), the record on disk (Container) and how it is doing (ContainerState).
 // Plain data that goes to disk as JSON as it is.
 
+import type { IdMapping, IdMaps } from './id-maps.ts'
 import type { Healthcheck } from './image.ts'
 import type { Endpoint, PortMapping } from './network.ts'
 import type { DeviceRule, Resources } from './resources.ts'
@@ -112,6 +113,14 @@ export interface ContainerSpec {
   readonly pidMode?: string
   readonly ipcMode?: string
   readonly utsMode?: string
+  /**
+   * Whose users it has: `host`, `remap` (those of the engine's setting), `auto[:size=N]` (ids of its own) or `container:NAME`.
+   * Default: those of the container whose namespaces it joins, else `remap` where the engine has that setting, else `host`.
+   */
+  readonly userns?: string
+  /** Exactly these ids instead; a missing one of the two is like the other. */
+  readonly uidMappings?: readonly IdMapping[]
+  readonly gidMappings?: readonly IdMapping[]
   readonly stopSignal?: string
   readonly stopTimeoutSeconds?: number
   readonly restart?: RestartPolicy
@@ -164,6 +173,8 @@ export interface Container {
   /** Ports with the host ports that were chosen: kept over restarts. */
   readonly ports: readonly PortMapping[]
   readonly stopSignal: string
+  /** Which ids of the host its users are; absent: the same. */
+  readonly idMaps?: IdMaps
   /** The image's and the user's healthcheck merged; absent where there is none. */
   readonly healthcheck?: Healthcheck
   /** RFC 3339: the last time it was started. */

@@ -1,7 +1,9 @@
 // `--user` and `--group-add` against the accounts of an image, by docker's rules.
 
 import { findGroups, findPasswd, parseId } from '../lib/passwd.ts'
+import type { Container } from './container.ts'
 import { TsrunError } from './errors.ts'
+import { toHostId } from './id-maps.ts'
 
 export interface ResolvedUser {
   readonly uid: number
@@ -38,6 +40,24 @@ export function resolveUser(
   for (const group of extraGroups) additional.add(findGroup(group, group, groupText))
   if (additional.size > maxGroups) throw invalid(`user "${spec}" is in more than ${maxGroups} groups`)
   return { uid: user.uid, gid, additionalGids: [...additional].sort((a, b) => a - b), home: user.home || '/' }
+}
+
+/** @throws TsrunError invalid when the container's process would be a user that is not mapped */
+export function assertMapped(
+  { name, idMaps }: Pick<Container, 'name' | 'idMaps'>,
+  user: Pick<ResolvedUser, 'uid' | 'gid' | 'additionalGids'>,
+): void {
+  if (idMaps === undefined) return
+  const wrong =
+    toHostId(idMaps.uid, user.uid) === undefined
+      ? `uid ${user.uid}`
+      : [user.gid, ...user.additionalGids].flatMap(gid =>
+          toHostId(idMaps.gid, gid) === undefined ? [`gid ${gid}`] : [],
+        )[0]
+  if (wrong === undefined) return
+  throw new TsrunError('invalid', 'not-mapped', `cannot start a process in "${name}" with ${wrong}: it is not mapped`, {
+    hint: 'choose another user, or a larger range: --userns auto:size=N, --uidmap, --gidmap',
+  })
 }
 
 function findUser(

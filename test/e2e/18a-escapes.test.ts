@@ -3,7 +3,7 @@
 
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -224,6 +224,8 @@ describe('the host', () => {
     const source = mkdtempSync(join(arsenal, 'mounted-'))
     writeFileSync(join(trap, 'secret'), 'of the host')
     writeFileSync(join(source, 'mine'), '')
+    // Also for a root that is nobody on the host (TSRUN_TEST_USERNS).
+    chmodSync(source, 0o755)
     const swap = `mkdir -p /v/a; ln -s ${up}${trap} /v/b; exec /spy/spy swap /v/a /v/b`
     const racer = ['--name', 'racer', '--net', 'none', '-v', 'race:/v', '-v', spyVolume()]
     await world.ok(['run', '-d', ...racer, 'busybox', 'sh', '-c', swap])

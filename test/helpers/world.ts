@@ -47,6 +47,9 @@ export type Face = 'executable' | 'node'
 
 export const defaultFace: Face = process.env.TSRUN_TEST_FACE === 'node' ? 'node' : 'executable'
 
+/** Run every container with mapped users, e.g. `TSRUN_TEST_USERNS=165536:65536`; for trials by hand. */
+const usernsRemap = process.env.TSRUN_TEST_USERNS
+
 export function faceCommand(face: Face = defaultFace): string[] {
   return face === 'node' ? [process.execPath, join(dist, 'cli.js')] : [join(dist, 'tsrun')]
 }
@@ -104,6 +107,7 @@ export class World {
       TSRUN_ROOT: join(dir, 'root'),
       TSRUN_STATE: join(dir, 'state'),
       TSRUN_TEST_WORLD: basename(dir),
+      ...(usernsRemap === undefined ? {} : { TSRUN_USERNS_REMAP: usernsRemap }),
     }
     const names = ['host', 'outside', 'neighbour', 'switch']
     const namespaces = await Promise.all(names.map(name => Namespace.create(name, join(dir, 'netns', name), env)))

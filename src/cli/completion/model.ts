@@ -90,6 +90,7 @@ function topPlace(verbs: readonly Verb[]): Place {
     flags: [
       { names: ['--root'], value: 'file', description: 'what must survive a reboot' },
       { names: ['--state'], value: 'file', description: 'what must not' },
+      { names: ['--userns-remap'], value: 'none', description: 'map the users of new containers' },
       { names: ['-v', '--version'], value: undefined, description: 'show the version' },
       help,
     ],

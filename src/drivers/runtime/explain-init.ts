@@ -31,6 +31,7 @@ export function explainStart(spec: OciSpec, extras: InitExtras, label: string): 
   )
   return [
     ...held,
+    ...mappedUsers(spec),
     `${['nsenter', ...enter.map(shellQuote), 'sh -e'].join(' ')} <<'MONITOR'`,
     ...join.map(file => `echo 0 > ${shellQuote(file)}`),
     `exec unshare ${create.join(' ')} sh -e <<'INIT'`,
@@ -43,6 +44,13 @@ export function explainStart(spec: OciSpec, extras: InitExtras, label: string): 
     'INIT',
     'MONITOR',
   ].join('\n')
+}
+
+function mappedUsers({ linux: { uidMappings = [] } }: OciSpec): string[] {
+  const maps = uidMappings.map(m => `u:${m.hostID}:${m.containerID}:${m.size}`).join(' ')
+  return maps === ''
+    ? []
+    : [`# before: each layer and volume is mounted with -o X-mount.idmap='${maps}', in a host's namespace`]
 }
 
 /** The command that starts a further process in a container. */

@@ -17,6 +17,10 @@ export interface InitExtras {
     readonly oomFiles: readonly string[]
   }
   readonly netnsFd: boolean
+  /** The user namespace to join, for a configuration that has one. */
+  readonly usernsPath: string | undefined
+  /** Where the host has a device, by its path in the container, when that is another one. */
+  readonly deviceSources: Readonly<Record<string, string>>
   readonly stdin: boolean
   readonly stdinOnce: boolean
   readonly init: boolean
@@ -38,7 +42,7 @@ export function toInitConfig(spec: OciSpec, extras: InitExtras): InitConfig {
     mode: 'run',
     id: extras.id,
     process: toInitProcess(spec.process, extras),
-    namespaces: toNamespaces(spec.linux.namespaces, extras.netnsFd),
+    namespaces: toNamespaces(spec.linux.namespaces, extras),
     netnsFd: extras.netnsFd,
     cgroup: {
       ...(extras.cgroup.v2Dir === undefined ? {} : { v2Dir: extras.cgroup.v2Dir }),
@@ -71,6 +75,7 @@ export function toInitConfig(spec: OciSpec, extras: InitExtras): InitConfig {
       mode: device.fileMode,
       uid: device.uid,
       gid: device.gid,
+      ...(extras.deviceSources[device.path] === undefined ? {} : { hostPath: extras.deviceSources[device.path] }),
     })),
     symlinks: extras.symlinks,
     maskedPaths: spec.linux.maskedPaths,
@@ -138,10 +143,14 @@ const namespaceTypes: Readonly<Record<string, NamespaceType>> = {
   network: 'net',
 }
 
-function toNamespaces(namespaces: OciSpec['linux']['namespaces'], netnsFd: boolean): InitConfig['namespaces'] {
+function toNamespaces(
+  namespaces: OciSpec['linux']['namespaces'],
+  { netnsFd, usernsPath }: InitExtras,
+): InitConfig['namespaces'] {
   const create: NamespaceType[] = []
   const join: { type: NamespaceType; path: string }[] = []
-  for (const { type, path } of namespaces) {
+  for (const { type, path: own } of namespaces) {
+    const path = own ?? (type === 'user' ? usernsPath : undefined)
     const known = namespaceTypes[type]
     if (known === undefined) throw new TsrunError('invalid', 'namespace', `there is no namespace type "${type}"`)
     if (path !== undefined) join.push({ type: known, path })
@@ -189,6 +198,7 @@ function toInitMount(mount: OciMount): InitMount {
   let propagation: Propagation | undefined
   let recursiveReadOnly = false
   let tmpCopyUp = false
+  let idmap = false
   const data: string[] = []
   for (const option of mount.options) {
     const flag = mountFlags[option]
@@ -196,6 +206,7 @@ function toInitMount(mount: OciMount): InitMount {
     else if (propagations.has(option)) propagation = option as Propagation
     else if (option === 'rro') recursiveReadOnly = true
     else if (option === 'tmpcopyup') tmpCopyUp = true
+    else if (option === 'idmap') idmap = true
     else data.push(option)
   }
   return {
@@ -207,6 +218,7 @@ function toInitMount(mount: OciMount): InitMount {
     data: data.join(','),
     ...(recursiveReadOnly ? { recursiveReadOnly } : {}),
     ...(tmpCopyUp ? { tmpCopyUp } : {}),
+    ...(idmap ? { idmap } : {}),
   }
 }
 

@@ -5,6 +5,7 @@ import { withRollback } from '../../lib/rollback.ts'
 import { mark } from '../../lib/trace.ts'
 import type { Container, ContainerSpec, MountSpec, ProcessSpec } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
+import type { IdMaps } from '../../model/id-maps.ts'
 import type { ImageConfig } from '../../model/image.ts'
 import type { PortMapping } from '../../model/network.ts'
 import type { EngineContext } from '../context.ts'
@@ -24,13 +25,38 @@ export interface ImageForContainer {
   readonly config: ImageConfig
 }
 
-export type CreateParts = Pick<EngineContext, 'paths' | 'store' | 'journal' | 'networks' | 'ipam'>
+export type CreateParts = Pick<
+  EngineContext,
+  'paths' | 'store' | 'journal' | 'locks' | 'networks' | 'ipam' | 'usernsRemap'
+>
 
 /** @throws TsrunError invalid, conflict (name taken) */
 export async function createContainer(
   parts: CreateParts,
   spec: ContainerSpec,
   image: ImageForContainer,
+): Promise<Container> {
+  if (!mayMapIds(parts, spec)) return create(parts, spec, image, undefined)
+  const { chooseIdMaps, takesIds } = await import('../userns/choose-id-maps.ts')
+  const { store, usernsRemap } = parts
+  const sources = { usernsRemap, containers: () => store.list(), find: (name: string) => store.find(name) }
+  const choose = () => create(parts, spec, image, chooseIdMaps(sources, spec))
+  return takesIds(spec) ? parts.locks.withIds(choose) : choose()
+}
+
+/** Whether its users may be others than those of the host. */
+function mayMapIds({ usernsRemap }: CreateParts, spec: ContainerSpec): boolean {
+  if (usernsRemap !== undefined || spec.userns !== undefined) return true
+  if (spec.uidMappings?.length || spec.gidMappings?.length) return true
+  const modes = [spec.networks?.[0]?.network, spec.pidMode, spec.ipcMode, spec.utsMode]
+  return modes.some(mode => mode?.startsWith('container:'))
+}
+
+async function create(
+  parts: CreateParts,
+  spec: ContainerSpec,
+  image: ImageForContainer,
+  idMaps: IdMaps | undefined,
 ): Promise<Container> {
   if (spec.name !== undefined) assertName('container', spec.name)
   if (spec.autoRemove === true && spec.restart !== undefined && spec.restart.name !== 'no')
@@ -81,6 +107,7 @@ export async function createContainer(
         labels: { ...image.config.config?.Labels, ...spec.labels },
         mounts,
       },
+      ...(idMaps === undefined ? {} : { idMaps }),
       ...(healthcheck === undefined ? {} : { healthcheck }),
       ports: resolvePorts(spec, image.config),
       stopSignal: spec.stopSignal ?? image.config.config?.StopSignal ?? 'SIGTERM',

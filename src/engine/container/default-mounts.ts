@@ -4,13 +4,16 @@
 import type { OciMount } from '../../model/oci-spec.ts'
 
 /** The mounts of the OCI specification's "default filesystems", plus /dev/shm and /dev/mqueue as docker has them. */
-export function defaultMounts(options: { shmSizeBytes: number; privileged: boolean; hostIpc: boolean }): OciMount[] {
+export function defaultMounts(options: {
+  shmSizeBytes: number
+  privileged: boolean
+  hostIpc: boolean
+  /** Whether the group of terminals, 5, exists for the container. */
+  ttyGroup: boolean
+}): OciMount[] {
   const sysOptions = ['nosuid', 'noexec', 'nodev', options.privileged ? 'rw' : 'ro']
   const ipc: OciMount[] = options.hostIpc
-    ? [
-        { destination: '/dev/shm', type: 'bind', source: '/dev/shm', options: ['rbind', 'rw'] },
-        { destination: '/dev/mqueue', type: 'bind', source: '/dev/mqueue', options: ['rbind', 'rw'] },
-      ]
+    ? [{ destination: '/dev/shm', type: 'bind', source: '/dev/shm', options: ['rbind', 'rw'] }]
     : [
         {
           destination: '/dev/shm',
@@ -18,7 +21,6 @@ export function defaultMounts(options: { shmSizeBytes: number; privileged: boole
           source: 'shm',
           options: ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${options.shmSizeBytes}`],
         },
-        { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
       ]
   return [
     { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
@@ -32,9 +34,14 @@ export function defaultMounts(options: { shmSizeBytes: number; privileged: boole
       destination: '/dev/pts',
       type: 'devpts',
       source: 'devpts',
-      options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
+      options: [
+        ...['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620'],
+        ...(options.ttyGroup ? ['gid=5'] : []),
+      ],
     },
     ...ipc,
+    // That of the ipc namespace, also where it is the host's, which need not have it mounted anywhere.
+    { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
     // A sysfs shows the network namespace of whoever mounts it, so it is mounted anew even where the host's is shared.
     { destination: '/sys', type: 'sysfs', source: 'sysfs', options: sysOptions },
   ]

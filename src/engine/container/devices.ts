@@ -10,6 +10,8 @@ import type { DeviceRule } from '../../model/resources.ts'
 export interface HostDevices {
   readonly nodes: OciSpec['linux']['devices']
   readonly rules: readonly DeviceRule[]
+  /** Where the host has those that the container finds elsewhere, by the container's path. */
+  readonly sources: Readonly<Record<string, string>>
 }
 
 type DeviceNode = HostDevices['nodes'][number]
@@ -21,12 +23,20 @@ const ofEveryContainer = new Set(['null', 'zero', 'full', 'random', 'urandom', '
 /** @throws TsrunError not-found, invalid (not a device) */
 export function findDevices(spec: ContainerSpec): HostDevices {
   // A privileged container has them all, and no list that restricts it.
-  if (spec.privileged === true) return { nodes: devicesBelow('/dev', '/dev'), rules: [] }
-  const found = (spec.devices ?? []).map(({ hostPath, path, access }) => ({ nodes: nodesOf(hostPath, path), access }))
+  if (spec.privileged === true) return { nodes: devicesBelow('/dev', '/dev'), rules: [], sources: {} }
+  const found = (spec.devices ?? []).map(({ hostPath, path, access }) => ({
+    nodes: nodesOf(hostPath, path),
+    ...{ hostPath, path, access },
+  }))
   return {
     nodes: found.flatMap(({ nodes }) => nodes),
     rules: found.flatMap(({ nodes, access }) =>
       nodes.map(({ type, major, minor }) => ({ allow: true, type: type === 'b' ? 'b' : 'c', major, minor, access })),
+    ),
+    sources: Object.fromEntries(
+      found.flatMap(({ nodes, hostPath, path }) =>
+        nodes.map(node => [node.path, `${hostPath}${node.path.slice(path.length)}`]),
+      ),
     ),
   }
 }

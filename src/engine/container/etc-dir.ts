@@ -1,9 +1,10 @@
 // Writes the container's hosts, hostname and resolv.conf into its run folder, from where they are bound into its /etc.
 
-import { readFileSync, writeFileSync } from 'node:fs'
+import { chownSync, readFileSync, writeFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import { hasCode } from '../../ffi/errno.ts'
 import type { Container } from '../../model/container.ts'
+import { toHostId } from '../../model/id-maps.ts'
 import type { Endpoint } from '../../model/network.ts'
 import type { EngineContext } from '../context.ts'
 import { withoutPrefix } from '../network/connect-sandbox.ts'
@@ -21,14 +22,26 @@ export function prepareEtc(
   const extra = (spec.extraHosts ?? []).map(entry =>
     entry.replace(/:host-gateway$/, `:${hostGateway(context, endpoints)}`),
   )
+  const owner = hostRootOf(container)
   const addresses = endpoints.flatMap(endpoint => endpoint.addresses.map(withoutPrefix))
   // Mode 644: the container's unprivileged users read them too.
-  const write = (file: string, text: string) => writeFileSync(`${directory}/${file}`, text, { mode: 0o644 })
+  const write = (file: string, text: string) => {
+    const path = `${directory}/${file}`
+    writeFileSync(path, text, { mode: 0o644 })
+    // Its root writes to them, whoever that is on the host.
+    if (owner !== undefined) chownSync(path, owner.uid, owner.gid)
+  }
   write('hostname', `${hostname}\n`)
   write('hosts', buildHosts(hostname, addresses, extra))
   const chosen = { dns: spec.dns ?? [], search: spec.dnsSearch ?? [], options: spec.dnsOptions ?? [] }
   write('resolv.conf', buildResolvConf(hostResolvConf(), chosen))
   return directory
+}
+
+/** Whom the host knows the container's root as, where that is not its own root. */
+function hostRootOf({ idMaps }: Container): { uid: number; gid: number } | undefined {
+  if (idMaps === undefined) return undefined
+  return { uid: toHostId(idMaps.uid, 0) ?? 0, gid: toHostId(idMaps.gid, 0) ?? 0 }
 }
 
 /** The host's resolver configuration; behind systemd-resolved's stub, the servers that it asks itself. */

@@ -100,6 +100,8 @@ export async function startExec<C extends ContainerClient>(
   }
 }
 
+const joined = ['pid', 'mnt', 'uts', 'ipc', 'net', 'cgroup'] as const
+
 interface ExecInput {
   readonly spec: ExecSpec
   readonly oci: OciSpec
@@ -110,6 +112,7 @@ interface ExecInput {
 
 function buildConfig(context: EngineContext, container: Container, input: ExecInput): InitConfig {
   const { spec, oci } = input
+  const { idMaps } = container
   const identity = execIdentity(context, container, {
     ...(spec.user === undefined ? {} : { user: spec.user }),
     pid: input.pid,
@@ -151,11 +154,15 @@ function buildConfig(context: EngineContext, container: Container, input: ExecIn
       stdinOnce: true,
       init: false,
     }),
-    namespaces: { create: [], join: (['pid', 'mnt', 'uts', 'ipc', 'net', 'cgroup'] as const).map(type => ({ type })) },
+    namespaces: {
+      create: [],
+      // Nobody may join the user namespace that he is in already.
+      join: [...joined, ...(idMaps === undefined ? [] : (['user'] as const))].map(type => ({ type })),
+    },
     netnsFd: false,
     cgroup: { ...(cgroup.v2Dir === undefined ? {} : { v2Dir: cgroup.v2Dir }), procsFiles: cgroup.procsFiles },
-    uidMappings: [],
-    gidMappings: [],
+    uidMappings: idMaps?.uid ?? [],
+    gidMappings: idMaps?.gid ?? [],
     sysctls: [],
     mounts: [],
     devices: [],

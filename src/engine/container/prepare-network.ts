@@ -36,10 +36,12 @@ export interface PreparedNetwork {
 
 const nothingToPlug = async () => {}
 
+/** @param takeNetns gives a network namespace that was made already; the default is a new one */
 export async function prepareNetwork(
   context: EngineContext,
   container: Container,
   undo: Undo,
+  takeNetns?: () => number,
 ): Promise<PreparedNetwork> {
   const { spec } = container
   const attachments = spec.networks?.length ? spec.networks : [{ network: DEFAULT_NETWORK }]
@@ -65,8 +67,7 @@ export async function prepareNetwork(
   }
   const plans =
     mode === 'none' && attachments.length === 1 ? [] : planEndpoints(await findNetworks(context, attachments))
-  const { fd, socket } = createNetns(container.name)
-  socket.close()
+  const fd = takeNetns?.() ?? newNetns(container.name)
   let open = true
   const release = () => {
     if (!open) return
@@ -87,6 +88,12 @@ export async function prepareNetwork(
     }
   }
   return { netnsFd: fd, namespaces: [...namespaces, { type: 'network' }], endpoints, hostname, plug, released: release }
+}
+
+function newNetns(label: string): number {
+  const { fd, socket } = createNetns(label)
+  socket.close()
+  return fd
 }
 
 /** Takes the addresses of one endpoint. @returns it, for the record; nothing of it is in the kernel yet */

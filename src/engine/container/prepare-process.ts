@@ -6,7 +6,7 @@ import { capabilityNames, resolveCapabilities } from '../../kernel/capabilities.
 import { readFileInLayers, readFileInRoot } from '../../kernel/rootfs-file.ts'
 import type { Container } from '../../model/container.ts'
 import type { OciSpec } from '../../model/oci-spec.ts'
-import { resolveUser } from '../../model/user.ts'
+import { assertMapped, resolveUser } from '../../model/user.ts'
 import type { EngineContext } from '../context.ts'
 import { parseSecurityOptions } from './spec-builder.ts'
 
@@ -32,6 +32,7 @@ export function prepareProcess(context: EngineContext, container: Container): Pr
   const read = (path: string) => readFileInLayers(layers, path, MAX_ACCOUNT_FILE_BYTES)?.toString('utf8') ?? ''
   const { spec } = container
   const user = resolveUser(container.process.user, read('/etc/passwd'), read('/etc/group'), spec.groupAdd ?? [])
+  assertMapped(container, user)
   return { user, ...restrictions(context, container, user.uid, spec.privileged === true) }
 }
 
@@ -45,6 +46,7 @@ export function execIdentity(
   const read = (path: string) => readFileInRoot(root, path, MAX_ACCOUNT_FILE_BYTES)?.toString('utf8') ?? ''
   const wanted = options.user ?? container.process.user
   const user = resolveUser(wanted, read('/etc/passwd'), read('/etc/group'), container.spec.groupAdd ?? [])
+  assertMapped(container, user)
   const privileged = options.privileged || container.spec.privileged === true
   return { user, ...restrictions(context, container, user.uid, privileged) }
 }

@@ -1,7 +1,8 @@
 // Container + what was found out about it -> OCI runtime configuration. Pure: reads nothing, changes nothing.
 
 import type { Container } from '../../model/container.ts'
-import type { OciMount, OciSpec } from '../../model/oci-spec.ts'
+import { type IdMapping, toHostId } from '../../model/id-maps.ts'
+import type { OciIdMapping, OciMount, OciSpec } from '../../model/oci-spec.ts'
 import { defaultDevices, defaultMounts, maskedPaths, readonlyPaths } from './default-mounts.ts'
 
 /** What the container's record does not say. */
@@ -37,7 +38,7 @@ const defaultPath = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 
 export function buildSpec(input: SpecInput): OciSpec {
   const { container } = input
-  const { spec } = container
+  const { spec, idMaps } = container
   const privileged = spec.privileged === true
   const security = parseSecurityOptions(spec.securityOpt ?? [])
   const unmasked = privileged || security.systemPathsUnconfined
@@ -66,13 +67,17 @@ export function buildSpec(input: SpecInput): OciSpec {
         shmSizeBytes: spec.shmSizeBytes ?? 64 * 1024 * 1024,
         privileged,
         hostIpc: hostNamespaces.has('ipc'),
+        ttyGroup: idMaps === undefined || toHostId(idMaps.gid, 5) !== undefined,
       }),
       ...input.cgroupMounts,
       ...(input.etcDir === undefined ? [] : etcMounts(input.etcDir)),
       ...input.userMounts,
     ]),
     linux: {
-      namespaces: input.namespaces,
+      namespaces: [...input.namespaces, ...(idMaps === undefined ? [] : [{ type: 'user' }])],
+      ...(idMaps === undefined
+        ? {}
+        : { uidMappings: idMaps.uid.map(toOciMapping), gidMappings: idMaps.gid.map(toOciMapping) }),
       devices: [...defaultDevices, ...input.devices],
       cgroupsPath: input.cgroupsPath,
       sysctl: spec.sysctls ?? {},
@@ -117,6 +122,10 @@ function buildEnvironment(container: Container, hostname: string, home: string):
     ...own,
     ...(has('HOME') ? [] : [`HOME=${home}`]),
   ]
+}
+
+function toOciMapping({ containerId, hostId, size }: IdMapping): OciIdMapping {
+  return { containerID: containerId, hostID: hostId, size }
 }
 
 function etcMounts(etcDir: string): OciMount[] {

@@ -17,6 +17,7 @@ import { defaultDeviceRules, type Resources } from '../../model/resources.ts'
 import type { EngineContext } from '../context.ts'
 import { withoutPrefix } from '../network/connect-sandbox.ts'
 import { heldPorts } from '../network/port-routes.ts'
+import type { PreparedUserNamespace } from '../userns/prepare-userns.ts'
 import { emitContainer } from './container-events.ts'
 import { defaultSymlinks } from './default-mounts.ts'
 import { findDevices, type HostDevices } from './devices.ts'
@@ -71,7 +72,8 @@ async function start(
   undo.add('run folder', () => rmSync(paths.run(id), { recursive: true, force: true }))
   const devices = findDevices(container.spec)
   const cgroup = createCgroup(cgroupPathOf(context, container), resourcesOf(container, devices), undo)
-  const network = await prepareNetwork(context, container, undo)
+  const users = await prepareUsers(context, container, undo)
+  const network = await prepareNetwork(context, container, undo, users?.takeNetns)
   const starting: RunRecord = {
     phase: 'starting',
     pid: 0,
@@ -86,7 +88,7 @@ async function start(
 
   const oci = await buildBundle(context, container, { network, cgroup, devices, undo, options })
   mark('bundle built')
-  const extras = initExtras(context, container, { network, cgroup, seccomp: oci.seccomp })
+  const extras = initExtras(context, container, { network, cgroup, devices, users, seccomp: oci.seccomp })
   if (isExplaining()) await explain(container, oci.spec, extras)
   const init = new InitProcess(toInitConfig(oci.spec, extras), {
     initPath: context.initPath,
@@ -100,6 +102,7 @@ async function start(
   // tsrun-init holds the namespace now.
   network.released()
   const pid = init.waitReady()
+  users?.released()
   mark('tsrun-init ready')
   const run: RunRecord = { ...starting, phase: 'running', pid, pidStartTime: processStartTime(pid) ?? '' }
   store.writeRun(id, run)
@@ -122,6 +125,17 @@ async function start(
 async function explain(container: Container, spec: OciSpec, extras: InitExtras): Promise<void> {
   const { explainStart } = await import('../../drivers/runtime/explain-init.ts')
   record(() => explainStart(spec, extras, container.name))
+}
+
+/** Loads what concerns user namespaces only for a container that has one. */
+async function prepareUsers(
+  context: EngineContext,
+  container: Container,
+  undo: Undo,
+): Promise<PreparedUserNamespace | undefined> {
+  if (container.idMaps === undefined) return undefined
+  const { prepareUserNamespace } = await import('../userns/prepare-userns.ts')
+  return prepareUserNamespace(context, container, undo)
 }
 
 function noteStart(container: Container, { startedAt, endpoints }: RunRecord, automatic: boolean): Container {
@@ -182,7 +196,13 @@ async function buildBundle(
 function initExtras(
   context: EngineContext,
   container: Container,
-  parts: { network: PreparedNetwork; cgroup: CgroupHandle; seccomp: Uint8Array | undefined },
+  parts: {
+    network: PreparedNetwork
+    cgroup: CgroupHandle
+    devices: HostDevices
+    users: PreparedUserNamespace | undefined
+    seccomp: Uint8Array | undefined
+  },
 ): InitExtras {
   const { paths } = context
   const { id, spec } = container
@@ -191,6 +211,8 @@ function initExtras(
     seccomp: parts.seccomp,
     cgroup: parts.cgroup,
     netnsFd: parts.network.netnsFd !== undefined,
+    usernsPath: parts.users?.path,
+    deviceSources: parts.devices.sources,
     stdin: spec.openStdin === true,
     stdinOnce: spec.stdinOnce === true,
     init: spec.init === true,

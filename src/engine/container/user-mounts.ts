@@ -24,11 +24,13 @@ async function toMount(context: EngineContext, container: Container, mount: Moun
   }
   const source =
     mount.type === 'bind' ? bindSource(container, mount) : await context.volumes.directoryFor(container, mount, undo)
+  // A volume's files have the container's ids on disk, so that containers with other users can share it.
+  const isMapped = container.idMaps !== undefined && mount.type === 'volume'
   return {
     destination: mount.target,
     type: 'bind',
     source,
-    options: ['rbind', access, mount.propagation ?? 'rprivate'],
+    options: ['rbind', access, mount.propagation ?? 'rprivate', ...(isMapped ? ['idmap'] : [])],
   }
 }
 

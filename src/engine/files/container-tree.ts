@@ -7,6 +7,7 @@ import { OverlayView } from '../../kernel/overlay.ts'
 import { byteString } from '../../lib/tar-entry.ts'
 import type { Container } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
+import type { IdMaps } from '../../model/id-maps.ts'
 import { isAlive } from '../container/container-store.ts'
 import type { EngineContext } from '../context.ts'
 import { anonymousName } from '../volume/volume-service.ts'
@@ -17,6 +18,8 @@ export interface Place {
   readonly tree: FileTree
   /** In the tree. */
   readonly path: string
+  /** Its users, where the host knows them by other ids. */
+  readonly idMaps?: IdMaps | undefined
   /** What to call it in messages. */
   readonly label: string
   close(): void
@@ -42,7 +45,8 @@ export function openContainer(
   if (run !== undefined && (status === 'running' || status === 'paused')) {
     const tree = FileTree.within(`/proc/${run.pid}/root`)
     // The pid may have gone to somebody else between looking and opening.
-    if (isAlive(run)) return { tree, path: byteString(path), label, close: () => tree.close() }
+    if (isAlive(run))
+      return { tree, path: byteString(path), idMaps: container.idMaps, label, close: () => tree.close() }
     tree.close()
   }
   const mounted = openMounted(context, container, path)

@@ -25,13 +25,13 @@ export async function copyFiles(from: Place, to: Place, options: CopyOptions & U
       let size = 0
       const { parentFd, name, into } = destination
       const as = into ? (wantsContent(from.path) || source.name === '.' ? undefined : source.name) : name
-      const archive = packFiles({ parentFd: source.parentFd, name: source.name, as })
+      const archive = packFiles({ parentFd: source.parentFd, name: source.name, as, idMaps: from.idMaps })
       await unpackFiles(
         parentFd,
         counted(archive, length => {
           size += length
         }),
-        options,
+        { ...options, ...usersOf(to) },
       )
       return size
     } finally {
@@ -46,7 +46,12 @@ export async function copyFiles(from: Place, to: Place, options: CopyOptions & U
 export async function* packPlace(from: Place, options: { followLink?: boolean }): AsyncGenerator<Buffer> {
   const { parentFd, name } = findSource(from, options.followLink === true)
   try {
-    yield* packFiles({ parentFd, name, as: wantsContent(from.path) || name === '.' ? undefined : name })
+    yield* packFiles({
+      parentFd,
+      name,
+      as: wantsContent(from.path) || name === '.' ? undefined : name,
+      idMaps: from.idMaps,
+    })
   } finally {
     closeSync(parentFd)
   }
@@ -60,10 +65,14 @@ export async function unpackInto(to: Place, archive: AsyncIterable<Buffer>): Pro
   if (!spot.stat.isDirectory()) throw notDirectory(to)
   const fd = to.tree.openDirectory(to.path)
   try {
-    await unpackFiles(fd, archive, {})
+    await unpackFiles(fd, archive, usersOf(to))
   } finally {
     closeSync(fd)
   }
+}
+
+function usersOf({ idMaps }: Place): Pick<UnpackOptions, 'idMaps'> {
+  return idMaps === undefined ? {} : { idMaps }
 }
 
 function findSource(from: Place, followLink: boolean): Spot & { readonly stat: NonNullable<Spot['stat']> } {

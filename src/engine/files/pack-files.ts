@@ -7,6 +7,7 @@ import { cString, openAt } from '../../ffi/file-at.ts'
 import { displayName, type TarEntry, type TarEntryType } from '../../lib/tar-entry.ts'
 import { encodeTarHeader, tarEnd, tarEntry, tarPadding } from '../../lib/tar-writer.ts'
 import { TsrunError } from '../../model/errors.ts'
+import { type IdMaps, toContainerId } from '../../model/id-maps.ts'
 import { openChild, pathIn, readLinkOf } from './file-tree.ts'
 
 const CHUNK_BYTES = 1 << 20
@@ -18,13 +19,15 @@ export interface PackRequest {
   readonly name: string
   /** What it is called in the archive; undefined: only what is in it, under their own names. */
   readonly as: string | undefined
+  /** The users that the files belong to, where the host knows them by other ids than the archive shall have. */
+  readonly idMaps?: IdMaps | undefined
 }
 
 /** The archive, in chunks of about a megabyte. */
 export async function* packFiles(request: PackRequest): AsyncGenerator<Buffer> {
   let pending: Buffer[] = []
   let size = 0
-  for (const bytes of new Packer().start(request)) {
+  for (const bytes of new Packer(request.idMaps).start(request)) {
     pending.push(bytes)
     size += bytes.length
     if (size < CHUNK_BYTES) continue
@@ -36,8 +39,20 @@ export async function* packFiles(request: PackRequest): AsyncGenerator<Buffer> {
 }
 
 class Packer {
+  readonly #idMaps: IdMaps | undefined
   /** Where a file with several names was first written. */
   readonly #links = new Map<string, string>()
+
+  constructor(idMaps: IdMaps | undefined) {
+    this.#idMaps = idMaps
+  }
+
+  #describe(stat: BigIntStats, init: Partial<TarEntry> & Pick<TarEntry, 'type' | 'name'>): TarEntry {
+    const maps = this.#idMaps
+    if (maps === undefined) return describe(stat, init)
+    const ids = { uid: toContainerId(maps.uid, Number(stat.uid)), gid: toContainerId(maps.gid, Number(stat.gid)) }
+    return describe(stat, { ...init, ...ids })
+  }
 
   #firstName(stat: BigIntStats, as: string): string | undefined {
     const key = `${stat.dev}:${stat.ino}`
@@ -69,17 +84,40 @@ class Packer {
     if (stat === undefined || type === undefined) return
     const first = stat.nlink > 1n && type !== 'directory' ? this.#firstName(stat, as) : undefined
     if (first !== undefined) {
-      yield encodeTarHeader(describe(stat, { type: 'hardlink', name: as, linkName: first }))
+      yield encodeTarHeader(this.#describe(stat, { type: 'hardlink', name: as, linkName: first }))
       return
     }
     const xattrs = readXattrs(path)
     if (type === 'directory') {
-      yield encodeTarHeader(describe(stat, { type, name: `${as}/`, xattrs }))
+      yield encodeTarHeader(this.#describe(stat, { type, name: `${as}/`, xattrs }))
       yield* this.#content(openChild(parentFd, name), `${as}/`)
-    } else if (type === 'file') yield* content({ parentFd, name, as, stat, xattrs })
+    } else if (type === 'file') yield* this.#file({ parentFd, name, as, stat, xattrs })
     else if (type === 'symlink')
-      yield encodeTarHeader(describe(stat, { type, name: as, linkName: readLinkOf(parentFd, name), xattrs }))
-    else yield encodeTarHeader(describe(stat, { type, name: as, xattrs, ...deviceNumbers(stat.rdev) }))
+      yield encodeTarHeader(this.#describe(stat, { type, name: as, linkName: readLinkOf(parentFd, name), xattrs }))
+    else yield encodeTarHeader(this.#describe(stat, { type, name: as, xattrs, ...deviceNumbers(stat.rdev) }))
+  }
+
+  *#file({ parentFd, name, as, stat, xattrs }: Member): Generator<Buffer> {
+    const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+    const fd = openAt(parentFd, cString(name), flags, 0)
+    try {
+      const opened = fstatSync(fd, { bigint: true })
+      if (opened.ino !== stat.ino || !opened.isFile())
+        throw new TsrunError('conflict', 'file-changed', `cannot copy "${displayName(as)}": it was replaced meanwhile`)
+      const size = Number(opened.size)
+      yield encodeTarHeader(this.#describe(opened, { type: 'file', name: as, size, xattrs }))
+      for (let at = 0; at < size; ) {
+        const buffer = Buffer.alloc(Math.min(CHUNK_BYTES, size - at))
+        const length = readSync(fd, buffer, 0, buffer.length, at)
+        // Cut off while we read: the header has said how much there is, so the rest is zeros.
+        const part = length === 0 ? buffer : buffer.subarray(0, length)
+        yield part
+        at += part.length
+      }
+      yield tarPadding(size)
+    } finally {
+      closeSync(fd)
+    }
   }
 }
 
@@ -89,29 +127,6 @@ interface Member {
   readonly as: string
   readonly stat: BigIntStats
   readonly xattrs: ReadonlyMap<string, Buffer>
-}
-
-function* content({ parentFd, name, as, stat, xattrs }: Member): Generator<Buffer> {
-  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
-  const fd = openAt(parentFd, cString(name), flags, 0)
-  try {
-    const opened = fstatSync(fd, { bigint: true })
-    if (opened.ino !== stat.ino || !opened.isFile())
-      throw new TsrunError('conflict', 'file-changed', `cannot copy "${displayName(as)}": it was replaced meanwhile`)
-    const size = Number(opened.size)
-    yield encodeTarHeader(describe(opened, { type: 'file', name: as, size, xattrs }))
-    for (let at = 0; at < size; ) {
-      const buffer = Buffer.alloc(Math.min(CHUNK_BYTES, size - at))
-      const length = readSync(fd, buffer, 0, buffer.length, at)
-      // Cut off while we read: the header has said how much there is, so the rest is zeros.
-      const part = length === 0 ? buffer : buffer.subarray(0, length)
-      yield part
-      at += part.length
-    }
-    yield tarPadding(size)
-  } finally {
-    closeSync(fd)
-  }
 }
 
 function describe(stat: BigIntStats, init: Partial<TarEntry> & Pick<TarEntry, 'type' | 'name'>): TarEntry {

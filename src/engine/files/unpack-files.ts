@@ -25,33 +25,51 @@ import {
   symlinkAt,
   utimensAt,
 } from '../../ffi/file-at.ts'
+import { withFileIds } from '../../kernel/fs-ids.ts'
 import { displayName, type TarEntry, type TarTime } from '../../lib/tar-entry.ts'
 import { type TarHandler, TarReader } from '../../lib/tar-reader.ts'
 import { TsrunError } from '../../model/errors.ts'
+import { type IdMaps, toHostId } from '../../model/id-maps.ts'
 import { openChild } from './file-tree.ts'
 import { openNew, replacing } from './replace-name.ts'
 
 export interface UnpackOptions {
   /** Whom the files belong to; undefined: whom the archive says. */
   readonly owner?: { readonly uid: number; readonly gid: number }
+  /** What its ids mean where the files go: the users of a running container. */
+  readonly idMaps?: IdMaps
 }
 
 /** Unpacks the archive into the directory `fd`. @throws TsrunError invalid (no archive), conflict (file for directory) */
 export async function unpackFiles(fd: number, archive: AsyncIterable<Buffer>, options: UnpackOptions): Promise<void> {
   const unpacker = new Unpacker(fd, options)
   const reader = new TarReader(unpacker)
+  const asOwner = options.idMaps === undefined ? run : asRootOf(options.idMaps)
   try {
-    for await (const chunk of archive) reader.write(chunk)
-    reader.end()
-    unpacker.finish()
+    for await (const chunk of archive) asOwner(() => reader.write(chunk))
+    asOwner(() => {
+      reader.end()
+      unpacker.finish()
+    })
   } finally {
     unpacker.close()
   }
 }
 
+function run(task: () => void): void {
+  task()
+}
+
+/** What is made first belongs to the container's root, since its mounts know nobody else. */
+function asRootOf(maps: IdMaps): (task: () => void) => void {
+  const ids = { uid: toHostId(maps.uid, 0) ?? 0, gid: toHostId(maps.gid, 0) ?? 0 }
+  return task => withFileIds(ids, task)
+}
+
 class Unpacker implements TarHandler {
   readonly #root: number
   readonly #owner: UnpackOptions['owner']
+  readonly #idMaps: IdMaps | undefined
   /** Set last: what is made in a directory changes its time. */
   readonly #directoryTimes = new Map<string, TarTime>()
   #parent: { readonly path: string; readonly fd: number } | undefined
@@ -60,6 +78,7 @@ class Unpacker implements TarHandler {
   constructor(root: number, options: UnpackOptions) {
     this.#root = root
     this.#owner = options.owner
+    this.#idMaps = options.idMaps
   }
 
   entry(entry: TarEntry): void {
@@ -171,7 +190,7 @@ class Unpacker implements TarHandler {
       const stat = fstatSync(fd)
       if (!isOfType(stat, entry)) return
       const own = `/proc/self/fd/${fd}`
-      const { uid, gid } = this.#owner ?? entry
+      const { uid, gid } = this.#ownerOf(entry)
       if (entry.type === 'symlink') {
         chownAt(parentFd, name, uid, gid)
         utimensAt(parentFd, name, entry.mtime, entry.mtime)
@@ -209,9 +228,22 @@ class Unpacker implements TarHandler {
     }
   }
 
+  #ownerOf(entry: TarEntry): { readonly uid: number; readonly gid: number } {
+    const { uid, gid } = this.#owner ?? entry
+    const maps = this.#idMaps
+    if (maps === undefined) return { uid, gid }
+    const [hostUid, hostGid] = [toHostId(maps.uid, uid), toHostId(maps.gid, gid)]
+    if (hostUid !== undefined && hostGid !== undefined) return { uid: hostUid, gid: hostGid }
+    throw new TsrunError(
+      'invalid',
+      'not-mapped',
+      `cannot write "${displayName(entry.name)}": its owner ${uid}:${gid} is not mapped in the container`,
+    )
+  }
+
   /** Owner first: chown clears setuid and capabilities. */
   #describe(fd: number, entry: TarEntry): void {
-    const { uid, gid } = this.#owner ?? entry
+    const { uid, gid } = this.#ownerOf(entry)
     fchown(fd, uid, gid)
     fchmod(fd, entry.mode)
     for (const [key, value] of entry.xattrs) {

@@ -1,5 +1,6 @@
 // What tsrun-init is told: plain data, host paths, no policy left to decide. Pure.
 
+import type { IdMapping } from '../../model/id-maps.ts'
 import type { NamespaceType } from './numbers.ts'
 
 export type Propagation =
@@ -50,13 +51,6 @@ export interface InitProcess {
   readonly selinuxLabel?: string
 }
 
-/** One line of uid_map or gid_map. */
-export interface IdMapping {
-  readonly containerId: number
-  readonly hostId: number
-  readonly size: number
-}
-
 /** What becomes the container's `/`. All paths are the host's. */
 export interface InitRootfs {
   /** An existing directory; the mount is visible in the container's mount namespace only. */
@@ -92,6 +86,8 @@ export interface InitMount {
   readonly recursiveReadOnly?: boolean
   /** tmpfs only: start with what the image has at `destination`. */
   readonly tmpCopyUp?: boolean
+  /** bind: what is on disk are the ids of the user namespace that is joined; needs Linux 5.12. */
+  readonly idmap?: boolean
   /** Skip this mount when it cannot be made. */
   readonly optional?: boolean
 }
