@@ -67,8 +67,12 @@ static char kernel_message[256];
 static int refused(int context)
 {
 	int error = errno;
-	ssize_t n = read(context, kernel_message, sizeof(kernel_message) - 1);
-	kernel_message[n > 0 ? n : 0] = 0;
+	char text[sizeof(kernel_message)];
+	ssize_t n = read(context, text, sizeof(text) - 1);
+	text[n > 0 ? n : 0] = 0;
+	/* "e overlay: ...\n": a letter for its severity, see fsopen(2) */
+	text[strcspn(text, "\n")] = 0;
+	strcpy(kernel_message, n > 2 && text[1] == ' ' ? text + 2 : text);
 	errno = error;
 	return -1;
 }

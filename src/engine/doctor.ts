@@ -1,10 +1,12 @@
 // What the machine lacks for tsrun. Needs no engine: it must work where none can be opened.
 
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { type PreflightCheck, runPreflight } from '../kernel/preflight.ts'
 import { libraryDirectory } from './library-directory.ts'
+import { DEFAULT_ROOT } from './paths.ts'
 
 /** Every requirement, with what was found and what to do. */
 export function preflight(): PreflightCheck[] {
-  return runPreflight({ initPath: join(libraryDirectory(), 'tsrun-init') })
+  const root = resolve(process.env.TSRUN_ROOT ?? DEFAULT_ROOT)
+  return runPreflight({ initPath: join(libraryDirectory(), 'tsrun-init'), root })
 }

@@ -1,20 +1,53 @@
 // Looks at merged layers without mounting them anywhere: a detached mount lives as long as its descriptor, so that
-// nothing is left on the host however we end. See fsopen(2), fsconfig(2), fsmount(2).
+// nothing is left on the host however we end. See fsopen(2), fsconfig(2), fsmount(2). A kernel before 6.7 takes few layers that way:
+// there many are mounted with mount(2) for a moment.
 
-import { closeSync, constants, openSync } from 'node:fs'
+import { closeSync, constants, mkdtempSync, openSync, rmdirSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { hasCode } from '../ffi/errno.ts'
-import { SYS, syscall } from '../ffi/libc.ts'
+import { MNT_DETACH, mount, SYS, syscall, umount } from '../ffi/libc.ts'
 
 const FSOPEN_CLOEXEC = 1
 const FSCONFIG_SET_STRING = 1
 const FSCONFIG_CMD_CREATE = 6
 const FSMOUNT_CLOEXEC = 1
 const MOUNT_ATTR_RDONLY = 1
+const MS_RDONLY = 1
 const O_PATH = 0o10000000
 const RESOLVE_NO_MAGICLINKS = 0x02n
 const RESOLVE_IN_ROOT = 0x10n
 /** fsconfig(2) takes values of at most 256 bytes. */
 const MAX_VALUE_BYTES = 255
+
+/** OVL_MAX_STACK of fs/overlayfs/params.h. */
+const MOST_LAYERS = 500
+/** As many `/proc/self/fd/1234:` go into the page of options that mount(2) takes, with room for the rest. */
+const MOST_LAYERS_IN_A_PAGE = 200
+
+/** How many layers this kernel merges in one mount, those of native/rootfs.c included. Asks with two harmless calls. */
+export function mostOverlayLayers(): number {
+  return takesLayersOneByOne() ? MOST_LAYERS : MOST_LAYERS_IN_A_PAGE
+}
+
+/** Whether there is `lowerdir+` (Linux 6.7). Before 6.5 overlayfs takes any parameter and looks at it later: that is told apart. */
+function takesLayersOneByOne(): boolean {
+  const context = openContext()
+  const isTaken = (key: string): boolean => {
+    try {
+      fsconfig(context, FSCONFIG_SET_STRING, key, '/')
+      return true
+    } catch (error) {
+      if (hasCode(error, 'EINVAL')) return false
+      throw error
+    }
+  }
+  try {
+    return isTaken('lowerdir+') && !isTaken('tsrun-probe')
+  } finally {
+    closeSync(context)
+  }
+}
 
 /** The writable top of an overlay; both directories on one file system. */
 export interface UpperLayer {
@@ -26,8 +59,12 @@ export interface UpperLayer {
 export class OverlayView {
   readonly #root: number
 
-  /** @param layerDirs the topmost first @throws SyscallError */
-  constructor(layerDirs: readonly string[], upper?: UpperLayer) {
+  /**
+   * @param layerDirs the topmost first
+   * @param way how to mount many layers; for tests
+   * @throws SyscallError
+   */
+  constructor(layerDirs: readonly string[], upper?: UpperLayer, way?: 'detached' | 'briefly') {
     const [only] = layerDirs
     if (only !== undefined && layerDirs.length === 1 && upper === undefined) {
       this.#root = openSync(only, O_PATH | constants.O_DIRECTORY)
@@ -42,7 +79,10 @@ export class OverlayView {
     }
     try {
       const top = upper === undefined ? undefined : { upperDir: open(upper.upperDir), workDir: open(upper.workDir) }
-      this.#root = mountDetached(layerDirs.map(open), top)
+      const layers = layerDirs.map(open)
+      const fits = layers.join(':').length <= MAX_VALUE_BYTES
+      const isDetached = way === undefined ? fits || takesLayersOneByOne() : way === 'detached'
+      this.#root = isDetached ? mountDetached(layers, top) : mountBriefly(layers, top)
     } finally {
       for (const fd of opened) closeSync(fd)
     }
@@ -79,13 +119,32 @@ export class OverlayView {
   }
 }
 
+function openContext(): number {
+  return syscall('fsopen', SYS.fsopen, 'const char *, unsigned int', ['overlay', FSOPEN_CLOEXEC])
+}
+
+/** With mount(2), on a folder of its own from which it is taken at once. */
+function mountBriefly(layers: readonly string[], upper: UpperLayer | undefined): number {
+  const top = upper === undefined ? '' : `,upperdir=${upper.upperDir},workdir=${upper.workDir}`
+  const target = mkdtempSync(join(tmpdir(), 'tsrun-overlay-'))
+  try {
+    mount('overlay', target, 'overlay', upper === undefined ? MS_RDONLY : 0, `lowerdir=${layers.join(':')}${top}`)
+    try {
+      return openSync(target, O_PATH | constants.O_DIRECTORY)
+    } finally {
+      umount(target, MNT_DETACH)
+    }
+  } finally {
+    rmdirSync(target)
+  }
+}
+
 function mountDetached(layers: readonly string[], upper: UpperLayer | undefined): number {
-  const context = syscall('fsopen', SYS.fsopen, 'const char *, unsigned int', ['overlay', FSOPEN_CLOEXEC])
+  const context = openContext()
   try {
     const set = (key: string, value: string) => fsconfig(context, FSCONFIG_SET_STRING, key, value)
     const joined = layers.join(':')
     if (joined.length <= MAX_VALUE_BYTES) set('lowerdir', joined)
-    // Since Linux 6.5; an older kernel answers EINVAL.
     else for (const layer of layers) set('lowerdir+', layer)
     if (upper !== undefined) {
       set('upperdir', upper.upperDir)

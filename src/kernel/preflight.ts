@@ -11,6 +11,7 @@ import { cgroupLayout } from './cgroup/layout.ts'
 import { type KernelFeatures, readKernelFeatures, readText } from './kernel-features.ts'
 import { Nfnetlink } from './nftables/nfnetlink.ts'
 import { listBaseChains } from './nftables/ruleset.ts'
+import { probeOverlay } from './overlay-probe.ts'
 
 export interface PreflightCheck {
   readonly name: string
@@ -26,6 +27,8 @@ export interface PreflightCheck {
 export interface PreflightOptions {
   /** Where tsrun-init is expected. */
   readonly initPath?: string
+  /** What must survive a reboot: there images and the files of containers are. */
+  readonly root?: string
 }
 
 const oldestKernel = [5, 10] as const
@@ -62,6 +65,7 @@ export function runPreflight(options: PreflightOptions = {}): PreflightCheck[] {
     attempt('cgroup controllers', 'recommended', checkControllers),
     ...libraries.map(library => attempt(library.name, library.severity, () => checkLibrary(library))),
     ...(options.initPath === undefined ? [] : [checkInit(options.initPath)]),
+    ...(options.root === undefined ? [] : [checkStore(options.root)]),
     attempt('user namespaces', 'recommended', checkUserNamespaces),
     attempt('ip_forward', 'info', checkForwarding),
     attempt('bridge netfilter', 'info', checkBridgeNetfilter),
@@ -240,6 +244,21 @@ function checkInit(path: string): PreflightCheck {
   } catch (error) {
     return { ...base, ok: false, detail: error instanceof Error ? error.message : String(error), remedy }
   }
+}
+
+/** By trying: file systems do not say whether overlayfs can write to them. */
+function checkStore(root: string): PreflightCheck {
+  return attempt('root directory', 'required', () => {
+    const { folder, problem } = probeOverlay(root)
+    const what = 'containers keep their files with overlayfs'
+    if (problem === undefined) return { ok: true, detail: `${folder}: its file system is good for overlayfs` }
+    return {
+      ok: false,
+      detail: `${folder}: ${what}, and its file system is not good for that (${problem})`,
+      remedy:
+        'a root directory on ext4, xfs, btrfs or tmpfs: --root DIR or TSRUN_ROOT; not on NFS, FAT or another overlay',
+    }
+  })
 }
 
 function checkUserNamespaces(): Result {

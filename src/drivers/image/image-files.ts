@@ -4,6 +4,7 @@
 //   images/names/<registry+repository>/<tag>            which manifest a name means (the truth)
 //   images/records/<manifest hex>.json                  the complete images
 //   layers/<chain id hex>/{fs,layer.json}               one unpacked copy of each layer
+//   layers/<chain id hex>/merged                        it and all below it, for images with very many layers
 //   images/partial/<hex>                                blobs that are being downloaded, or were when a pull was cut off
 //   staging/<id>/                                       work in progress, locked by the process whose it is
 
@@ -52,6 +53,11 @@ export class ImageFiles {
   /** The directory that overlayfs takes. */
   layerTree(chainId: Digest): string {
     return join(this.layer(chainId), 'fs')
+  }
+
+  /** All layers up to this one as one directory, where there are too many for overlayfs; derived, and dies with the layer. */
+  mergedTree(chainId: Digest): string {
+    return join(this.layer(chainId), 'merged')
   }
 
   /** Downloads that are not complete; see registry/partial-blob.ts. */

@@ -22,7 +22,8 @@ export function describeFailure(subject: string, failed: Failed, nameOf: NameOf)
     ENOSPC: 'a limit of the kernel or of the disk is reached; see `df` and /proc/sys/user/',
     ENOMEM: 'the memory limit may be too small to start anything; try a larger --memory',
   }
-  const hint = hints[code]
+  const isOverlay = failed.stage === 'rootfs' && failed.what.includes('overlay')
+  const hint = isOverlay && code === 'EINVAL' ? overlayHint : hints[code]
   return new TsrunError(
     'system',
     'setup-failed',
@@ -30,6 +31,9 @@ export function describeFailure(subject: string, failed: Failed, nameOf: NameOf)
     hint === undefined ? {} : { hint },
   )
 }
+
+const overlayHint =
+  'overlayfs cannot write to every file system: choose a folder on ext4, xfs, btrfs or tmpfs with --root; `tsrun doctor` tries it'
 
 function describeExecFailure(subject: string, what: string, code: string): TsrunError {
   if (code === 'ENOENT')

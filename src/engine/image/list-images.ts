@@ -3,6 +3,7 @@
 import { BlobStore } from '../../drivers/image/blob-store.ts'
 import { LayerStore } from '../../drivers/image/layer-store.ts'
 import { type ContainerDefaults, type Digest, digestHex, type HistoryEntry } from '../../model/image.ts'
+import { folderSize } from '../folder-size.ts'
 import { familiarName, familiarReference, parseReference } from './image-reference.ts'
 import type { ImageName, ImageRecord, ImageStore } from './image-store.ts'
 import type { ImageUser } from './remove-image.ts'
@@ -138,7 +139,9 @@ export function imageUsage(store: ImageStore, users: readonly ImageUser[]): Imag
     for (const digest of [id, manifest.digest, ...own.flatMap(l => [l.digest, l.chainId])]) needed.add(digest)
   }
   const blobSizes = store.exists ? blobs.list().map(digest => ({ digest, size: blobs.size(digest) ?? 0 })) : []
-  const layerSizes = store.exists ? layers.list().map(digest => ({ digest, size: layers.get(digest)?.size ?? 0 })) : []
+  const sizeOf = (chainId: Digest): number =>
+    (layers.get(chainId)?.size ?? 0) + folderSize(store.files.mergedTree(chainId))
+  const layerSizes = store.exists ? layers.list().map(digest => ({ digest, size: sizeOf(digest) })) : []
   const sum = (sizes: readonly { size: number }[]): number => sizes.reduce((total, { size }) => total + size, 0)
   const layerBytes = sum(layerSizes)
   const blobBytes = sum(blobSizes)

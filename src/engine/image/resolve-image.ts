@@ -3,11 +3,15 @@
 
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Staging } from '../../drivers/image/staging.ts'
 import { lockStore } from '../../drivers/image/store-lock.ts'
 import { TsrunError } from '../../model/errors.ts'
-import type { Digest, ImageConfig, ImageReference } from '../../model/image.ts'
+import type { Digest, ImageConfig, ImageReference, Layer } from '../../model/image.ts'
 import { familiarReference, formatReference, parseReference } from './image-reference.ts'
 import type { ImageName, ImageRecord, ImageStore } from './image-store.ts'
+
+/** Every kernel mounts so many layers: no need to ask. */
+const alwaysMountable = 100
 
 /** An image, ready to be run. */
 export interface ResolvedImage {
@@ -25,7 +29,7 @@ export interface ResolvedImage {
 
 /** @throws TsrunError not-found, invalid, conflict (ambiguous id) */
 export async function resolveImage(store: ImageStore, text: string, embeddedDir?: string): Promise<ResolvedImage> {
-  return lookUp(store, text) ?? (await bringIn(store, text, embeddedDir))
+  return (await lookUp(store, text)) ?? (await bringIn(store, text, embeddedDir))
 }
 
 /**
@@ -42,7 +46,7 @@ export async function useImage<T>(
     const unlock = await lockStore(store.files.lock, 'shared')
     try {
       // Once more, now that nobody can take it away.
-      const image = lookUp(store, text)
+      const image = await lookUp(store, text)
       if (image !== undefined) return await task(image)
     } finally {
       unlock()
@@ -50,9 +54,39 @@ export async function useImage<T>(
   }
 }
 
-function lookUp(store: ImageStore, text: string): ResolvedImage | undefined {
+async function lookUp(store: ImageStore, text: string): Promise<ResolvedImage | undefined> {
   const found = store.find(text)
-  return found !== undefined && store.isComplete(found.record) ? describe(store, found) : undefined
+  if (found === undefined || !store.isComplete(found.record)) return undefined
+  const layerDirs = await layerDirectories(store, found.record)
+  return layerDirs === undefined ? undefined : describe(found, layerDirs)
+}
+
+/** For overlayfs, top first; undefined where there are so many that some have to be merged first. */
+async function layerDirectories(store: ImageStore, { layers }: ImageRecord): Promise<string[] | undefined> {
+  if (layers.length <= alwaysMountable) return layers.map(({ chainId }) => store.files.layerTree(chainId)).reverse()
+  const { directoriesOf } = await import('./merge-layers.ts')
+  return directoriesOf(store.files, chainOf(layers), await mostLayers())
+}
+
+/** The same; what has to be is merged. */
+async function makeLayerDirectories(store: ImageStore, staging: Staging, record: ImageRecord): Promise<string[]> {
+  const chain = chainOf(record.layers)
+  const [{ keepAll }, { mergeLayers }] = await Promise.all([import('./add-image.ts'), import('./merge-layers.ts')])
+  await keepAll(store, staging, chain)
+  if (chain.length > alwaysMountable) await mergeLayers(store.files, staging, chain, await mostLayers())
+  const directories = await layerDirectories(store, record)
+  if (directories === undefined) throw new Error('merged layers have vanished while they were kept')
+  return directories
+}
+
+/** The upper directory counts too, where a stopped container is looked into. */
+async function mostLayers(): Promise<number> {
+  const { mostOverlayLayers } = await import('../../kernel/overlay.ts')
+  return mostOverlayLayers() - 1
+}
+
+function chainOf(layers: readonly Layer[]): Digest[] {
+  return layers.map(({ chainId }) => chainId)
 }
 
 async function bringIn(store: ImageStore, text: string, embeddedDir: string | undefined): Promise<ResolvedImage> {
@@ -64,7 +98,9 @@ async function bringIn(store: ImageStore, text: string, embeddedDir: string | un
   try {
     if (found !== undefined) {
       const { repairImage } = await import('./add-image.ts')
-      return describe(store, { ...found, record: await repairImage(store, staging, found.record) })
+      const isSound = store.isComplete(found.record)
+      const record = isSound ? found.record : await repairImage(store, staging, found.record)
+      return describe({ ...found, record }, await makeLayerDirectories(store, staging, record))
     }
     const reference = parseReference(text)
     const { directoryLayout, loadLayout } = await import('./load-layout.ts')
@@ -72,7 +108,8 @@ async function bringIn(store: ImageStore, text: string, embeddedDir: string | un
     const [loaded] = await loadLayout(store, staging, { source, options: { fallbackName: reference } })
     if (loaded === undefined) throw notFound(text)
     // Not looked up again: it may be removed at any moment, as any image that is resolved and not used under the lock.
-    return { ...describe(store, loaded), reference: familiarReference(reference) }
+    const directories = await makeLayerDirectories(store, staging, loaded.record)
+    return { ...describe(loaded, directories), reference: familiarReference(reference) }
   } finally {
     await staging.close()
   }
@@ -99,17 +136,16 @@ function embeddedPath(
 }
 
 function describe(
-  store: ImageStore,
   { record, name }: { readonly record: ImageRecord; readonly name?: ImageName },
+  layerDirs: readonly string[],
 ): ResolvedImage {
-  const layers = record.layers.map(layer => layer.chainId).reverse()
   return {
     id: record.id,
     manifestDigest: record.manifest.digest,
     reference: name === undefined ? record.id : familiarReference(parseReference(name.reference)),
     config: record.config,
-    layerDirs: layers.map(chainId => store.files.layerTree(chainId)),
-    layers,
+    layerDirs,
+    layers: chainOf(record.layers).reverse(),
   }
 }
 
