@@ -46,6 +46,7 @@ export {
   type TransferEvent,
   type TransferOptions,
 } from './engine/image/image-service.ts'
+export type { GraphEndpoint, GraphInterface, GraphNetwork, NetworkGraph } from './engine/network/network-graph.ts'
 export { type NetworkInspection, NetworkService } from './engine/network/network-service.ts'
 export type { Pruned, PruneOptions } from './engine/prune.ts'
 export type { PruneFilter } from './engine/prune-filter.ts'

@@ -179,6 +179,14 @@ function wire(paths: Paths, libraryDir: string, usernsRemap: string | undefined)
     hostRoutes: () => withNetlinkSocket(socket => hostRoutes(socket)),
     endpoints,
     events,
+    graph: async networks => {
+      const { collectGraph } = await import('./network/network-graph.ts')
+      return collectGraph(
+        networks,
+        store.runningIds().flatMap(id => store.readRun(id) ?? []),
+        engineId,
+      )
+    },
   })
   const usersOf = (name: string) =>
     store.list().filter(c => c.spec.mounts?.some(m => m.type === 'volume' && m.source === name))

@@ -10,6 +10,7 @@ import { renderInspection, renderListing } from '../format.ts'
 import { inspectNetwork } from '../network-view.ts'
 import { parsePairs } from '../parse-pairs.ts'
 import { renderError } from '../render-error.ts'
+import { addGraph } from './network-graph.ts'
 
 export function register(program: Command, exit: (code: number) => void): Command {
   const network = program.command('network').description('Create, list, inspect and remove networks.')
@@ -19,6 +20,7 @@ export function register(program: Command, exit: (code: number) => void): Comman
   addRemove(network, exit)
   addPrune(network)
   addReload(network, exit)
+  addGraph(network)
   return network
 }
 

@@ -10,6 +10,7 @@ import type { Journal } from '../journal.ts'
 import type { Locks } from '../locks.ts'
 import { type PruneFilter, passesPruneFilter } from '../prune-filter.ts'
 import type { NetworkDrivers } from './connect-sandbox.ts'
+import type { NetworkGraph } from './network-graph.ts'
 import { type NetworkStore, nameTaken } from './network-store.ts'
 
 /** The network that containers join when none is named. Made on first use. */
@@ -30,6 +31,8 @@ export interface NetworkServiceParts {
   readonly events: EventBus
   /** Endpoints of running containers. */
   endpoints(): readonly Endpoint[]
+  /** What of these networks stands in the kernel. */
+  graph(networks: readonly Network[]): Promise<NetworkGraph>
 }
 
 /** A network with what stands in the kernel and who is on it. */
@@ -131,6 +134,15 @@ export class NetworkService {
       })
       return network
     })
+  }
+
+  /**
+   * What stands in the kernel, both ends of every link.
+   * @param references default: all networks @throws TsrunError not-found
+   */
+  async graph(references: readonly string[] = []): Promise<NetworkGraph> {
+    const networks = references.length === 0 ? this.list() : references.map(reference => this.find(reference))
+    return this.#parts.graph(networks)
   }
 
   /** @throws TsrunError not-found, conflict when running containers are on it */

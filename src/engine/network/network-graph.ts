@@ -1,0 +1,205 @@
+// What of the networks really stands in the kernel: the host's way out, each network's interface, each veth pair by both of
+// its ends, addresses, ports and address translation. What the records say should be there and is not is a problem.
+
+import { closeSync, openSync } from 'node:fs'
+import { type PublishedPort, readPublishedPorts } from '../../drivers/firewall/read-ports.ts'
+import { listAddresses } from '../../kernel/netlink/address.ts'
+import { type Link, listLinks } from '../../kernel/netlink/link.ts'
+import { listRoutes } from '../../kernel/netlink/route.ts'
+import { type NetlinkSocket, withNetlinkSocket } from '../../kernel/netlink/socket.ts'
+import { openNetnsSocket } from '../../kernel/netns.ts'
+import { readSysctl } from '../../kernel/sysctl.ts'
+import type { RunRecord } from '../../model/container.ts'
+import type { Endpoint, Network, PortMapping } from '../../model/network.ts'
+import { isAlive } from '../container/container-store.ts'
+import { shortId } from '../ids.ts'
+import { heldPorts } from './port-routes.ts'
+
+/** One interface, in whichever namespace. */
+export interface GraphInterface {
+  readonly name: string
+  readonly index: number
+  readonly kind: string
+  readonly up: boolean
+  readonly mtu: number
+  readonly mac: string
+  /** With prefix length. */
+  readonly addresses: readonly string[]
+}
+
+/** One end of a container on a network. */
+export interface GraphEndpoint {
+  readonly container: { readonly id: string; readonly name: string; readonly pid: number }
+  /** The end in the host's namespace; absent where the driver makes none, or where it is gone. */
+  readonly host?: GraphInterface
+  /** The end in the container's namespace. */
+  readonly inside?: GraphInterface & { readonly gateways: readonly string[] }
+  /** `kernel`: translated by a rule; `monitor`: carried by the container's monitor. */
+  readonly ports: readonly (PortMapping & { readonly carriedBy: 'kernel' | 'monitor' })[]
+  readonly problems: readonly string[]
+}
+
+export interface GraphNetwork {
+  readonly id: string
+  readonly name: string
+  readonly driver: string
+  readonly subnets: readonly string[]
+  readonly internal: boolean
+  /** The host's interfaces of the network, e.g. its bridge; more than one where one bridge was not enough. */
+  readonly interfaces: readonly GraphInterface[]
+  readonly endpoints: readonly GraphEndpoint[]
+  /** Interfaces plugged into the bridge that are not tsrun's. */
+  readonly foreignPorts: readonly string[]
+  readonly problems: readonly string[]
+}
+
+export interface NetworkGraph {
+  /** Where packets for elsewhere leave the host. */
+  readonly uplinks: readonly (GraphInterface & { readonly gateways: readonly string[] })[]
+  readonly forwarding: { readonly ipv4: boolean; readonly ipv6: boolean }
+  readonly networks: readonly GraphNetwork[]
+}
+
+/**
+ * @param networks those to look at
+ * @param records of this engine's containers
+ * @param tableName the engine's nftables table
+ */
+export function collectGraph(
+  networks: readonly Network[],
+  records: readonly RunRecord[],
+  tableName: string,
+): NetworkGraph {
+  const running = records.filter(run => run.phase === 'running' && isAlive(run))
+  const published = readPublishedPorts(tableName)
+  return withNetlinkSocket(host => {
+    const links = listLinks(host)
+    return {
+      uplinks: findUplinks(host, links),
+      forwarding: {
+        ipv4: readSysctl(['net', 'ipv4', 'ip_forward']) === '1',
+        ipv6: readSysctl(['net', 'ipv6', 'conf', 'all', 'forwarding']) === '1',
+      },
+      networks: networks.map(network => describeNetwork({ host, links, published, running }, network)),
+    }
+  })
+}
+
+interface Scene {
+  readonly host: NetlinkSocket
+  readonly links: readonly Link[]
+  readonly published: readonly PublishedPort[]
+  readonly running: readonly RunRecord[]
+}
+
+function findUplinks(host: NetlinkSocket, links: readonly Link[]): NetworkGraph['uplinks'] {
+  const defaults = [...listRoutes(host, 4), ...listRoutes(host, 6)].filter(route => route.destination === undefined)
+  return links.flatMap(link => {
+    const gateways = defaults.flatMap(({ index, gateway }) => (index === link.index ? [gateway ?? 'on the link'] : []))
+    return gateways.length === 0 ? [] : [{ ...toInterface(host, link), gateways }]
+  })
+}
+
+function describeNetwork(scene: Scene, network: Network): GraphNetwork {
+  const { host, links, running } = scene
+  const names = [
+    ...(network.hostInterface === undefined ? [] : [network.hostInterface]),
+    ...(network.furtherInterfaces ?? []),
+  ]
+  const own = links.filter(link => names.includes(link.name))
+  const endpoints = running.flatMap(run =>
+    run.endpoints
+      .filter(endpoint => endpoint.networkId === network.id)
+      .map(endpoint => describeEndpoint(scene, run, endpoint, own)),
+  )
+  const known = new Set(endpoints.flatMap(endpoint => endpoint.host?.name ?? []))
+  const isPortOf = (link: Link) => own.some(bridge => bridge.index === link.master)
+  const foreignPorts = links.filter(link => isPortOf(link) && !known.has(link.name))
+  const missing = names.filter(name => !own.some(link => link.name === name))
+  const problems = [
+    ...missing.map(name => `no interface "${name}"`),
+    ...own.filter(link => !link.up).map(link => `"${link.name}" is down`),
+  ]
+  return {
+    id: network.id,
+    name: network.name,
+    driver: network.driver,
+    subnets: network.pools.map(pool => pool.subnet),
+    internal: network.internal,
+    interfaces: own.map(link => toInterface(host, link)),
+    endpoints,
+    foreignPorts: foreignPorts.map(link => link.name),
+    problems,
+  }
+}
+
+function describeEndpoint(scene: Scene, run: RunRecord, endpoint: Endpoint, own: readonly Link[]): GraphEndpoint {
+  const { host, links, published } = scene
+  const problems: string[] = []
+  const outer = links.find(link => link.name === endpoint.hostInterface)
+  const inside = lookInside(run, endpoint)
+  if (inside === undefined) problems.push(`no interface "${endpoint.containerInterface}" in the container`)
+  else if (!inside.up) problems.push(`"${inside.name}" is down in the container`)
+  for (const address of endpoint.addresses)
+    if (inside?.addresses.includes(address) === false) problems.push(`address ${address} is missing in the container`)
+  const bridges = own.filter(link => link.kind === 'bridge')
+  if (endpoint.hostInterface !== undefined && bridges.length > 0) {
+    const [first] = bridges
+    if (outer === undefined) problems.push(`no interface "${endpoint.hostInterface}" on the host`)
+    else if (!bridges.some(bridge => bridge.index === outer.master))
+      problems.push(`"${outer.name}" is not plugged into "${first?.name}"`)
+    else if (!outer.up) problems.push(`"${outer.name}" is down`)
+  }
+  const ports = heldPorts(endpoint).map(({ proxyTo, ...port }) => ({
+    ...port,
+    carriedBy: proxyTo === undefined ? ('kernel' as const) : ('monitor' as const),
+  }))
+  for (const port of ports)
+    if (port.carriedBy === 'kernel' && !published.some(found => isSame(found, port, endpoint)))
+      problems.push(`no rule for ${port.hostIp}:${port.hostPort}/${port.protocol}`)
+  return {
+    container: { id: endpoint.containerId, name: endpoint.containerName, pid: run.pid },
+    ...(outer === undefined ? {} : { host: toInterface(host, outer) }),
+    ...(inside === undefined ? {} : { inside }),
+    ports,
+    problems,
+  }
+}
+
+function isSame(found: PublishedPort, port: PortMapping, endpoint: Endpoint): boolean {
+  return (
+    found.owner.container === shortId(endpoint.containerId) &&
+    found.protocol === port.protocol &&
+    found.hostIp === port.hostIp &&
+    found.hostPort === port.hostPort &&
+    found.containerPort === port.containerPort
+  )
+}
+
+function lookInside({ pid }: RunRecord, endpoint: Endpoint): GraphEndpoint['inside'] {
+  const fd = openSync(`/proc/${pid}/ns/net`, 'r')
+  try {
+    using socket = openNetnsSocket(fd)
+    const link = listLinks(socket).find(candidate => candidate.name === endpoint.containerInterface)
+    if (link === undefined) return undefined
+    const routes = [...listRoutes(socket, 4), ...listRoutes(socket, 6)]
+    const gateways = routes.flatMap(({ destination, index, gateway }) =>
+      destination === undefined && index === link.index ? [gateway ?? 'on the link'] : [],
+    )
+    return { ...toInterface(socket, link), gateways }
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function toInterface(socket: NetlinkSocket, link: Link): GraphInterface {
+  return {
+    name: link.name,
+    index: link.index,
+    kind: link.kind ?? 'device',
+    up: link.up,
+    mtu: link.mtu,
+    mac: link.mac,
+    addresses: listAddresses(socket, link.index),
+  }
+}
