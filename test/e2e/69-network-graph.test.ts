@@ -83,7 +83,7 @@ test(
   inWorld(async world => {
     await build(world)
     const { endpoint } = await graphOf(world, 'br')
-    const table = (await world.host.exec('nft', ['list', 'tables'])).match(/tsrun-\w+/)?.[0]
+    const table = (await world.host.exec('nft', ['list', 'tables'])).match(/tsrun-[0-9a-f]{8}/)?.[0]
 
     await world.host.sh(`ip link set ${endpoint.host.name} nomaster
       nft flush map inet ${table} any4
