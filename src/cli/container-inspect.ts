@@ -4,7 +4,7 @@ import type { ContainerView } from '../engine/container/container-service.ts'
 import { shortId } from '../engine/ids.ts'
 import type { Container, ContainerState, HealthState, MountSpec } from '../model/container.ts'
 import type { Endpoint, Network } from '../model/network.ts'
-import { inspectHostConfig } from './host-config.ts'
+import { inspectHostConfig, nullIfEmpty } from './host-config.ts'
 import { portMap } from './port-map.ts'
 
 /** What the container's own record does not say. */
@@ -108,14 +108,15 @@ function inspectMount(container: Container, mount: MountSpec, around: InspectSur
 
 function inspectConfig(container: Container): unknown {
   const { spec, process } = container
-  const exposed = [...(spec.expose ?? []), ...container.ports.map(port => `${port.containerPort}/${port.protocol}`)]
+  const published = container.ports.map(port => `${port.containerPort}/${port.protocol}`)
+  const exposed = [...(container.exposed ?? []), ...(spec.expose ?? []), ...published]
   return {
     Hostname: spec.hostname ?? shortId(container.id),
     Domainname: spec.domainname ?? '',
     User: process.user,
-    AttachStdin: spec.stdinOnce === true,
-    AttachStdout: true,
-    AttachStderr: true,
+    AttachStdin: spec.attach?.includes('stdin') ?? spec.stdinOnce === true,
+    AttachStdout: spec.attach?.includes('stdout') ?? true,
+    AttachStderr: spec.attach?.includes('stderr') ?? true,
     ...(exposed.length === 0
       ? {}
       : { ExposedPorts: Object.fromEntries(exposed.map(port => [port.includes('/') ? port : `${port}/tcp`, {}])) }),
@@ -123,22 +124,18 @@ function inspectConfig(container: Container): unknown {
     OpenStdin: spec.openStdin === true,
     StdinOnce: spec.stdinOnce === true,
     Env: process.env,
-    Cmd: commandOf(container),
+    Cmd: nullIfEmpty(container.command ?? container.process.args),
     ...(container.healthcheck === undefined ? {} : { Healthcheck: container.healthcheck }),
     Image: container.image.reference,
     Volumes: volumesOf(spec.mounts ?? []),
     WorkingDir: process.cwd,
-    Entrypoint: spec.entrypoint ?? null,
+    Entrypoint: nullIfEmpty(container.entrypoint ?? []),
     OnBuild: null,
     Labels: spec.labels ?? {},
+    ...(container.shell === undefined ? {} : { Shell: container.shell }),
     StopSignal: container.stopSignal,
     ...(spec.stopTimeoutSeconds === undefined ? {} : { StopTimeout: spec.stopTimeoutSeconds }),
   }
-}
-
-/** What was given, or what came from the image, which the record has merged with its entrypoint. */
-function commandOf({ spec, process }: Container): readonly string[] | null {
-  return spec.command ?? (spec.entrypoint === undefined ? process.args : null)
 }
 
 function volumesOf(mounts: readonly MountSpec[]): Record<string, object> | null {

@@ -1,13 +1,13 @@
 // The flags of `run` and `create` about a container's life and surroundings: restarts, health, devices, notes.
 
 import type { Command } from 'commander'
+import { parseDuration } from '../lib/duration.ts'
 import type { ContainerSpec, RestartPolicy } from '../model/container.ts'
 import { TsrunError } from '../model/errors.ts'
 import { parseIdMapping } from '../model/id-maps.ts'
 import type { Healthcheck } from '../model/image.ts'
 import { parseDeviceRule, parseWholeNumber } from '../model/parse-resources.ts'
 import { collect } from './collect.ts'
-import { parseDuration } from './parse-time.ts'
 import { readLines } from './read-lines.ts'
 
 type Flags = Readonly<Record<string, unknown>>

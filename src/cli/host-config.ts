@@ -92,6 +92,7 @@ function limits({ spec }: Container): Record<string, unknown> {
   }
 }
 
-function nullIfEmpty<T>(list: readonly T[]): readonly T[] | null {
+/** As Go prints a list that is not there. */
+export function nullIfEmpty<T>(list: readonly T[]): readonly T[] | null {
   return list.length === 0 ? null : list
 }

@@ -1,17 +1,7 @@
 // Points in time as docker takes them: RFC 3339, seconds since 1970, or a duration ago. Pure but for the clock.
 
+import { parseDuration } from '../lib/duration.ts'
 import { TsrunError } from '../model/errors.ts'
-
-const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
-
-/** `1h30m`, `500ms` -> milliseconds, or undefined when it is no duration. */
-export function parseDuration(text: string): number | undefined {
-  if (!/^(\d+(\.\d+)?(ms|s|m|h|d))+$/.test(text)) return undefined
-  let total = 0
-  for (const [, number, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h|d)/g))
-    total += Number(number) * (unitMs[unit ?? ''] ?? 0)
-  return total
-}
 
 /** @returns RFC 3339 @throws TsrunError invalid */
 export function parseTime(flag: string, text: string): string {

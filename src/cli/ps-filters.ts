@@ -122,7 +122,8 @@ function publishedPorts({ container, state }: ContainerView): Port[] {
 }
 
 function exposedPorts(view: ContainerView): Port[] {
-  const exposed = (view.container.spec.expose ?? []).map(text => {
+  const { container } = view
+  const exposed = [...(container.exposed ?? []), ...(container.spec.expose ?? [])].map(text => {
     const [port = '', protocol = 'tcp'] = text.split('/')
     return { port: Number(port), protocol }
   })

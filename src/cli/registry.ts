@@ -182,6 +182,12 @@ export const commandGroups: readonly { readonly title: string; readonly commands
         load: () => import('./commands/health-check.ts'),
       },
       {
+        name: 'exec-ended',
+        hidden: true,
+        summary: 'called by monitors',
+        load: () => import('./commands/exec-ended.ts'),
+      },
+      {
         name: 'container-ended',
         hidden: true,
         summary: 'called by monitors',

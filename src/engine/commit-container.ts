@@ -2,6 +2,7 @@
 
 import type { Container } from '../model/container.ts'
 import type { ContainerDefaults } from '../model/image.ts'
+import { emitContainer } from './container/container-events.ts'
 import { pauseContainer, unpauseContainer } from './container/pause.ts'
 import type { EngineContext } from './context.ts'
 import type { ImageService, LoadedImageSummary } from './image/image-service.ts'
@@ -28,13 +29,15 @@ export async function commitContainer(
   if (pause && isRunning) await pauseContainer(context, container)
   try {
     const base = await images.inspect(container.image.id)
-    return await images.commit({
+    const made = await images.commit({
       ...request,
       base: container.image.id,
       upperDirectory: context.paths.containerFile(container.id, 'upper'),
       defaults: defaultsOf(container, base.Config),
       createdBy: container.process.args.join(' '),
     })
+    emitContainer(context, container, 'commit', { comment: options.message ?? '' })
+    return made
   } finally {
     if (pause && isRunning) await unpauseContainer(context, container)
   }

@@ -31,6 +31,8 @@ export interface EngineContext {
   hostInterfaceOf(endpointId: string): string
   /** What a monitor runs when nobody watched its container end. */
   exitCommand(id: string): readonly string[]
+  /** What the monitor of a further process runs when nobody watched that end. */
+  execExitCommand(id: string, execId: string): readonly string[]
   /** What probes a container's health once and prints the seconds until the next time. */
   healthCommand(id: string): readonly string[]
   /** Gives back everything that a dead container held. Idempotent; the caller holds the container's lock. */

@@ -191,14 +191,14 @@ function wire(paths: Paths, libraryDir: string, usernsRemap: string | undefined)
   const usersOf = (name: string) =>
     store.list().filter(c => c.spec.mounts?.some(m => m.type === 'volume' && m.source === name))
   const volumes = new VolumeService(paths, name => usersOf(name).map(c => c.name), events)
-  const ownCommand = (verb: string, id: string) => [
+  const ownCommand = (verb: string, ...ids: string[]) => [
     ...selfCommand(libraryDir),
     '--root',
     paths.root,
     '--state',
     paths.state,
     verb,
-    id,
+    ...ids,
   ]
   const context: EngineContext = {
     paths,
@@ -215,6 +215,7 @@ function wire(paths: Paths, libraryDir: string, usernsRemap: string | undefined)
     ipam,
     hostInterfaceOf: endpointInterfaceName,
     exitCommand: id => ownCommand('container-ended', id),
+    execExitCommand: (id, execId) => ownCommand('exec-ended', id, execId),
     healthCommand: id => ownCommand('health-check', id),
     tearDown: container => tearDownContainer(context, container),
     takeLeftover: () => firewall.detachSocket(),

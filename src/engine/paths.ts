@@ -59,6 +59,10 @@ export class Paths {
   get restarting(): string {
     return join(this.state, 'restarting')
   }
+  /** How further processes of containers ended, until somebody has told it: see exec-container.ts. */
+  get execs(): string {
+    return join(this.state, 'execs')
+  }
   get locks(): string {
     return join(this.state, 'locks')
   }

@@ -177,6 +177,13 @@ export interface Container {
   readonly idMaps?: IdMaps
   /** The image's and the user's healthcheck merged; absent where there is none. */
   readonly healthcheck?: Healthcheck
+  /** The image's SHELL, which runs a healthcheck of the form CMD-SHELL; absent for `/bin/sh -c`. */
+  readonly shell?: readonly string[]
+  /** The image's ports; the user's own are in `spec.expose`. */
+  readonly exposed?: readonly string[]
+  /** The image's ENTRYPOINT and CMD, as far as the user did not replace them: `process.args` is both in one. */
+  readonly entrypoint?: readonly string[]
+  readonly command?: readonly string[]
   /** RFC 3339: the last time it was started. */
   readonly startedAt?: string
   /** The addresses of its last start by network id, without prefix length: asked for again at the next one. */

@@ -126,7 +126,12 @@ describe('events', () => {
       'disconnect',
       'destroy',
     ])
-    expect((await past('-f', 'volume=box-data', '--format', '{{.Action}}')).split('\n')).toEqual(['create', 'destroy'])
+    expect((await past('-f', 'volume=box-data', '--format', '{{.Action}}')).split('\n')).toEqual([
+      'create',
+      'mount',
+      'unmount',
+      'destroy',
+    ])
   })
 
   test('refuses a filter that it does not know', async () => {

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { parseDuration, parseTime } from '../../src/cli/parse-time.ts'
+import { parseTime } from '../../src/cli/parse-time.ts'
+import { parseDuration } from '../../src/lib/duration.ts'
 import { TsrunError } from '../../src/model/errors.ts'
 
 beforeEach(() => {

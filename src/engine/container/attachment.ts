@@ -9,7 +9,10 @@ import { encodeFrame, FRAME, FrameDecoder } from '../../kernel/init-protocol.ts'
 export interface AttachOptions {
   /** Whether the caller tears the container down itself when it ends, and says so with `release()`. */
   readonly owner?: boolean
+  /** Closes the client when aborted; the container goes on. */
   readonly signal?: AbortSignal
+  /** Told each size that the terminal is given. */
+  readonly onResize?: (rows: number, columns: number) => void
 }
 
 export class Attachment {
@@ -21,9 +24,11 @@ export class Attachment {
   /** The exit code; undefined when the monitor went away without telling one. */
   readonly exit: Promise<number | undefined>
   readonly #socket: Socket
+  readonly #onResize: AttachOptions['onResize']
 
-  private constructor(socket: Socket, first: Buffer | undefined) {
+  private constructor(socket: Socket, first: Buffer | undefined, onResize: AttachOptions['onResize']) {
     this.#socket = socket
+    this.#onResize = onResize
     const stdout = new PassThrough({ highWaterMark: 1 << 20 })
     const stderr = new PassThrough({ highWaterMark: 1 << 20 })
     this.stdout = stdout
@@ -50,7 +55,11 @@ export class Attachment {
       })
       socket.removeAllListeners('error')
       options.signal?.addEventListener('abort', () => socket.destroy(), { once: true })
-      return new Attachment(socket, options.owner === true ? encodeFrame(FRAME.OWNER, Buffer.alloc(0)) : undefined)
+      return new Attachment(
+        socket,
+        options.owner === true ? encodeFrame(FRAME.OWNER, Buffer.alloc(0)) : undefined,
+        options.onResize,
+      )
     } finally {
       closeSync(folder)
     }
@@ -62,6 +71,7 @@ export class Attachment {
     payload.writeUInt16BE(rows, 0)
     payload.writeUInt16BE(columns, 2)
     this.#socket.write(encodeFrame(FRAME.RESIZE, payload))
+    this.#onResize?.(rows, columns)
   }
 
   /** Asks for nothing but the exit. */

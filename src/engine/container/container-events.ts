@@ -2,6 +2,7 @@
 
 import type { Container } from '../../model/container.ts'
 import type { Network } from '../../model/network.ts'
+import type { EngineContext } from '../context.ts'
 import type { EventBus } from '../events.ts'
 
 /** Emits one. @param attributes what the action adds, e.g. `exitCode` of `die` */
@@ -23,6 +24,26 @@ export function emitContainer(
       name: container.name,
     },
   })
+}
+
+/** Its volumes are mounted, or not any more. */
+export function emitMounts(
+  context: Pick<EngineContext, 'events' | 'volumes'>,
+  container: Container,
+  action: 'mount' | 'unmount',
+): void {
+  for (const mount of container.spec.mounts ?? []) {
+    if (mount.type !== 'volume') continue
+    const { name } = context.volumes.placeOf(container, mount)
+    const attributes = {
+      container: container.id,
+      driver: 'local',
+      ...(action === 'mount'
+        ? { destination: mount.target, 'read/write': String(!mount.readonly), propagation: '' }
+        : {}),
+    }
+    context.events.emit({ type: 'volume', action, id: name, name, attributes })
+  }
 }
 
 /** A container has joined a network, or left it. */

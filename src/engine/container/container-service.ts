@@ -10,7 +10,7 @@ import type { Attachment, AttachOptions } from './attachment.ts'
 import type { ContainerUpdate } from './change-container.ts'
 import { emitContainer } from './container-events.ts'
 import { createContainer, type ImageForContainer } from './create-container.ts'
-import { type ExecSpec, execInContainer, startExec } from './exec-container.ts'
+import { type ExecSpec, execInContainer, startExec, tellExecEnd } from './exec-container.ts'
 import { type ContainerView, isUp, runningContainers, settledState } from './list-containers.ts'
 import { type LogLine, type LogOptions, readLog } from './logs.ts'
 import { OutputRelay, type OutputTargets } from './output-relay.ts'
@@ -130,7 +130,9 @@ export class ContainerService {
       throw new TsrunError('conflict', 'not-running', `cannot attach to "${container.name}": it is not running`, {
         hint: `\`tsrun start ${container.name}\` starts it; \`tsrun logs ${container.name}\` shows what it wrote`,
       })
-    return openAttachment(this.#context, container, options)
+    const attachment = await openAttachment(this.#context, container, options)
+    emitContainer(this.#context, container, 'attach')
+    return attachment
   }
 
   /** Runs a further process in a running container. @throws TsrunError */
@@ -140,14 +142,20 @@ export class ContainerService {
 
   /** As exec(), with the output going to descriptors of this process. @returns the exit code; undefined as in ContainerClient */
   async execRelayed(reference: string, spec: ExecSpec, targets: OutputTargets): Promise<number | undefined> {
-    const connect = (path: string) => new OutputRelay(path, { targets })
+    const connect = (path: string) => new OutputRelay(path, { owner: true, targets })
     const { client } = await startExec(this.#context, this.find(reference), spec, connect)
     const code = await client.exit
     client.close()
     return code
   }
 
-  /** @throws TsrunError conflict when it is not running */
+  /** What the monitor of a further process asks for when nobody watched that end. */
+  async execEnded(id: string, execId: string): Promise<void> {
+    const container = this.#context.store.read(id)
+    if (container !== undefined) tellExecEnd(this.#context, container, execId)
+  }
+
+  /** Sends a signal to its first process. @throws TsrunError invalid (signal); conflict when it is not running */
   async kill(reference: string, signal = 'KILL'): Promise<void> {
     const container = this.find(reference)
     await killContainer(this.#context, container, signal)

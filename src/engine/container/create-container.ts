@@ -109,6 +109,9 @@ async function create(
       },
       ...(idMaps === undefined ? {} : { idMaps }),
       ...(healthcheck === undefined ? {} : { healthcheck }),
+      ...commandOf(spec, image.config),
+      ...(image.config.config?.Shell?.length ? { shell: image.config.config.Shell } : {}),
+      exposed: Object.keys(image.config.config?.ExposedPorts ?? {}),
       ports: resolvePorts(spec, image.config),
       stopSignal: spec.stopSignal ?? image.config.config?.StopSignal ?? 'SIGTERM',
     }
@@ -149,11 +152,20 @@ function takeName(store: ContainerStore, wanted: string | undefined, id: string)
   }
 }
 
+/** As docker: a new entrypoint also drops the image's command. */
+function commandOf(
+  spec: ContainerSpec,
+  { config = {} }: ImageConfig,
+): Required<Pick<Container, 'entrypoint' | 'command'>> {
+  return {
+    entrypoint: spec.entrypoint ?? config.Entrypoint ?? [],
+    command: spec.command ?? (spec.entrypoint === undefined ? (config.Cmd ?? []) : []),
+  }
+}
+
 function mergeProcess(spec: ContainerSpec, config: ImageConfig): ProcessSpec {
   const image = config.config ?? {}
-  // As docker: a new entrypoint also drops the image's command.
-  const entrypoint = spec.entrypoint ?? image.Entrypoint ?? []
-  const command = spec.command ?? (spec.entrypoint === undefined ? (image.Cmd ?? []) : [])
+  const { entrypoint, command } = commandOf(spec, config)
   return {
     args: [...entrypoint, ...command],
     env: mergeEnv(image.Env ?? [], spec.env ?? []),

@@ -1,13 +1,16 @@
 // A further process in a running container: same namespaces, cgroup and restrictions, streams of its own.
 
-import { closeSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { closeSync, mkdirSync, readFileSync, rmSync, unlinkSync } from 'node:fs'
+import { join } from 'node:path'
 import { InitProcess } from '../../drivers/runtime/init-process.ts'
 import { toInitProcess } from '../../drivers/runtime/oci-to-init.ts'
+import { hasCode } from '../../ffi/errno.ts'
 import { openCgroup } from '../../kernel/cgroup/cgroup.ts'
 import { isExplaining, record } from '../../kernel/explain.ts'
 import type { InitConfig } from '../../kernel/init-protocol.ts'
 import { openPidfd } from '../../kernel/pidfd.ts'
-import type { Container } from '../../model/container.ts'
+import { readJson } from '../../lib/state-file.ts'
+import type { Container, ExitRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { OciSpec } from '../../model/oci-spec.ts'
 import type { EngineContext } from '../context.ts'
@@ -37,7 +40,7 @@ export async function execInContainer(
   options: AttachOptions = {},
 ): Promise<Attachment> {
   const { Attachment } = await import('./attachment.ts')
-  return (await startExec(context, container, spec, path => Attachment.open(path, options))).client
+  return (await startExec(context, container, spec, path => Attachment.open(path, { ...options, owner: true }))).client
 }
 
 /**
@@ -67,7 +70,7 @@ export async function startExec<C extends ContainerClient>(
   try {
     if (!isAlive(run))
       throw new TsrunError('conflict', 'not-running', `cannot exec in "${container.name}": it has just ended`)
-    const config = buildConfig(context, container, { spec, oci, cgroup: run.cgroup, pid: run.pid, socketPath })
+    const config = buildConfig(context, container, { spec, oci, cgroup: run.cgroup, pid: run.pid, socketPath, execId })
     if (isExplaining()) {
       const { explainExec } = await import('../../drivers/runtime/explain-init.ts')
       record(() => explainExec(run.pid, spec.command))
@@ -83,10 +86,11 @@ export async function startExec<C extends ContainerClient>(
       emitContainer(context, container, `exec_create: ${spec.command.join(' ')}`, { execID: execId })
       init.go()
       emitContainer(context, container, `exec_start: ${spec.command.join(' ')}`, { execID: execId })
-      // Only while this process watches: the end of a detached one is nobody's to tell.
+      // While this process watches; the end of one that nobody watches is told by its monitor's call.
       void client.exit.then(code => {
-        if (code !== undefined)
-          emitContainer(context, container, 'exec_die', { execID: execId, exitCode: String(code) })
+        if (code === undefined) return
+        tellExecEnd(context, container, execId)
+        client.release()
       })
       return { client, pid: execPid }
     } finally {
@@ -102,12 +106,31 @@ export async function startExec<C extends ContainerClient>(
 
 const joined = ['pid', 'mnt', 'uts', 'ipc', 'net', 'cgroup'] as const
 
+/** Tells the end of a further process, once: whoever takes its record away. */
+export function tellExecEnd(context: EngineContext, container: Container, execId: string): void {
+  const file = exitFileOf(context, execId)
+  const exit = readJson<ExitRecord>(file)
+  if (exit === undefined) return
+  try {
+    unlinkSync(file)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return
+    throw error
+  }
+  emitContainer(context, container, 'exec_die', { execID: execId, exitCode: String(exit.exitCode) })
+}
+
+function exitFileOf(context: EngineContext, execId: string): string {
+  return join(context.paths.execs, `${execId}.json`)
+}
+
 interface ExecInput {
   readonly spec: ExecSpec
   readonly oci: OciSpec
   readonly cgroup: string
   readonly pid: number
   readonly socketPath: string
+  readonly execId: string
 }
 
 function buildConfig(context: EngineContext, container: Container, input: ExecInput): InitConfig {
@@ -145,6 +168,7 @@ function buildConfig(context: EngineContext, container: Container, input: ExecIn
     : rest
   const cgroup = openCgroup(input.cgroup)
   mkdirSync(context.paths.run(container.id), { recursive: true, mode: 0o700 })
+  mkdirSync(context.paths.execs, { recursive: true, mode: 0o700 })
   return {
     mode: 'exec',
     id: container.id,
@@ -169,6 +193,13 @@ function buildConfig(context: EngineContext, container: Container, input: ExecIn
     symlinks: [],
     maskedPaths: [],
     readonlyPaths: [],
-    monitor: { attachSocket: input.socketPath, exitCommand: [], exitEnv: [], oomFiles: [], reservedPorts: [] },
+    monitor: {
+      attachSocket: input.socketPath,
+      exitFile: exitFileOf(context, input.execId),
+      exitCommand: context.execExitCommand(container.id, input.execId),
+      exitEnv: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
+      oomFiles: [],
+      reservedPorts: [],
+    },
   }
 }

@@ -18,7 +18,7 @@ import type { EngineContext } from '../context.ts'
 import { withoutPrefix } from '../network/connect-sandbox.ts'
 import { heldPorts } from '../network/port-routes.ts'
 import type { PreparedUserNamespace } from '../userns/prepare-userns.ts'
-import { emitContainer } from './container-events.ts'
+import { emitContainer, emitMounts } from './container-events.ts'
 import { defaultSymlinks } from './default-mounts.ts'
 import { findDevices, type HostDevices } from './devices.ts'
 import { prepareEtc } from './etc-dir.ts'
@@ -114,6 +114,7 @@ async function start(
   mark('client attached')
   init.go()
   undo.add('go', () => context.kill(id, run))
+  emitMounts(context, container, 'mount')
   emitContainer(context, container, 'start')
   if (container.healthcheck !== undefined) {
     const { startHealthLoop } = await import('../health/health-loop.ts')

@@ -3,6 +3,7 @@
 import type { Container, RunRecord } from '../../model/container.ts'
 import type { EngineContext } from '../context.ts'
 import type { Attachment, AttachOptions } from './attachment.ts'
+import { emitContainer } from './container-events.ts'
 import { type ContainerClient, OutputRelay, type OutputTargets } from './output-relay.ts'
 import { type StartOptions, startContainer } from './start-container.ts'
 
@@ -64,7 +65,9 @@ export async function openAttachment(
   options: AttachOptions,
 ): Promise<Attachment> {
   const { Attachment } = await import('./attachment.ts')
-  return Attachment.open(context.paths.runFile(container.id, 'attach.sock'), options)
+  const onResize = (rows: number, columns: number) =>
+    emitContainer(context, container, 'resize', { height: String(rows), width: String(columns) })
+  return Attachment.open(context.paths.runFile(container.id, 'attach.sock'), { onResize, ...options })
 }
 
 /** Whether it has a policy that may start it again. */

@@ -11,7 +11,7 @@ import { disconnectSandbox, endpointId } from '../network/connect-sandbox.ts'
 import { staticIps } from '../network/plan-endpoints.ts'
 import { onHostAddresses } from '../network/port-routes.ts'
 import { releaseStatic, reservedAddresses } from '../network/reservations.ts'
-import { emitConnection, emitContainer } from './container-events.ts'
+import { emitConnection, emitContainer, emitMounts } from './container-events.ts'
 
 /** @throws CleanupError with everything that could not be given back */
 export async function tearDownContainer(context: EngineContext, container: Container): Promise<void> {
@@ -114,6 +114,7 @@ function reportEnd(context: EngineContext, container: Container, run: RunRecord 
     execDuration: String(Math.max(0, Math.floor((Number.isNaN(lived) ? 0 : lived) / 1000))),
     exitCode: String(exit?.exitCode ?? 0),
   })
+  emitMounts(context, container, 'unmount')
 }
 
 /** A container whose monitor was killed has no exit record: it was killed along. */

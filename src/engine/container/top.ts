@@ -6,6 +6,7 @@ import { type ProcessFacts, readProcess } from '../../kernel/process-list.ts'
 import type { Container } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { EngineContext } from '../context.ts'
+import { emitContainer } from './container-events.ts'
 
 /** docker's words. */
 export interface ProcessTable {
@@ -24,6 +25,7 @@ export async function listProcesses(
     throw new TsrunError('conflict', 'not-running', `cannot list processes of "${container.name}": it is not running`, {
       hint: `\`tsrun start ${container.name}\` starts it`,
     })
+  emitContainer(context, container, 'top')
   const pids = listPids(run.cgroup)
   if (psArguments.length > 0) return askPs(pids, psArguments)
   const users = hostUsers()

@@ -1,5 +1,6 @@
 // The verbs about what is in containers: diff, export, cp. Thin; the code behind each is loaded when it is asked for.
 
+import { emitContainer } from '../container/container-events.ts'
 import type { ContainerStore } from '../container/container-store.ts'
 import type { EngineContext } from '../context.ts'
 import type { CopyOptions } from './copy-files.ts'
@@ -21,7 +22,9 @@ export class ContainerFiles {
   /** The container's file system as a tar archive, without what is mounted in it. @throws TsrunError not-found */
   async *export(reference: string): AsyncGenerator<Buffer> {
     const { exportTree } = await import('./container-tree.ts')
-    yield* exportTree(this.#context, this.#store.find(reference))
+    const container = this.#store.find(reference)
+    emitContainer(this.#context, container, 'export')
+    yield* exportTree(this.#context, container)
   }
 
   /**
@@ -34,6 +37,7 @@ export class ContainerFiles {
     const container = this.#store.find(reference)
     const from = openContainer(this.#context, container, path, 'read')
     const to = openHost(hostPath)
+    emitContainer(this.#context, container, 'archive-path')
     try {
       // Files on the host belong to whoever copies them, unless the archive is to be kept as it is.
       const owner = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 }
@@ -49,7 +53,9 @@ export class ContainerFiles {
     const { copyFiles } = await import('./copy-files.ts')
     const { openContainer, openHost } = await import('./container-tree.ts')
     const from = openHost(hostPath)
-    const to = openContainer(this.#context, this.#store.find(reference), path, 'write')
+    const container = this.#store.find(reference)
+    const to = openContainer(this.#context, container, path, 'write')
+    emitContainer(this.#context, container, 'extract-to-dir')
     try {
       return await copyFiles(from, to, options)
     } finally {
@@ -62,7 +68,9 @@ export class ContainerFiles {
   async *archive(reference: string, path: string, options: { followLink?: boolean } = {}): AsyncGenerator<Buffer> {
     const { packPlace } = await import('./copy-files.ts')
     const { openContainer } = await import('./container-tree.ts')
-    const from = openContainer(this.#context, this.#store.find(reference), path, 'read')
+    const container = this.#store.find(reference)
+    const from = openContainer(this.#context, container, path, 'read')
+    emitContainer(this.#context, container, 'archive-path')
     try {
       yield* packPlace(from, options)
     } finally {
@@ -74,7 +82,9 @@ export class ContainerFiles {
   async extract(reference: string, path: string, archive: AsyncIterable<Buffer>): Promise<void> {
     const { unpackInto } = await import('./copy-files.ts')
     const { openContainer } = await import('./container-tree.ts')
-    const to = openContainer(this.#context, this.#store.find(reference), path, 'write')
+    const container = this.#store.find(reference)
+    const to = openContainer(this.#context, container, path, 'write')
+    emitContainer(this.#context, container, 'extract-to-dir')
     try {
       await unpackInto(to, archive)
     } finally {

@@ -20,7 +20,7 @@ export async function checkHealth(context: EngineContext, id: string): Promise<n
   const container = store.read(id)
   const { status, run, health } = store.state(id)
   if (container?.healthcheck === undefined || run === undefined) return undefined
-  const plan = planProbes(container.healthcheck)
+  const plan = planProbes(container.healthcheck, container.shell)
   const livedMs = () => Date.now() - Date.parse(run.startedAt)
   if (status === 'paused') return plan.intervalMs
   if (status !== 'running') return undefined
@@ -46,7 +46,7 @@ async function runProbe(context: EngineContext, container: Container, plan: Prob
   }
   try {
     const { client, pid } = await startExec(context, container, { command: plan.command }, path =>
-      Attachment.open(path),
+      Attachment.open(path, { owner: true }),
     )
     const output = collect(client)
     const code = await within(client.exit, plan.timeoutMs)

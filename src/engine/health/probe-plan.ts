@@ -16,11 +16,12 @@ export interface ProbePlan {
   readonly retries: number
 }
 
-export function planProbes(check: Healthcheck): ProbePlan {
+/** @param shell what runs a command of the form CMD-SHELL */
+export function planProbes(check: Healthcheck, shell: readonly string[] = ['/bin/sh', '-c']): ProbePlan {
   const [kind, ...words] = check.Test ?? []
   const ms = (value: number | undefined, seconds: number) => Math.max(1, (value || seconds * SECOND_NS) / 1e6)
   return {
-    command: kind === 'CMD-SHELL' ? ['/bin/sh', '-c', ...words] : words,
+    command: kind === 'CMD-SHELL' ? [...shell, ...words] : words,
     intervalMs: ms(check.Interval, 30),
     timeoutMs: ms(check.Timeout, 30),
     startPeriodMs: (check.StartPeriod ?? 0) / 1e6,

@@ -2,6 +2,7 @@
 
 import { TsrunError } from '../../model/errors.ts'
 import type { ContainerDefaults } from '../../model/image.ts'
+import { parseHealthcheck } from './healthcheck-instruction.ts'
 
 type Change = (defaults: ContainerDefaults, rest: string, reject: (reason: string) => TsrunError) => ContainerDefaults
 
@@ -16,6 +17,7 @@ const changes: Readonly<Record<string, Change>> = {
       ...set(words(rest).map(port => (port.includes('/') ? port : `${port}/tcp`))),
     },
   }),
+  HEALTHCHECK: (defaults, rest, reject) => ({ ...defaults, Healthcheck: parseHealthcheck(rest, reject) }),
   LABEL: (defaults, rest, reject) => ({
     ...defaults,
     Labels: { ...defaults.Labels, ...Object.fromEntries(pairs(rest, reject)) },

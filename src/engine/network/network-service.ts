@@ -177,6 +177,7 @@ export class NetworkService {
       await this.remove(network.name)
       removed.push(network.name)
     }
+    this.#parts.events.emit({ type: 'network', action: 'prune', id: '', name: '', attributes: { reclaimed: '0' } })
     return removed
   }
 

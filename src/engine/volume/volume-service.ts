@@ -122,6 +122,13 @@ export class VolumeService {
       reclaimedBytes += folderSize(mountpoint)
       this.#erase(name)
     }
+    this.#events.emit({
+      type: 'volume',
+      action: 'prune',
+      id: '',
+      name: '',
+      attributes: { reclaimed: String(reclaimedBytes) },
+    })
     return { names: unused.map(({ name }) => name), reclaimedBytes }
   }
 
