@@ -85,8 +85,7 @@ async function relay(engine: Engine, { id, spec: { attach } }: Container, forwar
     ...(attach === undefined || attach.includes('stderr') ? { stderr: 2 } : {}),
     onReaderGone,
   })
-  // docker's, so that there is something to wait for it by.
-  if (attach?.every(stream => stream === 'stdin') === true) print(`${id}\n`)
+  printUnseen(id, attach)
   const stopForwarding = forward
     ? forwardSignals(signal => void engine.containers.kill(id, signal).catch(() => {}))
     : () => {}
@@ -96,6 +95,11 @@ async function relay(engine: Engine, { id, spec: { attach } }: Container, forwar
   await engine.containers.finish(started)
   mark('given back')
   return isReaderGone ? SIGPIPE_EXIT_CODE : code
+}
+
+/** docker's: where no output is joined, there is its id to wait for it by. */
+function printUnseen(id: string, attach: ContainerSpec['attach']): void {
+  if (attach?.every(stream => stream === 'stdin') === true) print(`${id}\n`)
 }
 
 /** Nobody reads what it writes: like any command in a pipe it ends, or it would fill its log for ever. */
@@ -110,6 +114,7 @@ async function follow(
   { spec, keys, forward }: { spec: ContainerSpec; keys: Buffer; forward: boolean },
 ): Promise<number> {
   const { attachment, container } = started
+  printUnseen(container.id, spec.attach)
   const result = await joinTerminal(attachment, {
     tty: spec.tty === true,
     stdin: spec.openStdin === true && (spec.attach === undefined || spec.attach.includes('stdin')),
