@@ -11,7 +11,7 @@ import { parseEnv } from './parse-env.ts'
 import { parseMount, parseTmpfs, parseVolume } from './parse-mounts.ts'
 import { parseHost, parseIpFlag, parseNetworks } from './parse-networks.ts'
 import { parsePairs } from './parse-pairs.ts'
-import { parseExpose, parsePublish } from './parse-ports.ts'
+import { parseExpose, parsePublish, parsePublishMode } from './parse-ports.ts'
 import { parseUlimit } from './parse-ulimit.ts'
 import { refuseContainerFlags } from './refused-flags.ts'
 import { addResourceFlags, parseResources } from './resource-flags.ts'
@@ -44,6 +44,7 @@ export function addContainerFlags(command: Command): Command {
     .option('--mac-address <mac>', 'its MAC address on the first network')
     .option('-p, --publish <port>', 'publish a port: [ADDRESS:][HOSTPORT:]PORT[/udp]', collect)
     .option('-P, --publish-all', 'publish every exposed port on a free host port')
+    .option('--publish-mode <mode>', "nat, or proxy: then the host's own INPUT rules decide")
     .option('--expose <port>', 'a further exposed port', collect)
     .option('-e, --env <KEY=value>', 'set a variable; KEY alone takes the value from here', collect)
     .option('--env-file <file>', 'read variables from a file', collect)
@@ -122,6 +123,7 @@ export function toContainerSpec(flags: Flags, rest: readonly string[]): Containe
     networks,
     publish: list('publish').flatMap(parsePublish),
     publishAll: flag('publishAll'),
+    ...optional('publishMode', mapOptional(text('publishMode'), parsePublishMode)),
     expose: list('expose').flatMap(parseExpose),
     mounts: [...list('volume').map(parseVolume), ...list('mount').map(parseMount), ...list('tmpfs').map(parseTmpfs)],
     readonlyRootfs: flag('readOnly'),

@@ -27,6 +27,14 @@ export function parsePublish(text: string): PortMapping[] {
   }))
 }
 
+/** `--publish-mode`. @throws TsrunError invalid */
+export function parsePublishMode(text: string): 'nat' | 'proxy' {
+  if (text === 'nat' || text === 'proxy') return text
+  throw new TsrunError('invalid', 'publish-mode', `invalid value "${text}" for --publish-mode`, {
+    hint: 'nat: the kernel translates addresses; proxy: a process of the host listens, so that its INPUT rules decide',
+  })
+}
+
 /** `--expose`: `80`, `80/udp`, `80-90/tcp`. @returns `80/tcp`, one a port @throws TsrunError invalid */
 export function parseExpose(text: string): string[] {
   const match = /^(\d{1,5})(?:-(\d{1,5}))?(?:\/(tcp|udp|sctp))?$/i.exec(text)

@@ -85,6 +85,8 @@ export interface ContainerSpec {
   readonly publish?: readonly PortRequest[]
   /** Publish every port the image exposes on a free host port (`-P`). */
   readonly publishAll?: boolean
+  /** Who carries the published ports; default: what the network says. */
+  readonly publishMode?: 'nat' | 'proxy'
   /** Further exposed ports, `80/tcp`. */
   readonly expose?: readonly string[]
   readonly mounts?: readonly MountSpec[]

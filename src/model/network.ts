@@ -14,12 +14,24 @@ export interface Pool {
   readonly ipRange?: string
 }
 
+/** A subnet as asked for; without `subnet` the first free default one of `family`, which is 4 unless said otherwise. */
+export interface PoolRequest {
+  readonly subnet?: string
+  readonly gateway?: string
+  readonly ipRange?: string
+  readonly family?: 4 | 6
+}
+
 /** What a user asks for with `network create`. */
 export interface NetworkSpec {
   readonly name: string
   /** Default `bridge`. */
   readonly driver?: string
-  readonly pools: readonly { readonly subnet?: string; readonly gateway?: string; readonly ipRange?: string }[]
+  readonly pools: readonly PoolRequest[]
+  /** Whether it has IPv6 addresses, out of this host's own range where no IPv6 subnet is given. Default: if one is given. */
+  readonly ipv6?: boolean
+  /** Whether it has IPv4 addresses. Default: unless only IPv6 subnets are given. */
+  readonly ipv4?: boolean
   /** No way out and no way in: containers of the network reach only each other and the gateway. */
   readonly internal?: boolean
   readonly labels?: Readonly<Record<string, string>>
@@ -62,6 +74,8 @@ export interface PortMapping {
   readonly hostIp: string
   readonly hostPort: number
   readonly containerPort: number
+  /** Who carries it; absent: what the network says. */
+  readonly publishMode?: 'nat' | 'proxy'
 }
 
 /** What joins one container to one network. */
@@ -192,10 +206,7 @@ export interface IpamAllocator {
    * @param busy subnets that must not be overlapped: routes of the host, as CIDR, with a name for the message
    * @throws TsrunError invalid (not a subnet, gateway outside), conflict (overlaps), unavailable (no free one)
    */
-  requestPool(
-    wanted: NetworkSpec['pools'][number],
-    busy: readonly { readonly subnet: string; readonly name: string }[],
-  ): Promise<Pool>
+  requestPool(wanted: PoolRequest, busy: readonly { readonly subnet: string; readonly name: string }[]): Promise<Pool>
   /** Idempotent. */
   releasePool(pool: Pool): Promise<void>
   /**

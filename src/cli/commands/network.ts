@@ -29,6 +29,8 @@ interface CreateFlags {
   readonly subnet?: string[]
   readonly gateway?: string[]
   readonly ipRange?: string[]
+  readonly ipv4?: boolean
+  readonly ipv6?: boolean
   readonly internal?: boolean
   readonly label?: string[]
   readonly opt?: string[]
@@ -43,6 +45,8 @@ function addCreate(network: Command): void {
     .option('--subnet <cidr>', 'its addresses; default: the first free range', collect)
     .option('--gateway <address>', "the host's address on it; default: the first", collect)
     .option('--ip-range <cidr>', 'give addresses only out of this part', collect)
+    .option('--ipv6', "IPv6 as well, out of this host's own range unless a subnet is given")
+    .option('--ipv4', 'IPv4, as always; --ipv4=false with --ipv6: only IPv6')
     .option('--internal', 'no way out or in')
     .option('--label <key=value>', 'set a label', collect)
     .option('-o, --opt <key=value>', 'driver option, e.g. mtu=1400', collect)
@@ -50,6 +54,7 @@ function addCreate(network: Command): void {
       'after',
       [
         '\nExamples:\n  tsrun network create --subnet 192.168.0.0/24 br',
+        '  tsrun network create --ipv6 -o icc=false -o mtu=1400 both',
         '  tsrun network create -d macvlan -o parent=eth0 --subnet 192.168.1.0/24 --ip-range 192.168.1.192/27 lan',
       ].join('\n'),
     )
@@ -58,6 +63,8 @@ function addCreate(network: Command): void {
         name,
         ...(flags.driver === undefined ? {} : { driver: flags.driver }),
         pools: toPools(flags),
+        ...(flags.ipv4 === undefined ? {} : { ipv4: flags.ipv4 }),
+        ...(flags.ipv6 === undefined ? {} : { ipv6: flags.ipv6 }),
         internal: flags.internal === true,
         labels: parsePairs('--label', flags.label ?? []),
         options: parsePairs('--opt', flags.opt ?? []),

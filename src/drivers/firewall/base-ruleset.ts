@@ -51,8 +51,8 @@ table inet ${table} {
     iifname "lo" accept
     ip daddr 127.0.0.0/8 drop comment "loopback addresses from outside: bridges have route_localnet"
     iifname @bridges accept
-    ip daddr @subnets4 ip daddr != @direct4 drop comment "straight to a container, not through a published port"
-    ip6 daddr @subnets6 ip6 daddr != @direct6 drop comment "straight to a container, not through a published port"
+    ip daddr @subnets4 ip daddr != @direct4 ip daddr != @keep4 drop comment "straight to a container, not through a published port"
+    ip6 daddr @subnets6 ip6 daddr != @direct6 ip6 daddr != @keep6 drop comment "straight to a container, not through a published port"
   }
 
   chain prerouting {

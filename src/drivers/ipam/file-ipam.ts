@@ -7,9 +7,10 @@ import { hasCode } from '../../ffi/errno.ts'
 import { withLock } from '../../kernel/flock.ts'
 import { formatAddress, parsePrefix, tryParseAddress, tryParsePrefix } from '../../lib/ip.ts'
 import { TsrunError } from '../../model/errors.ts'
-import type { IpamAllocator, NetworkSpec, Pool } from '../../model/network.ts'
+import type { IpamAllocator, Pool, PoolRequest } from '../../model/network.ts'
 import { takeAddress } from './address-allocator.ts'
 import { FileAddressStore, readLink } from './file-address-store.ts'
+import { localRange } from './local-range.ts'
 import { choosePool, type DefaultRange, firstHost, standardRanges, type UsedSubnet } from './pool-allocator.ts'
 
 export interface FileIpamOptions {
@@ -28,12 +29,13 @@ export class FileIpam implements IpamAllocator {
     this.#defaultRanges = defaultRanges
   }
 
-  async requestPool(wanted: NetworkSpec['pools'][number], busy: readonly UsedSubnet[]): Promise<Pool> {
+  async requestPool(wanted: PoolRequest, busy: readonly UsedSubnet[]): Promise<Pool> {
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
     return this.#locked(async () => {
       const pools = (await this.listPools()).map(pool => ({ subnet: pool.subnet, name: `the pool ${pool.subnet}` }))
       const routes = busy.map(({ subnet, name }) => ({ subnet, name: `the host ${name}` }))
-      const pool = await choosePool(wanted, [...pools, ...routes], this.#defaultRanges)
+      const ranges = wanted.family === 6 ? [await localRange(this.#directory)] : this.#defaultRanges
+      const pool = await choosePool(wanted, [...pools, ...routes], ranges)
       const folder = this.#folder(pool)
       mkdirSync(folder, { mode: 0o700 })
       symlinkSync(pool.gateway, join(folder, gatewayName))

@@ -16,7 +16,7 @@ import {
 } from '../../lib/ip.ts'
 import { parseSubnetInput } from '../../lib/ip-input.ts'
 import { TsrunError } from '../../model/errors.ts'
-import type { NetworkSpec, Pool } from '../../model/network.ts'
+import type { Pool, PoolRequest } from '../../model/network.ts'
 
 /** Where default pools come from: subnets of `length` bits out of `range`. */
 export interface DefaultRange {
@@ -40,7 +40,7 @@ export interface UsedSubnet {
 
 /** @throws TsrunError invalid, conflict, unavailable */
 export async function choosePool(
-  wanted: NetworkSpec['pools'][number],
+  wanted: PoolRequest,
   used: readonly UsedSubnet[],
   ranges: readonly DefaultRange[] = standardRanges,
 ): Promise<Pool> {
@@ -64,7 +64,7 @@ export async function choosePool(
 }
 
 function chooseDefault(
-  wanted: NetworkSpec['pools'][number],
+  wanted: PoolRequest,
   taken: readonly { readonly prefix: IpPrefix }[],
   ranges: readonly DefaultRange[],
 ): Pool {
@@ -120,7 +120,7 @@ const unusable = [
   ['ff00::/8', 'multicast addresses'],
 ] as const
 
-function completePool(subnet: IpPrefix, wanted: NetworkSpec['pools'][number]): Pool {
+function completePool(subnet: IpPrefix, wanted: PoolRequest): Pool {
   const text = formatPrefix(subnet)
   const gateway = wanted.gateway === undefined ? firstHost(subnet) : checkGateway(subnet, wanted.gateway)
   if (wanted.ipRange === undefined) return { subnet: text, gateway }

@@ -206,5 +206,6 @@ function resolvePorts(spec: ContainerSpec, config: ImageConfig): PortMapping[] {
         asked.push({ protocol: protocol as PortMapping['protocol'], hostIp: '', hostPort: 0, containerPort })
     }
   }
-  return asked
+  const { publishMode } = spec
+  return publishMode === undefined ? asked : asked.map(port => ({ ...port, publishMode }))
 }

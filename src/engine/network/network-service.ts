@@ -12,6 +12,7 @@ import { type PruneFilter, passesPruneFilter } from '../prune-filter.ts'
 import type { NetworkDrivers } from './connect-sandbox.ts'
 import type { NetworkGraph } from './network-graph.ts'
 import { type NetworkStore, nameTaken } from './network-store.ts'
+import { wantedPools } from './wanted-pools.ts'
 
 /** The network that containers join when none is named. Made on first use. */
 export const DEFAULT_NETWORK = 'bridge'
@@ -206,8 +207,9 @@ export class NetworkService {
       }
       const others = this.list()
       const checked = driver.validate(draft, others)
-      const plan: PoolPlan = driver.planPools?.(checked, spec.pools) ?? {
-        wanted: spec.pools.length > 0 ? spec.pools : [{}],
+      const versionsSaid = spec.ipv4 !== undefined || spec.ipv6 !== undefined
+      const plan: PoolPlan = driver.planPools?.(checked, versionsSaid ? wantedPools(spec) : spec.pools) ?? {
+        wanted: wantedPools(spec),
       }
       const job = this.#parts.journal.begin('network', spec.name)
       const make = async (undo: Undo) => {

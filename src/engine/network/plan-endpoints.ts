@@ -22,7 +22,7 @@ export interface EndpointPlan extends ResolvedAttachment {
 
 /** @throws TsrunError invalid when two interfaces are given one name, or a name that no interface can have */
 export function planEndpoints(attachments: readonly ResolvedAttachment[]): EndpointPlan[] {
-  const names = interfaceNames(attachments.map(({ attachment }) => attachment))
+  const names = interfaceNames(attachments)
   const [v4, v6] = [gatewayIndex(attachments, 4), gatewayIndex(attachments, 6)]
   const ports = v4 >= 0 ? v4 : Math.max(v6, 0)
   return attachments.map((each, index) => ({
@@ -49,8 +49,8 @@ function gatewayIndex(attachments: readonly ResolvedAttachment[], family: 4 | 6)
   return candidates.sort((a, b) => b.priority - a.priority)[0]?.index ?? -1
 }
 
-function interfaceNames(attachments: readonly NetworkAttachment[]): string[] {
-  const given = attachments.flatMap(({ interfaceName }) => interfaceName ?? [])
+function interfaceNames(attachments: readonly ResolvedAttachment[]): string[] {
+  const given = attachments.flatMap(({ attachment }) => attachment.interfaceName ?? [])
   const twice = given.find((name, index) => given.indexOf(name) !== index)
   if (twice !== undefined)
     throw new TsrunError('invalid', 'interface-twice', `cannot give two interfaces the name "${twice}"`, {
@@ -62,12 +62,13 @@ function interfaceNames(attachments: readonly NetworkAttachment[]): string[] {
       hint: '1 to 15 letters, digits, dots, dashes and underscores, but not lo, all or default',
     })
   const taken = new Set(given)
-  return attachments.map(({ interfaceName }, index) => {
+  return attachments.map(({ attachment: { interfaceName }, network }, index) => {
     if (interfaceName !== undefined) return interfaceName
+    const prefix = network.options['interface-prefix'] ?? 'eth'
     let number = index
-    while (taken.has(`eth${number}`)) number += 1
-    taken.add(`eth${number}`)
-    return `eth${number}`
+    while (taken.has(`${prefix}${number}`)) number += 1
+    taken.add(`${prefix}${number}`)
+    return `${prefix}${number}`
   })
 }
 

@@ -1,18 +1,26 @@
-// Who carries a published port: the kernel translates addresses (the firewall driver), or, where it cannot, the container's
-// monitor listens and passes the bytes on. It cannot for ::1, which it routes nowhere else, nor from an IPv6 address of the
-// host to a container that has only IPv4. The container then sees the host as its client. Pure.
+// Who carries a published port: the kernel translates addresses (the firewall driver), or the container's monitor listens and
+// passes the bytes on: where the user wants the host's INPUT rules to decide (publish-mode=proxy), and where the kernel cannot:
+// for ::1, which it routes nowhere else, and from an IPv6 address of the host to a container that has only IPv4, or the other
+// way round. The container then sees the host as its client. Pure.
 
 import { parseAddress, tryParseAddress } from '../../lib/ip.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, Network, PortMapping } from '../../model/network.ts'
+import { policyOf } from '../../model/network-policy.ts'
 
-/** The ports as an endpoint on `network` has them: one that named no address is published on all of each family. */
+/**
+ * The ports as an endpoint on `network` has them: one that named no address is published where the network says, else on all
+ * addresses of each family that it has.
+ */
 export function onHostAddresses(ports: readonly PortMapping[], network: Network): PortMapping[] {
   const hasV6 = network.pools.some(pool => pool.subnet.includes(':'))
   const hasV4 = network.pools.some(pool => !pool.subnet.includes(':'))
+  const { hostBinding, publishMode } = policyOf(network)
+  const everywhere = [...(hasV4 ? ['0.0.0.0'] : []), ...(hasV6 ? ['::'] : [])]
+  const places = hostBinding.length > 0 ? hostBinding : everywhere
   return ports.flatMap(port => {
-    if (port.hostIp !== '') return [port]
-    return [...(hasV4 ? [{ ...port, hostIp: '0.0.0.0' }] : []), ...(hasV6 ? [{ ...port, hostIp: '::' }] : [])]
+    const carried = publishMode === 'nat' ? port : { publishMode, ...port }
+    return port.hostIp === '' ? places.map(hostIp => ({ ...carried, hostIp })) : [carried]
   })
 }
 
@@ -38,7 +46,8 @@ export function kernelPorts(endpoint: Endpoint): Endpoint {
 export function checkProxiedPorts(network: Network, endpoint: Endpoint): void {
   const { ports } = endpoint
   for (const port of ports.filter(candidate => proxyTarget(candidate, endpoint) !== undefined)) {
-    const place = `[${port.hostIp}]:${port.hostPort}/${port.protocol}`
+    const host = port.hostIp.includes(':') ? `[${port.hostIp}]` : port.hostIp
+    const place = `${host}:${port.hostPort}/${port.protocol}`
     const cannot = `cannot publish ${place} for "${endpoint.containerName}"`
     if (network.internal)
       throw new TsrunError('invalid', 'cannot-publish', `${cannot}: network "${network.name}" is internal`, {
@@ -47,9 +56,11 @@ export function checkProxiedPorts(network: Network, endpoint: Endpoint): void {
     if (port.protocol === 'sctp')
       throw new TsrunError('invalid', 'cannot-publish', `${cannot}: only tcp and udp can be carried from there`, {
         hint:
-          port.hostIp === '::1'
-            ? 'publish it on another address of the host'
-            : 'use a network with an IPv6 subnet: tsrun network create --subnet 10.1.0.0/24 --subnet fd00:1::/64 NAME',
+          port.publishMode === 'proxy'
+            ? 'publish it with --publish-mode nat'
+            : port.hostIp === '::1'
+              ? 'publish it on another address of the host'
+              : 'use a network with an IPv6 subnet: tsrun network create --subnet 10.1.0.0/24 --subnet fd00:1::/64 NAME',
       })
     if (ports.some(second => second !== port && isSamePort(port, second)))
       throw new TsrunError('conflict', 'port-taken', `${cannot}: the port is given twice`, {
@@ -59,21 +70,23 @@ export function checkProxiedPorts(network: Network, endpoint: Endpoint): void {
 }
 
 /** The container's address that the monitor is to connect to, or undefined where the kernel does the work. */
-function proxyTarget({ hostIp }: PortMapping, endpoint: Endpoint): string | undefined {
-  if (parseAddress(hostIp).family === 4) return undefined
+function proxyTarget({ hostIp, publishMode }: PortMapping, endpoint: Endpoint): string | undefined {
   // Whoever tears down may not know all addresses any more.
   const addresses = endpoint.addresses
     .map(address => address.replace(/\/.*/, ''))
     .filter(address => tryParseAddress(address) !== undefined)
-  const v6 = addresses.find(address => address.includes(':'))
-  return hostIp === '::1' || v6 === undefined ? (v6 ?? addresses[0]) : undefined
+  const { family } = parseAddress(hostIp)
+  const own = addresses.find(address => address.includes(':') === (family === 6))
+  if (publishMode === 'proxy' || hostIp === '::1') return own ?? addresses[0]
+  return own === undefined ? addresses[0] : undefined
 }
 
 function isSamePort(a: PortMapping, b: PortMapping): boolean {
+  const isAny = ({ hostIp }: PortMapping) => hostIp === '0.0.0.0' || hostIp === '::'
   return (
     a.protocol === b.protocol &&
     a.hostPort === b.hostPort &&
-    b.hostIp.includes(':') &&
-    (a.hostIp === b.hostIp || a.hostIp === '::' || b.hostIp === '::')
+    a.hostIp.includes(':') === b.hostIp.includes(':') &&
+    (a.hostIp === b.hostIp || isAny(a) || isAny(b))
   )
 }
