@@ -38,7 +38,7 @@ const both = [...v4, ...v6]
 describe('a port published on', () => {
   test.each<[string, readonly string[], string | undefined]>([
     ['0.0.0.0', v4, undefined],
-    ['0.0.0.0', v6, undefined],
+    ['0.0.0.0', v6, 'fd00::2'],
     ['127.0.0.1', both, undefined],
     ['::1', v4, '10.0.0.2'],
     ['::1', both, 'fd00::2'],
@@ -55,6 +55,18 @@ describe('a port published on', () => {
 
     expect(heldPorts(web)).toEqual([{ ...port(hostIp), ...(proxyTo === undefined ? {} : { proxyTo }) }])
     expect(kernelPorts(web).ports).toEqual(proxyTo === undefined ? [port(hostIp)] : [])
+  })
+
+  test.each([
+    ['0.0.0.0', both, '10.0.0.2'],
+    ['::', both, 'fd00::2'],
+    ['::', v4, '10.0.0.2'],
+  ])('%s for %j is proxied to %s where publish-mode=proxy', (hostIp, addresses, proxyTo) => {
+    const proxied = { ...port(hostIp), publishMode: 'proxy' as const }
+    const web = endpoint(addresses, proxied)
+
+    expect(heldPorts(web)).toEqual([{ ...proxied, proxyTo }])
+    expect(kernelPorts(web).ports).toEqual([])
   })
 })
 
