@@ -10,6 +10,8 @@
  */
 
 export type { BootStep } from './engine/boot.ts'
+export type { BuildEvent, BuildOptions, BuildSecret, BuildStepState, BuiltImage } from './engine/build/build-types.ts'
+export type { PruneBuildsOptions, PrunedBuilds } from './engine/build/build-usage.ts'
 export type { CommitOptions } from './engine/commit-container.ts'
 export { Attachment, type AttachOptions } from './engine/container/attachment.ts'
 export type { ContainerUpdate } from './engine/container/change-container.ts'

@@ -118,6 +118,12 @@ export const commandGroups: readonly { readonly title: string; readonly commands
   {
     title: 'Images, networks, volumes',
     commands: [
+      { name: 'build', summary: 'build an image from a Dockerfile', load: () => import('./commands/build.ts') },
+      {
+        name: 'builder',
+        summary: 'clean up what builds keep for the next ones',
+        load: () => import('./commands/builder.ts'),
+      },
       { name: 'images', summary: 'list images', load: () => import('./commands/images.ts') },
       { name: 'rmi', summary: 'remove images', load: () => import('./commands/rmi.ts') },
       { name: 'pull', summary: 'get an image from a registry', load: () => import('./commands/pull.ts') },

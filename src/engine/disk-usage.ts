@@ -13,6 +13,7 @@ export interface UsageLine {
   readonly reclaimableBytes: number
 }
 
+/** Images, containers and volumes. */
 export function measureUsage(context: EngineContext, images: ImageUsage): UsageLine[] {
   const containers = context.store.list().map(({ id }) => {
     const { status } = context.store.state(id)
@@ -32,7 +33,6 @@ export function measureUsage(context: EngineContext, images: ImageUsage): UsageL
     },
     { type: 'Containers', ...sum(containers) },
     { type: 'Local Volumes', ...sum(volumes) },
-    { type: 'Build Cache', total: 0, active: 0, sizeBytes: 0, reclaimableBytes: 0 },
   ]
 }
 

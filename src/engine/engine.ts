@@ -14,6 +14,8 @@ import { mark } from '../lib/trace.ts'
 import { TsrunError } from '../model/errors.ts'
 import type { Endpoint } from '../model/network.ts'
 import type { BootStep } from './boot.ts'
+import type { BuildOptions, BuiltImage } from './build/build-types.ts'
+import type { PruneBuildsOptions, PrunedBuilds } from './build/build-usage.ts'
 import type { CommitOptions } from './commit-container.ts'
 import { ContainerService } from './container/container-service.ts'
 import { ContainerStore } from './container/container-store.ts'
@@ -114,6 +116,22 @@ export class Engine {
     return pruneEverything(this, options)
   }
 
+  /**
+   * Builds an image from a Dockerfile.
+   * @throws TsrunError invalid (Dockerfile, with file and line), not-found, system `step-failed`; the signal's reason
+   */
+  async build(options: BuildOptions): Promise<BuiltImage> {
+    const { buildImage } = await import('./build/build-image.ts')
+    const services = { context: this.#context, containers: this.containers, images: this.images }
+    return buildImage(services, options)
+  }
+
+  /** Removes what builds have kept for the next ones. */
+  async pruneBuilds(options: PruneBuildsOptions = {}): Promise<PrunedBuilds> {
+    const { pruneBuilds } = await import('./build/build-usage.ts')
+    return pruneBuilds(this.#context, this.images, options)
+  }
+
   /** What there is and on what it runs. */
   async info(): Promise<SystemInfo> {
     const { collectInfo } = await import('./system-info.ts')
@@ -124,7 +142,8 @@ export class Engine {
   /** What containers, volumes and images take up on disk. Looks at every file. */
   async diskUsage(): Promise<UsageLine[]> {
     const { measureUsage } = await import('./disk-usage.ts')
-    return measureUsage(this.#context, await this.images.diskUsage())
+    const { measureBuilds } = await import('./build/build-usage.ts')
+    return [...measureUsage(this.#context, await this.images.diskUsage()), measureBuilds(this.#context)]
   }
 
   /** After a reboot: networks, and the containers whose restart policy says so. Tells each as it is done. */
@@ -226,7 +245,11 @@ function wire(paths: Paths, libraryDir: string, usernsRemap: string | undefined)
     root: paths.root,
     events,
     embeddedDir: join(libraryDir, 'images'),
-    layersInUse: async () => new Set(store.list().flatMap(container => container.image.layerDirs)),
+    layersInUse: async () => {
+      const { StepCache } = await import('./build/step-cache.ts')
+      const cached = new StepCache(join(paths.build, 'steps')).inUse()
+      return new Set([...store.list().flatMap(container => container.image.layerDirs), ...cached])
+    },
     users: async () =>
       store
         .list()

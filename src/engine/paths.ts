@@ -36,6 +36,10 @@ export class Paths {
   get volumes(): string {
     return join(this.root, 'volumes')
   }
+  /** What builds keep: `steps/` and `mounts/`; see build/step-cache.ts and build/cache-mounts.ts. */
+  get build(): string {
+    return join(this.root, 'build')
+  }
   /** Compiled seccomp filters, by what they were compiled from. */
   get seccomp(): string {
     return join(this.root, 'seccomp')

@@ -355,7 +355,7 @@ const skeleton = [
 ]
 
 /** What may remain when all containers and networks are gone: images and caches too. */
-const remaining = [/^file appeared: \/root\/(images|layers|staging|seccomp)\b/]
+const remaining = [/^file appeared: \/root\/(images|layers|staging|seccomp|build)\b/]
 
 /** A world that lasts for one test: `test('...', inWorld(async world => { ... }))`. */
 export function inWorld(test: (world: World) => Promise<void>, options: WorldOptions = {}): () => Promise<void> {

@@ -67,16 +67,14 @@ export class LayerStore {
       ...(limits === undefined ? {} : { limits }),
       ...(signal === undefined ? {} : { signal }),
     })
-    const layer: StoredLayer = {
-      chainId,
-      diffId,
-      size: unpacked.size,
-      entries: unpacked.entries,
-      bootId: currentBoot(),
-      isSettled: false,
-    }
-    writeJsonFile(join(temporary, 'layer.json'), layer)
-    return this.#place(staging, temporary, layer)
+    return this.adopt(staging, temporary, { chainId, diffId, size: unpacked.size, entries: unpacked.entries })
+  }
+
+  /** Gives a layer that was made elsewhere its place. @param folder in `staging`, with the layer's tree in it as `fs` */
+  adopt(staging: Staging, folder: string, about: Omit<StoredLayer, 'bootId' | 'isSettled'>): StoredLayer {
+    const layer: StoredLayer = { ...about, bootId: currentBoot(), isSettled: false }
+    writeJsonFile(join(folder, 'layer.json'), layer)
+    return this.#place(staging, folder, layer)
   }
 
   /** Chain ids of all layers that have their place. */

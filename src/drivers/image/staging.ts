@@ -2,7 +2,17 @@
 // It is locked (flock) as long as its process lives; one that can be locked by another is a dead process's and is removed.
 // `keep/<hex>` files in it name the blobs and layers that the work needs: prune leaves those alone.
 
-import { closeSync, constants, mkdirSync, openSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { hasCode } from '../../ffi/errno.ts'
 import { cString } from '../../ffi/file-at.ts'
@@ -89,6 +99,14 @@ export function sweepStaging(folder: string, own: Staging): Set<string> {
     }
   }
   return kept
+}
+
+/** Whether the process whose work this is still lives. */
+export function isStagingHeld(path: string): boolean {
+  const fd = lockFolder(path)
+  if (fd === undefined) return existsSync(path)
+  closeSync(fd)
+  return false
 }
 
 /** Removes a file or folder with all below it, whatever names it holds. Idempotent. */

@@ -21,13 +21,22 @@ export interface PackRequest {
   readonly as: string | undefined
   /** The users that the files belong to, where the host knows them by other ids than the archive shall have. */
   readonly idMaps?: IdMaps | undefined
+  /** With `as` undefined, what the names begin with: empty, or with a slash at its end. Default empty. */
+  readonly prefix?: string
+  /**
+   * Whether a name in the archive is wanted. `inside`: a directory that is wanted only if something in it is. It is not asked
+   * for the directory whose content is packed. Default: all are.
+   */
+  readonly select?: (name: string, isDirectory: boolean) => 'take' | 'inside' | 'skip'
+  /** What the archive says of a file instead. Default: what it is. */
+  readonly describe?: (entry: TarEntry) => TarEntry
 }
 
 /** The archive, in chunks of about a megabyte. */
 export async function* packFiles(request: PackRequest): AsyncGenerator<Buffer> {
   let pending: Buffer[] = []
   let size = 0
-  for (const bytes of new Packer(request.idMaps).start(request)) {
+  for (const bytes of new Packer(request).start()) {
     pending.push(bytes)
     size += bytes.length
     if (size < CHUNK_BYTES) continue
@@ -39,19 +48,19 @@ export async function* packFiles(request: PackRequest): AsyncGenerator<Buffer> {
 }
 
 class Packer {
-  readonly #idMaps: IdMaps | undefined
+  readonly #request: PackRequest
   /** Where a file with several names was first written. */
   readonly #links = new Map<string, string>()
 
-  constructor(idMaps: IdMaps | undefined) {
-    this.#idMaps = idMaps
+  constructor(request: PackRequest) {
+    this.#request = request
   }
 
-  #describe(stat: BigIntStats, init: Partial<TarEntry> & Pick<TarEntry, 'type' | 'name'>): TarEntry {
-    const maps = this.#idMaps
-    if (maps === undefined) return describe(stat, init)
+  #header(stat: BigIntStats, init: Partial<TarEntry> & Pick<TarEntry, 'type' | 'name'>): Buffer {
+    const { idMaps: maps, describe: change = entry => entry } = this.#request
+    if (maps === undefined) return encodeTarHeader(change(describe(stat, init)))
     const ids = { uid: toContainerId(maps.uid, Number(stat.uid)), gid: toContainerId(maps.gid, Number(stat.gid)) }
-    return describe(stat, { ...init, ...ids })
+    return encodeTarHeader(change(describe(stat, { ...init, ...ids })))
   }
 
   #firstName(stat: BigIntStats, as: string): string | undefined {
@@ -61,9 +70,10 @@ class Packer {
     return first
   }
 
-  *start({ parentFd, name, as }: PackRequest): Generator<Buffer> {
+  *start(): Generator<Buffer> {
+    const { parentFd, name, as, prefix = '' } = this.#request
     if (as !== undefined) yield* this.#member(parentFd, name, as)
-    else yield* this.#content(openChild(parentFd, name), '')
+    else yield* this.#content(openChild(parentFd, name), prefix)
   }
 
   /** Closes `fd`. @param prefix empty, or with a slash at its end */
@@ -82,19 +92,21 @@ class Packer {
     const type = stat === undefined ? undefined : typeOf(stat)
     // A socket is of use only to the process that made it.
     if (stat === undefined || type === undefined) return
+    const wish = this.#request.select?.(as, type === 'directory') ?? 'take'
+    if (wish === 'skip') return
     const first = stat.nlink > 1n && type !== 'directory' ? this.#firstName(stat, as) : undefined
     if (first !== undefined) {
-      yield encodeTarHeader(this.#describe(stat, { type: 'hardlink', name: as, linkName: first }))
+      yield this.#header(stat, { type: 'hardlink', name: as, linkName: first })
       return
     }
     const xattrs = readXattrs(path)
     if (type === 'directory') {
-      yield encodeTarHeader(this.#describe(stat, { type, name: `${as}/`, xattrs }))
-      yield* this.#content(openChild(parentFd, name), `${as}/`)
+      const header = this.#header(stat, { type, name: `${as}/`, xattrs })
+      yield* after(header, this.#content(openChild(parentFd, name), `${as}/`), wish === 'inside')
     } else if (type === 'file') yield* this.#file({ parentFd, name, as, stat, xattrs })
     else if (type === 'symlink')
-      yield encodeTarHeader(this.#describe(stat, { type, name: as, linkName: readLinkOf(parentFd, name), xattrs }))
-    else yield encodeTarHeader(this.#describe(stat, { type, name: as, xattrs, ...deviceNumbers(stat.rdev) }))
+      yield this.#header(stat, { type, name: as, linkName: readLinkOf(parentFd, name), xattrs })
+    else yield this.#header(stat, { type, name: as, xattrs, ...deviceNumbers(stat.rdev) })
   }
 
   *#file({ parentFd, name, as, stat, xattrs }: Member): Generator<Buffer> {
@@ -105,7 +117,7 @@ class Packer {
       if (opened.ino !== stat.ino || !opened.isFile())
         throw new TsrunError('conflict', 'file-changed', `cannot copy "${displayName(as)}": it was replaced meanwhile`)
       const size = Number(opened.size)
-      yield encodeTarHeader(this.#describe(opened, { type: 'file', name: as, size, xattrs }))
+      yield this.#header(opened, { type: 'file', name: as, size, xattrs })
       for (let at = 0; at < size; ) {
         const buffer = Buffer.alloc(Math.min(CHUNK_BYTES, size - at))
         const length = readSync(fd, buffer, 0, buffer.length, at)
@@ -118,6 +130,17 @@ class Packer {
     } finally {
       closeSync(fd)
     }
+  }
+}
+
+/** A directory's header and what is in it; with `isLazy` nothing where nothing is in it. */
+function* after(header: Buffer, content: Iterable<Buffer>, isLazy: boolean): Generator<Buffer> {
+  if (!isLazy) yield header
+  let isDue = isLazy
+  for (const bytes of content) {
+    if (isDue) yield header
+    isDue = false
+    yield bytes
   }
 }
 

@@ -15,7 +15,7 @@ import {
 } from '../../model/image.ts'
 import { type AddImageRequest, addImage, keepAll } from './add-image.ts'
 import type { ImageRecord, ImageStore } from './image-store.ts'
-import { hostPlatform, parseConfig, parseManifest } from './manifest.ts'
+import { asOci, hostPlatform, parseConfig, parseManifest } from './manifest.ts'
 
 export interface CreateImageRequest extends Pick<AddImageRequest, 'limits' | 'signal'> {
   /** What the new layer goes on; nothing for an image of its own. */
@@ -98,15 +98,6 @@ function buildConfig(
       },
     ],
   }
-}
-
-/** A layer of docker's format under its OCI name: the manifest that it goes into is OCI's. */
-function asOci(layer: Descriptor): Descriptor {
-  const types: Readonly<Record<string, string>> = {
-    [mediaTypes.dockerLayer]: mediaTypes.ociLayer,
-    [mediaTypes.dockerLayerGzip]: mediaTypes.ociLayerGzip,
-  }
-  return { ...layer, mediaType: types[layer.mediaType] ?? layer.mediaType }
 }
 
 async function addDocument(blobs: BlobStore, staging: Staging, mediaType: string, bytes: Buffer): Promise<Descriptor> {

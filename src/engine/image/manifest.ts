@@ -10,6 +10,7 @@ import {
   isDigest,
   isIndexType,
   isManifestType,
+  mediaTypes,
   type Platform,
 } from '../../model/image.ts'
 
@@ -67,6 +68,15 @@ export function parseConfig(bytes: Buffer): ImageConfig {
     if (!isFine) throw invalid(`"${key}" of the config is not a list of texts`)
   }
   return { ...value, ...(config === null ? { config: {} } : {}) } as unknown as ImageConfig
+}
+
+/** A layer of docker's format under its OCI name: the manifest that it goes into is OCI's. */
+export function asOci(layer: Descriptor): Descriptor {
+  const types: Readonly<Record<string, string>> = {
+    [mediaTypes.dockerLayer]: mediaTypes.ociLayer,
+    [mediaTypes.dockerLayerGzip]: mediaTypes.ociLayerGzip,
+  }
+  return { ...layer, mediaType: types[layer.mediaType] ?? layer.mediaType }
 }
 
 /** The platform of this machine, in the words of images. */

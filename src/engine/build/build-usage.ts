@@ -1,0 +1,61 @@
+// What builds keep for the next ones: how much it is, and how it goes.
+
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { ImageFiles } from '../../drivers/image/image-files.ts'
+import type { EngineContext } from '../context.ts'
+import { folderSize, type UsageLine } from '../disk-usage.ts'
+import type { ImageService } from '../image/image-service.ts'
+import { ImageStore } from '../image/image-store.ts'
+import { pruneCaches } from './cache-mounts.ts'
+import { StepCache } from './step-cache.ts'
+
+export interface PruneBuildsOptions {
+  /** Only steps that no build has used since then; the directories of cache mounts stay. */
+  readonly until?: Date
+}
+
+export interface PrunedBuilds {
+  readonly steps: number
+  readonly cacheMounts: number
+  readonly reclaimedBytes: number
+}
+
+/** Forgets steps, and removes the layers that only they needed and the directories of cache mounts that no step uses. */
+export async function pruneBuilds(
+  context: EngineContext,
+  images: ImageService,
+  { until }: PruneBuildsOptions = {},
+): Promise<PrunedBuilds> {
+  const cache = new StepCache(join(context.paths.build, 'steps'))
+  const going = cache.list().filter(({ usedAt }) => until === undefined || usedAt < until)
+  for (const { step } of going) cache.remove(step.key)
+  let bytes = 0
+  const measure = (directory: string) => {
+    bytes += folderSize(directory)
+  }
+  const cacheMounts = until === undefined ? pruneCaches(join(context.paths.build, 'mounts'), measure) : 0
+  // No image is that old: only what nobody needs goes.
+  const { reclaimedBytes } = await images.prune({ until: new Date(0) })
+  return { steps: going.length, cacheMounts, reclaimedBytes: reclaimedBytes + bytes }
+}
+
+/** The line of `system df`: steps and cache mounts; layers that are an image's as well count there. */
+export function measureBuilds(context: EngineContext): UsageLine {
+  const store = new ImageStore(new ImageFiles(context.paths.root))
+  const ofImages = new Set(store.records().flatMap(record => record.layers.map(layer => layer.chainId)))
+  const steps = new StepCache(join(context.paths.build, 'steps')).list()
+  const own = new Map<string, number>()
+  for (const { step } of steps)
+    if (step.layer !== undefined && !ofImages.has(step.layer.chainId)) own.set(step.layer.chainId, step.layer.size)
+  const mounts = join(context.paths.build, 'mounts')
+  const ids = existsSync(mounts) ? readdirSync(mounts) : []
+  const sizeBytes = [...own.values()].reduce((sum, size) => sum + size, 0) + folderSize(mounts)
+  return {
+    type: 'Build Cache',
+    total: steps.length + ids.length,
+    active: steps.filter(({ step }) => step.layer !== undefined && ofImages.has(step.layer.chainId)).length,
+    sizeBytes,
+    reclaimableBytes: sizeBytes,
+  }
+}

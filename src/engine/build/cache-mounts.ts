@@ -1,0 +1,105 @@
+// The directories of RUN --mount=type=cache: `<root>/build/mounts/<hash of the id>/N/{data,lock}`. They are in no layer and in no
+// key; a step has the lock of the one it uses: shared, or alone.
+
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  statSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { sha256 } from '../../drivers/image/digest.ts'
+import { removeTree } from '../../drivers/image/staging.ts'
+import { hasCode } from '../../ffi/errno.ts'
+import { flock, LOCK_EX, LOCK_NB, LOCK_SH } from '../../ffi/libc.ts'
+import { writeWhole } from '../../lib/state-file.ts'
+import { digestHex } from '../../model/image.ts'
+import type { CacheMount } from './mount-flags.ts'
+
+/** A cache directory that a step uses. */
+export interface HeldCache {
+  readonly directory: string
+  release(): void
+}
+
+const POLL_MS = 50
+
+/** Waits where another step has it and sharing says so. @param root `<root>/build/mounts` */
+export async function holdCache(root: string, mount: CacheMount, signal: AbortSignal): Promise<HeldCache> {
+  const folder = join(root, digestHex(sha256(mount.id)))
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  writeWhole(join(folder, 'id'), `${mount.id}\n`)
+  const operation = mount.sharing === 'shared' ? LOCK_SH : LOCK_EX
+  for (let number = 0; ; ) {
+    signal.throwIfAborted()
+    const place = join(folder, String(number))
+    const fd = tryHold(place, operation)
+    if (fd !== undefined) {
+      const directory = join(place, 'data')
+      if (!existsSync(directory)) {
+        mkdirSync(directory)
+        chownSync(directory, mount.uid, mount.gid)
+        chmodSync(directory, mount.mode)
+      }
+      return { directory, release: () => closeSync(fd) }
+    }
+    // Somebody else has it: another one of our own, or the same one later.
+    if (mount.sharing === 'private') number += 1
+    else await delay(POLL_MS, undefined, { signal })
+  }
+}
+
+/** Removes the directories that no step uses. @returns how many @param measure told of each before it goes */
+export function pruneCaches(root: string, measure: (directory: string) => void): number {
+  let count = 0
+  for (const id of namesIn(root)) {
+    for (const number of namesIn(join(root, id)).filter(name => /^\d+$/.test(name))) {
+      const place = join(root, id, number)
+      const fd = tryHold(place, LOCK_EX)
+      if (fd === undefined) continue
+      try {
+        measure(join(place, 'data'))
+        // Its lock goes last: who waits for it finds it gone, and makes a new one.
+        removeTree(join(place, 'data'))
+        removeTree(place)
+        count += 1
+      } finally {
+        closeSync(fd)
+      }
+    }
+  }
+  return count
+}
+
+/** @returns a descriptor that holds the lock; undefined where somebody else does */
+function tryHold(place: string, operation: number): number | undefined {
+  mkdirSync(place, { recursive: true, mode: 0o700 })
+  const fd = openSync(join(place, 'lock'), 'a', 0o600)
+  try {
+    flock(fd, operation | LOCK_NB)
+    // It may have been removed, and made anew, between the open and the lock.
+    if (statSync(join(place, 'lock'), { throwIfNoEntry: false })?.ino === fstatSync(fd).ino) return fd
+  } catch (error) {
+    if (!hasCode(error, 'EAGAIN', 'EWOULDBLOCK')) {
+      closeSync(fd)
+      throw error
+    }
+  }
+  closeSync(fd)
+  return undefined
+}
+
+function namesIn(path: string): string[] {
+  try {
+    return readdirSync(path)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'ENOTDIR')) return []
+    throw error
+  }
+}
