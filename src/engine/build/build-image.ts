@@ -175,8 +175,8 @@ class Sources {
     return this.#view(layers, `image "${reference}"`)
   }
 
-  #view(layers: readonly StageLayer[], label: string): FileSource {
-    const view = new OverlayView(layerDirectories(this.#parts, layers))
+  async #view(layers: readonly StageLayer[], label: string): Promise<FileSource> {
+    const view = new OverlayView(await layerDirectories(this.#parts, layers))
     const tree = FileTree.within(view.path)
     this.#closers.push(() => {
       tree.close()

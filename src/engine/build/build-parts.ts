@@ -9,6 +9,7 @@ import type { ContainerService } from '../container/container-service.ts'
 import type { EngineContext } from '../context.ts'
 import type { ImageService } from '../image/image-service.ts'
 import type { ImageStore } from '../image/image-store.ts'
+import { makeLayerDirectories } from '../image/resolve-image.ts'
 import type { BuildContext } from './build-context.ts'
 import type { BuildOptions } from './build-types.ts'
 import type { StepCache } from './step-cache.ts'
@@ -46,8 +47,9 @@ export interface StageLayer {
 }
 
 /** Directories for overlayfs, top first; an empty one where there is no layer. */
-export function layerDirectories(parts: BuildParts, layers: readonly StageLayer[]): string[] {
-  if (layers.length > 0) return layers.map(layer => parts.store.files.layerTree(layer.chainId)).reverse()
+export async function layerDirectories(parts: BuildParts, layers: readonly StageLayer[]): Promise<string[]> {
+  const chain = layers.map(layer => layer.chainId)
+  if (chain.length > 0) return makeLayerDirectories(parts.store, parts.staging, chain)
   const empty = parts.staging.temporary('scratch')
   mkdirSync(empty, { mode: 0o755 })
   return [empty]

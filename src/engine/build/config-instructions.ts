@@ -27,7 +27,7 @@ const changes: Readonly<Record<string, Change>> = {
     ...config,
     ExposedPorts: { ...config.ExposedPorts, ...asSet(words.all().flatMap(word => ports(instruction, word))) },
   }),
-  HEALTHCHECK: (config, instruction, words) => ({ ...config, Healthcheck: healthcheck(config, instruction, words) }),
+  HEALTHCHECK: (config, instruction, words) => ({ ...config, Healthcheck: healthcheck(instruction, words) }),
   LABEL: (config, _, words) => ({ ...config, Labels: { ...config.Labels, ...Object.fromEntries(words.pairs()) } }),
   ONBUILD: (config, { text, heredocText }) => ({
     ...config,
@@ -140,7 +140,7 @@ function ports(instruction: Instruction, word: string): string[] {
   return Array.from({ length: last - first + 1 }, (_, index) => `${first + index}/${protocol.toLowerCase()}`)
 }
 
-function healthcheck(config: ContainerDefaults, instruction: Instruction, words: Words): Healthcheck {
+function healthcheck(instruction: Instruction, words: Words): Healthcheck {
   const [, kind = '', rest = ''] = /^(\S+)\s*([\s\S]*)$/.exec(instruction.text) ?? []
   if (kind.toUpperCase() === 'NONE') return { Test: ['NONE'] }
   const list = parseList(rest)
@@ -159,9 +159,7 @@ function healthcheck(config: ContainerDefaults, instruction: Instruction, words:
     Retries: retries === undefined ? undefined : Number(words.expand(retries)),
   }
   const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
-  const shell = config.Shell ?? undefined
-  const line = shell === undefined ? ['CMD-SHELL', rest] : ['CMD', ...shell, rest]
-  return { Test: list === undefined ? line : ['CMD', ...list], ...given }
+  return { Test: list === undefined ? ['CMD-SHELL', rest] : ['CMD', ...list], ...given }
 }
 
 function parseList(text: string): string[] | undefined {

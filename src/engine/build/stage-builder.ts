@@ -243,7 +243,7 @@ export class StageBuilder {
       steps.during(title, async step => {
         this.#parts.signal.throwIfAborted()
         const folder = staging.temporary('step')
-        await make(folder, layerDirectories(this.#parts, this.#layers), step)
+        await make(folder, await layerDirectories(this.#parts, this.#layers), step)
         return storeLayer(this.#parts, folder, { below, isForImage: this.#scope.plan.isForImage })
       }),
     )

@@ -57,24 +57,27 @@ export async function useImage<T>(
 async function lookUp(store: ImageStore, text: string): Promise<ResolvedImage | undefined> {
   const found = store.find(text)
   if (found === undefined || !store.isComplete(found.record)) return undefined
-  const layerDirs = await layerDirectories(store, found.record)
+  const layerDirs = await layerDirectories(store, chainOf(found.record.layers))
   return layerDirs === undefined ? undefined : describe(found, layerDirs)
 }
 
 /** For overlayfs, top first; undefined where there are so many that some have to be merged first. */
-async function layerDirectories(store: ImageStore, { layers }: ImageRecord): Promise<string[] | undefined> {
-  if (layers.length <= alwaysMountable) return layers.map(({ chainId }) => store.files.layerTree(chainId)).reverse()
+async function layerDirectories(store: ImageStore, chain: readonly Digest[]): Promise<string[] | undefined> {
+  if (chain.length <= alwaysMountable) return chain.map(chainId => store.files.layerTree(chainId)).reverse()
   const { directoriesOf } = await import('./merge-layers.ts')
-  return directoriesOf(store.files, chainOf(layers), await mostLayers())
+  return directoriesOf(store.files, chain, await mostLayers())
 }
 
-/** The same; what has to be is merged. */
-async function makeLayerDirectories(store: ImageStore, staging: Staging, record: ImageRecord): Promise<string[]> {
-  const chain = chainOf(record.layers)
+/** The directories of a chain of layers, bottom first, for overlayfs, top first; what has to be is merged. */
+export async function makeLayerDirectories(
+  store: ImageStore,
+  staging: Staging,
+  chain: readonly Digest[],
+): Promise<string[]> {
   const [{ keepAll }, { mergeLayers }] = await Promise.all([import('./add-image.ts'), import('./merge-layers.ts')])
   await keepAll(store, staging, chain)
   if (chain.length > alwaysMountable) await mergeLayers(store.files, staging, chain, await mostLayers())
-  const directories = await layerDirectories(store, record)
+  const directories = await layerDirectories(store, chain)
   if (directories === undefined) throw new Error('merged layers have vanished while they were kept')
   return directories
 }
@@ -100,7 +103,7 @@ async function bringIn(store: ImageStore, text: string, embeddedDir: string | un
       const { repairImage } = await import('./add-image.ts')
       const isSound = store.isComplete(found.record)
       const record = isSound ? found.record : await repairImage(store, staging, found.record)
-      return describe({ ...found, record }, await makeLayerDirectories(store, staging, record))
+      return describe({ ...found, record }, await makeLayerDirectories(store, staging, chainOf(record.layers)))
     }
     const reference = parseReference(text)
     const { directoryLayout, loadLayout } = await import('./load-layout.ts')
@@ -108,7 +111,7 @@ async function bringIn(store: ImageStore, text: string, embeddedDir: string | un
     const [loaded] = await loadLayout(store, staging, { source, options: { fallbackName: reference } })
     if (loaded === undefined) throw notFound(text)
     // Not looked up again: it may be removed at any moment, as any image that is resolved and not used under the lock.
-    const directories = await makeLayerDirectories(store, staging, loaded.record)
+    const directories = await makeLayerDirectories(store, staging, chainOf(loaded.record.layers))
     return { ...describe(loaded, directories), reference: familiarReference(reference) }
   } finally {
     await staging.close()
