@@ -186,6 +186,7 @@ function wire(paths: Paths, libraryDir: string, usernsRemap: string | undefined)
   const networkDrivers = new NetworkDrivers({
     engineId,
     hostState: hostState(paths),
+    stateDirectory: paths.state,
     endpoints: network => endpoints().filter(endpoint => endpoint.networkId === network.id),
   })
   const drivers = async (name: string) => ({ driver: await networkDrivers.get(name), firewall, ipam })

@@ -49,7 +49,12 @@ describeInNetns('bridge driver', () => {
 
   beforeEach(async () => {
     state = memoryState()
-    driver = await new NetworkDrivers({ engineId: 'tsrun', hostState: state, endpoints: () => [] }).get('bridge')
+    driver = await new NetworkDrivers({
+      engineId: 'tsrun',
+      hostState: state,
+      endpoints: () => [],
+      stateDirectory: '/x',
+    }).get('bridge')
     descriptors = openDescriptors()
   })
   afterEach(() => {
@@ -435,7 +440,12 @@ describeInNetns('bridge driver', () => {
   })
 
   test('the drivers host and none make nothing on the host', async () => {
-    const drivers = new NetworkDrivers({ engineId: 'tsrun', hostState: state, endpoints: () => [] })
+    const drivers = new NetworkDrivers({
+      engineId: 'tsrun',
+      hostState: state,
+      endpoints: () => [],
+      stateDirectory: '/x',
+    })
     const box = newBox()
 
     const none = await drivers.get('none')

@@ -131,7 +131,7 @@ test('what the builders write the readers understand', () => {
   expect(link).toMatchObject({ name: 'br', alias: 'it’s ours', mtu: 1400, ipv6AddressMode: 'none', up: true })
 
   const address = addressAdd({ index: 7, interfaceName: 'br', address: 'fd00::2/64' })
-  expect(parseInterfaceAddress(address)).toEqual({ index: 7, address: 'fd00::2/64' })
+  expect(parseInterfaceAddress(address)).toEqual({ index: 7, address: 'fd00::2/64', hasBroadcast: false })
 
   const route = routeAdd({ index: 7, interfaceName: 'br', destination: '10.1.0.0/16', gateway: '10.0.0.1', metric: 9 })
   expect(parseRoute(route)).toMatchObject({ destination: '10.1.0.0/16', gateway: '10.0.0.1', index: 7, metric: 9 })

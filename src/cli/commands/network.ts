@@ -41,7 +41,7 @@ function addCreate(network: Command): void {
     .command('create')
     .description('Create a network; prints its id.')
     .argument('<name>')
-    .option('-d, --driver <driver>', 'bridge (default), macvlan, ipvlan, host or none')
+    .option('-d, --driver <driver>', 'bridge (default), ptp, macvlan, ipvlan, phys, host or none')
     .option('--subnet <cidr>', 'its addresses; default: the first free range', collect)
     .option('--gateway <address>', "the host's address on it; default: the first", collect)
     .option('--ip-range <cidr>', 'give addresses only out of this part', collect)

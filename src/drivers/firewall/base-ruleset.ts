@@ -8,7 +8,7 @@ import { isolatedPortGroup } from '../../model/network-policy.ts'
 export const admittedMark = 0x02000000
 
 /** Changes whenever the base rules do: tables with other rules are replaced. */
-export const layoutSet = 'layout_2'
+export const layoutSet = 'layout_3'
 
 /** The table of the user's own rules, shared by all engines of a host. Ours when it is empty, theirs when it is not. */
 export const userTable = 'tsrun-user'
@@ -25,6 +25,11 @@ table inet ${table} {
   set internal { type ifname; }
   set open { type ifname; }
   set nohairpin { type ifname . ifname; }
+  set groups { type devgroup; }
+  set same_groups { type devgroup . devgroup; }
+  set internal_groups { type devgroup; }
+  set open_groups { type devgroup; }
+  set nohairpin_groups { type devgroup . devgroup; }
   set subnets4 { type ipv4_addr; flags interval; }
   set subnets6 { type ipv6_addr; flags interval; }
   set direct4 { type ipv4_addr; flags interval; }
@@ -51,6 +56,7 @@ table inet ${table} {
     iifname "lo" accept
     ip daddr 127.0.0.0/8 drop comment "loopback addresses from outside: bridges have route_localnet"
     iifname @bridges accept
+    iifgroup @groups accept
     ip daddr @subnets4 ip daddr != @direct4 ip daddr != @keep4 drop comment "straight to a container, not through a published port"
     ip6 daddr @subnets6 ip6 daddr != @direct6 ip6 daddr != @keep6 drop comment "straight to a container, not through a published port"
   }
@@ -79,7 +85,9 @@ table inet ${table} {
   chain forward {
     type filter hook forward priority filter - 5; policy accept;
     iifname @bridges goto from_bridge
+    iifgroup @groups goto from_group
     oifname @bridges goto to_bridge
+    oifgroup @groups goto to_group
   }
   chain from_bridge {
     meta mark & ${mark} == ${mark} goto admit
@@ -87,13 +95,35 @@ table inet ${table} {
     iifname . oifname @same goto admit
     iifname @internal drop
     iifname @open oifname @open goto admit
+    iifname @open oifgroup @open_groups goto admit
+    goto leave
+  }
+  chain from_group {
+    meta mark & ${mark} == ${mark} goto admit
+    ct status dnat iifgroup . oifgroup @nohairpin_groups drop
+    iifgroup . oifgroup @same_groups goto admit
+    iifgroup @internal_groups drop
+    iifgroup @open_groups oifname @open goto admit
+    iifgroup @open_groups oifgroup @open_groups goto admit
+    goto leave
+  }
+  chain leave {
     oifname @bridges goto to_bridge
+    oifgroup @groups goto to_group
     ct state invalid drop
     goto admit
   }
   chain to_bridge {
     meta mark & ${mark} == ${mark} goto admit
     oifname @internal drop
+    goto enter
+  }
+  chain to_group {
+    meta mark & ${mark} == ${mark} goto admit
+    oifgroup @internal_groups drop
+    goto enter
+  }
+  chain enter {
     ct state established,related goto admit
     ct status dnat goto admit
     ip daddr @direct4 goto to_direct
@@ -117,6 +147,7 @@ table inet ${table} {
   chain postrouting {
     type nat hook postrouting priority srcnat; policy accept;
     oifname @bridges goto enter_bridge
+    oifgroup @groups goto enter_bridge
     oifname "lo" accept
     ip daddr 224.0.0.0/4 accept
     ip6 daddr ff00::/8 accept

@@ -11,20 +11,34 @@ export const layoutElement: SetElement = { set: layoutSet, key: [numberField(1)]
 
 /** All elements of a network. The first is the one that says whether it is known already. */
 export function networkElements(network: Network): SetElement[] {
-  const { hostInterface, furtherInterfaces = [] } = network
-  if (hostInterface === undefined) return []
+  const members = memberElements(network)
+  if (members.length === 0) return []
   const policy = policyOf(network)
   const comment = `tsrun:${network.id.slice(0, 12)} ${network.name}`.slice(0, 100)
-  const names = [hostInterface, ...furtherInterfaces]
-  const pairs = names.flatMap(from => names.map(to => [nameField(from), nameField(to)]))
+  const keys = members.map(({ key }) => key)
+  const pairs = keys.flatMap(from => keys.map(to => [...from, ...to]))
+  // Bridges are known by their names, interfaces that no bridge joins by their group.
+  const suffix = network.hostInterface === undefined ? '_groups' : ''
   return [
-    ...names.map(name => ({ set: 'bridges', key: [nameField(name)], comment })),
-    ...(policy.icc ? pairs.map(key => ({ set: 'same', key, comment })) : []),
-    ...(policy.hairpin ? [] : pairs.map(key => ({ set: 'nohairpin', key, comment }))),
-    ...(network.internal ? names.map(name => ({ set: 'internal', key: [nameField(name)], comment })) : []),
-    ...(policy.isolate ? [] : names.map(name => ({ set: 'open', key: [nameField(name)], comment }))),
+    ...members.map(member => ({ ...member, comment })),
+    ...(policy.icc ? pairs.map(key => ({ set: `same${suffix}`, key, comment })) : []),
+    ...(policy.hairpin ? [] : pairs.map(key => ({ set: `nohairpin${suffix}`, key, comment }))),
+    ...(network.internal ? keys.map(key => ({ set: `internal${suffix}`, key, comment })) : []),
+    ...(policy.isolate ? [] : keys.map(key => ({ set: `open${suffix}`, key, comment }))),
     ...network.pools.flatMap(pool => subnetElements(pool, policy).map(element => ({ ...element, comment }))),
   ]
+}
+
+/** Whether packets of the network pass through the host, and so through our chains. */
+export function isRouted(network: Pick<Network, 'hostInterface' | 'hostGroup'>): boolean {
+  return network.hostInterface !== undefined || network.hostGroup !== undefined
+}
+
+/** What says which of the host's interfaces are the network's; nothing where its packets do not pass through the host. */
+export function memberElements({ hostInterface, furtherInterfaces = [], hostGroup }: Network): SetElement[] {
+  if (hostInterface !== undefined)
+    return [hostInterface, ...furtherInterfaces].map(name => ({ set: 'bridges', key: [nameField(name)] }))
+  return hostGroup === undefined ? [] : [{ set: 'groups', key: [numberField(hostGroup)] }]
 }
 
 function subnetElements({ subnet }: Pool, { mode, masquerade, sourceAddress }: NetworkPolicy): SetElement[] {

@@ -21,7 +21,7 @@ import {
   surplusAccepts,
 } from './foreign-forward.ts'
 import { addLegacyAccepts, removeLegacyAccepts } from './legacy-forward.ts'
-import { layoutElement, networkElements } from './network-elements.ts'
+import { isRouted, layoutElement, memberElements, networkElements } from './network-elements.ts'
 import {
   addElementsText,
   endpointElements,
@@ -83,7 +83,7 @@ export class NftFirewall implements FirewallDriver {
   }
 
   async removeNetwork(network: Network, others: readonly Network[]): Promise<void> {
-    const left = others.filter(other => other.id !== network.id && other.hostInterface !== undefined)
+    const left = others.filter(other => other.id !== network.id && isRouted(other))
     if (left.length === 0) return this.#removeAll()
     this.#table.deleteExisting(networkElements(network))
     if (policyOf(network).icc || left.some(other => !policyOf(other).icc)) return
@@ -92,7 +92,7 @@ export class NftFirewall implements FirewallDriver {
   }
 
   async addEndpoint(network: Network, endpoint: Endpoint, undo: Undo): Promise<void> {
-    if (network.hostInterface === undefined) return
+    if (!isRouted(network)) return
     const published = endpointElements(network, endpoint)
     const hook = readForwardHook(this.#table.socket, this.#table.name)
     if (!hook.ours) await this.#rebuild()
@@ -176,7 +176,7 @@ export class NftFirewall implements FirewallDriver {
 
   /** Takes the rules in foreign chains out again unless another network needs them by now. */
   #withdrawForeignRules(network: Network): void {
-    if (this.#table.countElements('bridges', network.hostInterface) > 0) return
+    if (this.#table.countOthers(['bridges', 'groups'], memberElements(network)) > 0) return
     const { socket, name } = this.#table
     const failures = this.#table.optimistically(() => surplusAccepts(socket, name))
     if (failures.length > 0) throwFailure('cannot remove our rule from a foreign FORWARD chain', failures)

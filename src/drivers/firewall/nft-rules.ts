@@ -14,7 +14,7 @@ import { type IpAddress, parseAddress, tryParseAddress } from '../../lib/ip.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, Network, PortMapping } from '../../model/network.ts'
 import { policyOf } from '../../model/network-policy.ts'
-import { networkElements } from './network-elements.ts'
+import { isRouted, networkElements } from './network-elements.ts'
 
 /** What should stand: all networks, and the endpoints of all running containers. */
 export interface FirewallSnapshot {
@@ -159,7 +159,7 @@ export function snapshotElements({ networks, endpoints }: FirewallSnapshot): Set
     for (const element of networkElements(network)) elements.set(identityOf(element), element)
   for (const endpoint of endpoints) {
     const network = byId.get(endpoint.networkId)
-    if (network?.hostInterface === undefined) continue
+    if (network === undefined || !isRouted(network)) continue
     const { owner, ports, opened, shared } = publishableElements(network, endpoint)
     if (ports.length === 0) continue
     const own = [owner, ...ports.map(port => port.element), ...opened, ...shared.map(held => held.element)]

@@ -6,6 +6,7 @@ import { errno, hasCode } from '../../ffi/errno.ts'
 import { record, shellQuote } from '../../kernel/explain.ts'
 import {
   addElement,
+  concatenate,
   deleteElement,
   dumpElements,
   elementText,
@@ -22,7 +23,6 @@ import {
   throwFailure,
 } from '../../kernel/nftables/nfnetlink.ts'
 import { listTables } from '../../kernel/nftables/ruleset.ts'
-import { readCString } from '../../lib/bytes.ts'
 
 /** An element to add: refused when its key is there, or, unless `exclusive`, when it is there with other data. */
 export interface Addition {
@@ -66,9 +66,10 @@ export class NftTable {
     return this.socket.transaction(additions.map(({ element, exclusive }) => addElement(this.name, element, exclusive)))
   }
 
-  /** How many elements a set has beside the one with the name `except`. */
-  countElements(set: string, except: string | undefined): number {
-    return this.list(set).filter(({ key }) => readCString(key) !== except).length
+  /** How many elements some sets have beside `own`. */
+  countOthers(sets: readonly string[], own: readonly SetElement[]): number {
+    const keys = own.map(element => concatenate(element.key))
+    return sets.flatMap(set => this.list(set)).filter(({ key }) => !keys.some(known => known.equals(key))).length
   }
 
   /** The messages that delete elements, to be sent with others. */

@@ -19,7 +19,14 @@ import {
   replugEndpoints,
   withFurtherBridge,
 } from './bridge-set.ts'
-import { enableForwarding, type HostState, hostHasIpv6, isForwarding, restoreHostSettings } from './forwarding.ts'
+import {
+  enableForwarding,
+  type HostState,
+  hostHasIpv6,
+  isForwarding,
+  restoreHostSettings,
+  restoreUnneeded,
+} from './forwarding.ts'
 import { configureSandbox } from './sandbox-interface.ts'
 import { isBridgeFull, plugVeth, unplugVeth } from './veth.ts'
 
@@ -34,6 +41,8 @@ export interface NetworkDriverOptions {
   readonly hostState: HostState
   /** The endpoints of running containers on a network: what has to be plugged in again where a bridge was deleted. */
   readonly endpoints: (network: Network) => readonly Endpoint[]
+  /** For files that must not survive a reboot; made by whoever needs it. */
+  readonly stateDirectory: string
 }
 
 /** Bridges and veth pairs. Each call opens a netlink socket of its own, which takes some 10 us. */
@@ -101,11 +110,10 @@ export class BridgeDriver implements NetworkDriver {
     withNetlinkSocket(host => unplugVeth(host, this.#engineId, endpoint))
   }
 
-  async remove(network: Network): Promise<void> {
+  async remove(network: Network, others: readonly Network[] = []): Promise<void> {
     withNetlinkSocket(host => {
       removeBridges(host, describeBridges(network, this.#engineId))
-      // Another engine on this machine may need forwarding as well; then it stays on until our next last network.
-      if (!listLinks(host, { kind: 'bridge' }).some(isTsrunBridge)) restoreHostSettings(this.#hostState)
+      restoreUnneeded(host, { engineId: this.#engineId, state: this.#hostState, others })
     })
   }
 

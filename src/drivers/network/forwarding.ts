@@ -1,11 +1,13 @@
 // The settings of the host as a whole that routed networks need. What they were before is remembered in HostState,
 // on disk and before the change, so that they can be put back with the last network, even by a later process.
 
-import { getLink } from '../../kernel/netlink/link.ts'
+import { getLink, type Link, listLinks } from '../../kernel/netlink/link.ts'
 import { listRoutes } from '../../kernel/netlink/route.ts'
 import type { NetlinkSocket } from '../../kernel/netlink/socket.ts'
 import { formatSysctlName, readSysctl, type SysctlName, writeSysctl } from '../../kernel/sysctl.ts'
 import type { Undo } from '../../lib/rollback.ts'
+import type { Network } from '../../model/network.ts'
+import { isTsrunBridge } from './bridge-names.ts'
 
 /** A few facts about the host that outlive the process; the engine keeps them on disk. Values are short strings. */
 export interface HostState {
@@ -22,6 +24,9 @@ type Saved = readonly [name: SysctlName, before: string, ours: string]
 const ipv4Forwarding: SysctlName = ['net', 'ipv4', 'ip_forward']
 const ipv6Forwarding: SysctlName = ['net', 'ipv6', 'conf', 'all', 'forwarding']
 const RTPROT_RA = 9
+
+/** Drivers whose containers reach others through the host's routing. */
+const forwardingDrivers = new Set(['bridge', 'ptp'])
 
 /** Whether the kernel has IPv6 (it can be turned off at boot). */
 export function hostHasIpv6(): boolean {
@@ -58,6 +63,20 @@ export function restoreHostSettings(state: HostState): void {
   const saved = load(state)
   for (const entry of saved.toReversed()) putBack(entry)
   if (saved.length > 0) state.set(hostSettingsKey, undefined)
+}
+
+/**
+ * restoreHostSettings(), unless a network that remains needs them: of this engine, or, by what stands in the kernel, of another
+ * engine on this machine; then they stay on until our next last network.
+ */
+export function restoreUnneeded(
+  socket: NetlinkSocket,
+  { engineId, state, others }: { engineId: string; state: HostState; others: readonly Network[] },
+): void {
+  if (others.some(({ driver }) => forwardingDrivers.has(driver))) return
+  const ofOthers = (link: Link) =>
+    /^tsrun(-[0-9a-f]{8})? /.test(link.alias ?? '') && link.alias?.startsWith(`${engineId} `) !== true
+  if (!listLinks(socket).some(link => isTsrunBridge(link) || ofOthers(link))) restoreHostSettings(state)
 }
 
 function change(name: SysctlName, value: string, state: HostState, undo: Undo): void {

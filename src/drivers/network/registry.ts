@@ -9,6 +9,8 @@ import { NoneDriver } from './none-driver.ts'
 type Load = (options: NetworkDriverOptions) => Promise<NetworkDriver>
 
 const loaders = new Map<string, Load>([
+  ['phys', async options => new (await import('./phys-driver.ts')).PhysDriver(options)],
+  ['ptp', async options => new (await import('./ptp-driver.ts')).PtpDriver(options)],
   ['macvlan', async options => new (await import('./lan-driver.ts')).LanDriver('macvlan', options)],
   ['ipvlan', async options => new (await import('./lan-driver.ts')).LanDriver('ipvlan', options)],
 ])

@@ -14,7 +14,8 @@ import { policyOf } from '../../model/network-policy.ts'
  */
 export function onHostAddresses(ports: readonly PortMapping[], network: Network): PortMapping[] {
   const hasV6 = network.pools.some(pool => pool.subnet.includes(':'))
-  const hasV4 = network.pools.some(pool => !pool.subnet.includes(':'))
+  // Without any, the driver has its say.
+  const hasV4 = !hasV6 || network.pools.some(pool => !pool.subnet.includes(':'))
   const { hostBinding, publishMode } = policyOf(network)
   const everywhere = [...(hasV4 ? ['0.0.0.0'] : []), ...(hasV6 ? ['::'] : [])]
   const places = hostBinding.length > 0 ? hostBinding : everywhere

@@ -29,6 +29,8 @@ export interface AddressSpec {
   /** Name of the interface, for the printed command. */
   readonly interfaceName: string
   readonly address: string
+  /** Whether it has a broadcast address; default true, for IPv6 it has none. */
+  readonly hasBroadcast?: boolean
 }
 
 /**
@@ -36,10 +38,10 @@ export interface AddressSpec {
  * the address is ours to give, and duplicate address detection would keep it unusable for a second or two.
  * Applying it fails with EEXIST when the interface has it.
  */
-export function addressAdd({ index, interfaceName, address }: AddressSpec): NetlinkChange {
+export function addressAdd({ index, interfaceName, address, hasBroadcast = true }: AddressSpec): NetlinkChange {
   const prefix = parsePrefix(address)
   const bytes = addressBytes(prefix)
-  const broadcast = broadcastOf(prefix)
+  const broadcast = hasBroadcast ? broadcastOf(prefix) : undefined
   const payload = writeHeader(prefix.family, prefix.length, prefix.family === 6 ? IFA_F_NODAD : 0, index)
   payload.attribute(IFA_LOCAL, bytes).attribute(IFA_ADDRESS, bytes)
   if (broadcast !== undefined) payload.attribute(IFA_BROADCAST, addressBytes(broadcast))
@@ -71,23 +73,35 @@ export function addressRemove({ index, interfaceName, address }: AddressSpec): N
 
 /** Equivalent to: `ip address show dev $name`. @returns addresses with prefix length in canonical text */
 export function listAddresses(socket: NetlinkSocket, index: number): string[] {
+  return listAddressSpecs(socket, index).map(found => found.address)
+}
+
+/** As listAddresses(), with what addressAdd() needs to make the same again. */
+export function listAddressSpecs(
+  socket: NetlinkSocket,
+  index: number,
+): { readonly address: string; readonly hasBroadcast: boolean }[] {
   return socket
     .dump(RTM_GETADDR, writeHeader(0, 0, 0, index).finish(), parseInterfaceAddress)
     .filter(found => found.index === index)
-    .map(found => found.address)
+    .map(({ address, hasBroadcast }) => ({ address, hasBroadcast }))
 }
 
 /** Reads an RTM_NEWADDR message. @returns undefined for families other than IPv4 and IPv6 @throws FormatError */
 export function parseInterfaceAddress(
   message: Pick<NetlinkMessage, 'payload'>,
-): { readonly index: number; readonly address: string } | undefined {
+): { readonly index: number; readonly address: string; readonly hasBroadcast: boolean } | undefined {
   const reader = new ByteReader(message.payload)
   const attributes = parseAttributes(message.payload, headerLength)
   // IFA_ADDRESS is the far end on point-to-point links; IPv6 has IFA_LOCAL only there.
   const bytes = attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS)
   const address = bytes === undefined ? undefined : addressFromBytes(bytes)
   if (address === undefined) return undefined
-  return { index: reader.u32(4), address: formatPrefix({ ...address, length: reader.u8(1) }) }
+  return {
+    index: reader.u32(4),
+    address: formatPrefix({ ...address, length: reader.u8(1) }),
+    hasBroadcast: attributes.has(IFA_BROADCAST),
+  }
 }
 
 /** struct ifaddrmsg. */

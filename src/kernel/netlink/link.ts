@@ -219,6 +219,36 @@ export function linkSet(name: string, settings: LinkSettings): NetlinkChange {
   }
 }
 
+/**
+ * Moves an interface to another network namespace and renames it there; it is down afterwards, without addresses and routes.
+ * Equivalent to: `ip link set dev $link netns $netns name $name`. Applying it fails with EEXIST where the name is taken there.
+ */
+export function linkMove(
+  link: Pick<Link, 'index' | 'name'>,
+  to: { readonly netnsFd: number; readonly netnsLabel: string; readonly name: string },
+): NetlinkChange {
+  // By its index: the kernel takes the name for the new one only then.
+  const payload = writeHeader({ index: link.index }).attributeString(IFLA_IFNAME, to.name)
+  return {
+    type: RTM_NEWLINK,
+    flags: 0,
+    payload: payload.attributeU32(IFLA_NET_NS_FD, to.netnsFd).finish(),
+    name: `move link "${link.name}"`,
+    command: () => words('link set dev', link.name, `netns ${shellQuote(to.netnsLabel)}`, 'name', to.name),
+  }
+}
+
+/** Equivalent to: `ip link set dev $link name $name`. The interface has to be down. */
+export function linkRename(link: Pick<Link, 'index' | 'name'>, name: string): NetlinkChange {
+  return {
+    type: RTM_NEWLINK,
+    flags: 0,
+    payload: writeHeader({ index: link.index }).attributeString(IFLA_IFNAME, name).finish(),
+    name: `rename link "${link.name}"`,
+    command: () => words('link set dev', link.name, 'name', name),
+  }
+}
+
 /** Equivalent to: `ip link delete dev $name`. Applying it fails with ENODEV where there is none. */
 export function linkRemove(name: string): NetlinkChange {
   return {

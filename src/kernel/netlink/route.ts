@@ -10,6 +10,7 @@ import {
   type NetlinkMessage,
   NLM_F_CREATE,
   NLM_F_EXCL,
+  NLM_F_REPLACE,
   PayloadWriter,
   parseAttributes,
 } from './message.ts'
@@ -27,6 +28,7 @@ const RTA_TABLE = 15
 const RT_TABLE_MAIN = 254
 const RTPROT_BOOT = 3
 const RTN_UNICAST = 1
+const RTN_UNREACHABLE = 7
 const RT_SCOPE_LINK = 253
 const AF_INET = 2
 const AF_INET6 = 10
@@ -38,6 +40,8 @@ export interface RouteSpec {
   readonly destination: string
   /** Absent for a destination that is on the link. */
   readonly gateway?: string
+  /** Who made it, as `ip route` shows it (RTPROT_*); default 3, boot. */
+  readonly protocol?: number
   readonly index: number
   /** Name of the interface, for the printed command. */
   readonly interfaceName: string
@@ -63,6 +67,28 @@ export interface Route {
  */
 export function routeAdd(spec: RouteSpec): NetlinkChange {
   return routeChange(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, 'add', spec)
+}
+
+/** Equivalent to: `ip route replace ...`: of a route with the same destination and metric this is what stays. */
+export function routeReplace(spec: RouteSpec): NetlinkChange {
+  return routeChange(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, 'replace', spec)
+}
+
+/** A destination that is answered with "unreachable" unless a more specific route leads there. */
+export interface UnreachableSpec {
+  /** CIDR. */
+  readonly destination: string
+  readonly protocol: number
+}
+
+/** Equivalent to: `ip route replace unreachable $destination proto $protocol`. */
+export function unreachableAdd(spec: UnreachableSpec): NetlinkChange {
+  return unreachableChange(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, 'replace', spec)
+}
+
+/** Equivalent to: `ip route delete unreachable $destination proto $protocol`. Applying it fails with ESRCH where there is none. */
+export function unreachableRemove(spec: UnreachableSpec): NetlinkChange {
+  return unreachableChange(RTM_DELROUTE, 0, 'delete', spec)
 }
 
 /** Equivalent to: `ip route delete ...`. Applying it fails with ESRCH where there is none. */
@@ -140,12 +166,19 @@ export function parseRoute(message: Pick<NetlinkMessage, 'payload'>): Route | un
 }
 
 function routeChange(type: number, flags: number, verb: string, spec: RouteSpec): NetlinkChange {
-  const { destination, gateway, index, interfaceName, metric } = spec
+  const { destination, gateway, index, interfaceName, metric, protocol } = spec
   const to = destination === 'default' ? undefined : parsePrefix(destination)
   const via = gateway === undefined ? undefined : parseAddress(gateway)
   const family = via?.family ?? to?.family ?? 4
   const scope = via === undefined && family === 4 ? RT_SCOPE_LINK : 0
-  const payload = writeHeader({ family, length: to?.length ?? 0, table: RT_TABLE_MAIN, unicast: true, scope })
+  const payload = writeHeader({
+    family,
+    length: to?.length ?? 0,
+    table: RT_TABLE_MAIN,
+    type: RTN_UNICAST,
+    scope,
+    protocol,
+  })
   if (to !== undefined) payload.attribute(RTA_DST, addressBytes(to))
   if (via !== undefined) payload.attribute(RTA_GATEWAY, addressBytes(via))
   payload.attributeU32(RTA_OIF, index)
@@ -153,6 +186,7 @@ function routeChange(type: number, flags: number, verb: string, spec: RouteSpec)
   const words = [
     `route ${verb} ${destination}${gateway === undefined ? '' : ` via ${gateway}`} dev ${interfaceName}`,
     ...(metric === undefined ? [] : [`metric ${metric}`]),
+    ...(protocol === undefined ? [] : [`proto ${protocol}`]),
   ]
   return {
     type,
@@ -163,20 +197,41 @@ function routeChange(type: number, flags: number, verb: string, spec: RouteSpec)
   }
 }
 
+function unreachableChange(type: number, flags: number, verb: string, spec: UnreachableSpec): NetlinkChange {
+  const { destination, protocol } = spec
+  const to = parsePrefix(destination)
+  const payload = writeHeader({
+    family: to.family,
+    length: to.length,
+    table: RT_TABLE_MAIN,
+    type: RTN_UNREACHABLE,
+    protocol,
+  })
+  return {
+    type,
+    flags,
+    payload: payload.attribute(RTA_DST, addressBytes(to)).finish(),
+    name: `${verb} route unreachable ${destination}`,
+    command: () => `route ${verb} unreachable ${destination} proto ${protocol}`,
+  }
+}
+
 /** struct rtmsg. */
 function writeHeader(header: {
   family: 4 | 6
   table: number
   length?: number
   scope?: number
-  unicast?: boolean
+  /** Of a route to be made; absent in a question. */
+  type?: number
+  protocol?: number | undefined
 }): PayloadWriter {
   const writer = new PayloadWriter(64)
   writer.u8(header.family === 4 ? AF_INET : AF_INET6)
   writer.u8(header.length ?? 0)
   writer.u8(0).u8(0).u8(header.table)
-  writer.u8(header.unicast ? RTPROT_BOOT : 0)
+  writer.u8(header.type === undefined ? 0 : (header.protocol ?? RTPROT_BOOT))
   writer.u8(header.scope ?? 0)
-  writer.u8(header.unicast ? RTN_UNICAST : 0)
+  writer.u8(header.type ?? 0)
   return writer.u32(0)
 }
