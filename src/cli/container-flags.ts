@@ -4,6 +4,7 @@ import type { Command } from 'commander'
 import type { ContainerSpec } from '../model/container.ts'
 import { TsrunError } from '../model/errors.ts'
 import { parseByteSize, parseWholeNumber, validateResources } from '../model/parse-resources.ts'
+import { parseUlimit } from '../model/ulimits.ts'
 import { collect } from './collect.ts'
 import { addFurtherFlags, readLabelFiles, toFurtherSpec } from './further-flags.ts'
 import { mapOptional, optional } from './optional.ts'
@@ -12,7 +13,6 @@ import { parseMount, parseTmpfs, parseVolume } from './parse-mounts.ts'
 import { parseHost, parseIpFlag, parseNetworks } from './parse-networks.ts'
 import { parsePairs } from './parse-pairs.ts'
 import { parseExpose, parsePublish, parsePublishMode } from './parse-ports.ts'
-import { parseUlimit } from './parse-ulimit.ts'
 import { refuseContainerFlags } from './refused-flags.ts'
 import { addResourceFlags, parseResources } from './resource-flags.ts'
 
@@ -67,7 +67,11 @@ export function addContainerFlags(command: Command): Command {
     .option('--cap-add <capability>', 'add a capability', collect)
     .option('--cap-drop <capability>', 'drop a capability', collect)
     .option('--privileged', 'no restrictions at all')
-    .option('--security-opt <option>', 'no-new-privileges, seccomp=FILE|unconfined, systempaths=unconfined', collect)
+    .option(
+      '--security-opt <option>',
+      'no-new-privileges, seccomp=, apparmor=, label=, mask=, unmask=, systempaths=unconfined',
+      collect,
+    )
     .option('--sysctl <key=value>', 'set a namespaced sysctl', collect)
     .option('--dns <address>', 'DNS server', collect)
     .option('--dns-search <domain>', 'DNS search domain', collect)

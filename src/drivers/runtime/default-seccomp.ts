@@ -5,8 +5,13 @@
 import { release } from 'node:os'
 import { capabilityMask, capabilityNames } from '../../kernel/capabilities.ts'
 import { cachedSeccomp, profileHash } from '../../kernel/seccomp/cache.ts'
-import { parseSeccompProfile } from '../../kernel/seccomp/parse-profile.ts'
-import { resolveProfile, type SeccompProfile, type SeccompProfileRule } from '../../kernel/seccomp/profile.ts'
+import { parseSeccompProfile, seccompFlagBits } from '../../kernel/seccomp/parse-profile.ts'
+import {
+  resolveProfile,
+  type SeccompFilter,
+  type SeccompProfile,
+  type SeccompProfileRule,
+} from '../../kernel/seccomp/profile.ts'
 
 /** Part of the file name of a compiled default profile. */
 export const defaultSeccompVersion = 1
@@ -160,6 +165,13 @@ export interface SeccompWish {
   readonly profile?: string
   /** Where the profile comes from, for errors. */
   readonly origin?: string
+}
+
+/** The filter of a container: see seccompProgram(). */
+export function seccompFilter(cacheDir: string, wish: SeccompWish): SeccompFilter {
+  const { profile, origin = 'profile' } = wish
+  const flags = profile === undefined ? 0 : seccompFlagBits(parseSeccompProfile(profile, origin))
+  return { program: seccompProgram(cacheDir, wish), flags }
 }
 
 /**

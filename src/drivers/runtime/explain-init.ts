@@ -130,7 +130,7 @@ function processCommands({ process }: OciSpec, { seccomp }: InitExtras): string[
     ...process.rlimits.map(
       ({ type, soft, hard }) => `prlimit --pid $$ --${type.replace(/^RLIMIT_/, '').toLowerCase()}=${soft}:${hard}`,
     ),
-    ...(seccomp === undefined ? [] : [`# seccomp(2): a filter of ${seccomp.length / 8} instructions`]),
+    ...(seccomp === undefined ? [] : [`# seccomp(2): a filter of ${seccomp.program.length / 8} instructions`]),
     `mkdir -p ${shellQuote(process.cwd)} && cd ${shellQuote(process.cwd)}`,
     `exec setpriv ${identity.join(' ')} env -i ${[...process.env, ...process.args].map(shellQuote).join(' ')}`,
   ]

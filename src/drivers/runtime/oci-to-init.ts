@@ -2,15 +2,17 @@
 
 import { capabilityMask } from '../../kernel/capabilities.ts'
 import type { InitConfig, InitMount, NamespaceType, Propagation, ReservedPort } from '../../kernel/init-protocol.ts'
+import type { SeccompFilter } from '../../kernel/seccomp/profile.ts'
 import { addressBytes, parseAddress } from '../../lib/ip.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { PortMapping } from '../../model/network.ts'
 import type { OciMount, OciSpec } from '../../model/oci-spec.ts'
+import { ulimitNumber } from '../../model/ulimits.ts'
 
 /** What the OCI configuration has no place for. */
 export interface InitExtras {
   readonly id: string
-  readonly seccomp: Uint8Array | undefined
+  readonly seccomp: SeccompFilter | undefined
   readonly cgroup: {
     readonly v2Dir?: string
     readonly procsFiles: readonly string[]
@@ -95,7 +97,7 @@ export function toInitConfig(spec: OciSpec, extras: InitExtras): InitConfig {
 /** The part that a start and an exec have in common. */
 export function toInitProcess(
   process: OciSpec['process'],
-  options: { seccomp: Uint8Array | undefined; stdin: boolean; stdinOnce: boolean; init: boolean },
+  options: { seccomp: SeccompFilter | undefined; stdin: boolean; stdinOnce: boolean; init: boolean },
 ): InitConfig['process'] {
   const { capabilities } = process
   return {
@@ -121,12 +123,12 @@ export function toInitProcess(
       ambient: capabilityMask(capabilities.ambient),
     },
     rlimits: process.rlimits.map(limit => ({
-      resource: rlimitNumber(limit.type),
+      resource: ulimitNumber(limit.type),
       soft: toRlim(limit.soft),
       hard: toRlim(limit.hard),
     })),
     ...(process.oomScoreAdj === undefined ? {} : { oomScoreAdj: process.oomScoreAdj }),
-    ...(options.seccomp === undefined ? {} : { seccomp: options.seccomp }),
+    ...(options.seccomp === undefined ? {} : { seccomp: options.seccomp.program, seccompFlags: options.seccomp.flags }),
     ...(process.apparmorProfile === undefined ? {} : { apparmorProfile: process.apparmorProfile }),
     ...(process.selinuxLabel === undefined ? {} : { selinuxLabel: process.selinuxLabel }),
   }
@@ -224,34 +226,6 @@ function toInitMount(mount: OciMount): InitMount {
 
 function toMappings(mappings: OciSpec['linux']['uidMappings']): InitConfig['uidMappings'] {
   return (mappings ?? []).map(m => ({ containerId: m.containerID, hostId: m.hostID, size: m.size }))
-}
-
-// RLIMIT_* of asm-generic/resource.h.
-const rlimits = [
-  'CPU',
-  'FSIZE',
-  'DATA',
-  'STACK',
-  'CORE',
-  'RSS',
-  'NPROC',
-  'NOFILE',
-  'MEMLOCK',
-  'AS',
-  'LOCKS',
-  'SIGPENDING',
-  'MSGQUEUE',
-  'NICE',
-  'RTPRIO',
-  'RTTIME',
-]
-
-function rlimitNumber(type: string): number {
-  const number = rlimits.indexOf(type.replace(/^RLIMIT_/, ''))
-  if (number >= 0) return number
-  throw new TsrunError('invalid', 'ulimit', `there is no ulimit "${type.replace(/^RLIMIT_/, '').toLowerCase()}"`, {
-    hint: `known ones: ${rlimits.join(' ').toLowerCase()}`,
-  })
 }
 
 function toRlim(value: number): bigint {

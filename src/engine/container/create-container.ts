@@ -15,6 +15,7 @@ import { reserveStatic, withNames } from '../network/reservations.ts'
 import type { ContainerStore } from './container-store.ts'
 import { mergeHealthcheck } from './merge-healthcheck.ts'
 import { assertMountTargets } from './mount-targets.ts'
+import { assertValidSpec } from './validate-spec.ts'
 import { mountsFrom } from './volumes-from.ts'
 
 /** What of an image a container needs. */
@@ -36,6 +37,7 @@ export async function createContainer(
   spec: ContainerSpec,
   image: ImageForContainer,
 ): Promise<Container> {
+  assertValidSpec(spec)
   if (!mayMapIds(parts, spec)) return create(parts, spec, image, undefined)
   const { chooseIdMaps, takesIds } = await import('../userns/choose-id-maps.ts')
   const { store, usernsRemap } = parts

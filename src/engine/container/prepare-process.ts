@@ -1,14 +1,17 @@
 // Who the container's process is: user and groups from the image's own files, capabilities, seccomp filter.
 
 import { readFileSync } from 'node:fs'
-import { seccompProgram } from '../../drivers/runtime/default-seccomp.ts'
+import { seccompFilter } from '../../drivers/runtime/default-seccomp.ts'
+import { hasCode } from '../../ffi/errno.ts'
 import { capabilityNames, resolveCapabilities } from '../../kernel/capabilities.ts'
 import { readFileInLayers, readFileInRoot } from '../../kernel/rootfs-file.ts'
+import type { SeccompFilter } from '../../kernel/seccomp/profile.ts'
 import type { Container } from '../../model/container.ts'
+import { TsrunError } from '../../model/errors.ts'
 import type { OciSpec } from '../../model/oci-spec.ts'
+import { parseSecurityOptions } from '../../model/security-options.ts'
 import { assertMapped, resolveUser } from '../../model/user.ts'
 import type { EngineContext } from '../context.ts'
-import { parseSecurityOptions } from './spec-builder.ts'
 
 /** Accounts are read up to this size: a hostile image must not fill our memory. */
 const MAX_ACCOUNT_FILE_BYTES = 8 << 20
@@ -23,7 +26,7 @@ export interface PreparedProcess {
     readonly home: string
   }
   readonly capabilities: CapabilityLists
-  readonly seccomp: Uint8Array | undefined
+  readonly seccomp: SeccompFilter | undefined
 }
 
 /** For a start: accounts come from the container's layers. @throws TsrunError invalid (user, capability, profile) */
@@ -56,7 +59,7 @@ function restrictions(
   container: Container,
   uid: number,
   privileged: boolean,
-): { capabilities: CapabilityLists; seccomp: Uint8Array | undefined } {
+): { capabilities: CapabilityLists; seccomp: SeccompFilter | undefined } {
   const { spec } = container
   const mask = resolveCapabilities({ add: spec.capAdd ?? [], drop: spec.capDrop ?? [], privileged })
   const names = capabilityNames(mask)
@@ -66,14 +69,25 @@ function restrictions(
   const security = parseSecurityOptions(spec.securityOpt ?? [])
   if (privileged || security.seccomp === 'unconfined') return { capabilities, seccomp: undefined }
   const profile =
-    security.seccomp === undefined || security.seccomp === 'builtin'
-      ? undefined
-      : readFileSync(security.seccomp, 'utf8')
+    security.seccomp === undefined || security.seccomp === 'builtin' ? undefined : readProfile(security.seccomp)
   return {
     capabilities,
-    seccomp: seccompProgram(context.paths.seccomp, {
+    seccomp: seccompFilter(context.paths.seccomp, {
       capabilities: mask,
       ...(profile === undefined ? {} : { profile, origin: security.seccomp ?? '' }),
     }),
+  }
+}
+
+/** @throws TsrunError invalid */
+function readProfile(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT', 'EISDIR', 'EACCES', 'ENOTDIR')) throw error
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new TsrunError('invalid', 'seccomp-profile', `cannot read the seccomp profile "${path}": ${reason}`, {
+      hint: '--security-opt seccomp=FILE names a profile in the form of docker, or "unconfined"',
+    })
   }
 }

@@ -3,6 +3,7 @@
 import type { Container } from '../../model/container.ts'
 import { type IdMapping, toHostId } from '../../model/id-maps.ts'
 import type { OciIdMapping, OciMount, OciSpec } from '../../model/oci-spec.ts'
+import { parseSecurityOptions, remainingPaths } from '../../model/security-options.ts'
 import { defaultDevices, defaultMounts, maskedPaths, readonlyPaths } from './default-mounts.ts'
 
 /** What the container's record does not say. */
@@ -41,7 +42,7 @@ export function buildSpec(input: SpecInput): OciSpec {
   const { spec, idMaps } = container
   const privileged = spec.privileged === true
   const security = parseSecurityOptions(spec.securityOpt ?? [])
-  const unmasked = privileged || security.systemPathsUnconfined
+  const unmask = privileged ? 'all' : security.unmask
   const hostNamespaces = new Set(
     ['pid', 'ipc', 'uts', 'network'].filter(t => !input.namespaces.some(n => n.type === t)),
   )
@@ -82,33 +83,14 @@ export function buildSpec(input: SpecInput): OciSpec {
       cgroupsPath: input.cgroupsPath,
       sysctl: spec.sysctls ?? {},
       rootfsPropagation: spec.mounts?.some(m => /shared|slave/.test(m.propagation ?? '')) ? 'rslave' : 'rprivate',
-      maskedPaths: unmasked ? [] : maskedPaths,
-      readonlyPaths: unmasked ? [] : readonlyPaths,
+      maskedPaths: [...remainingPaths(maskedPaths, unmask), ...security.mask],
+      readonlyPaths: remainingPaths(readonlyPaths, unmask),
     },
     annotations: {
       'run.tsrun.overlay.lowerdir': input.layerDirs.join(':'),
       'run.tsrun.overlay.upperdir': input.upperDir,
       'run.tsrun.overlay.workdir': input.workDir,
     },
-  }
-}
-
-/** What the values of `--security-opt` ask for. `seccomp` is `unconfined`, a path, or undefined for the default. */
-export function parseSecurityOptions(options: readonly string[]): {
-  noNewPrivileges: boolean
-  systemPathsUnconfined: boolean
-  seccomp: string | undefined
-} {
-  const values = new Map(
-    options.map(option => {
-      const at = option.search(/[=:]/)
-      return at < 0 ? ([option, 'true'] as const) : ([option.slice(0, at), option.slice(at + 1)] as const)
-    }),
-  )
-  return {
-    noNewPrivileges: values.get('no-new-privileges') === 'true',
-    systemPathsUnconfined: values.get('systempaths') === 'unconfined',
-    seccomp: values.get('seccomp'),
   }
 }
 

@@ -7,6 +7,7 @@ import { type InitExtras, toInitConfig } from '../../drivers/runtime/oci-to-init
 import { type CgroupHandle, createCgroup } from '../../kernel/cgroup/cgroup.ts'
 import { isExplaining, record } from '../../kernel/explain.ts'
 import { processStartTime } from '../../kernel/pidfd.ts'
+import type { SeccompFilter } from '../../kernel/seccomp/profile.ts'
 import { type Undo, withRollback } from '../../lib/rollback.ts'
 import { writeWhole } from '../../lib/state-file.ts'
 import { mark } from '../../lib/trace.ts'
@@ -162,7 +163,7 @@ async function buildBundle(
   context: EngineContext,
   container: Container,
   parts: BundleParts,
-): Promise<{ spec: OciSpec; seccomp: Uint8Array | undefined }> {
+): Promise<{ spec: OciSpec; seccomp: SeccompFilter | undefined }> {
   const { paths } = context
   const { id } = container
   const { network, cgroup, options } = parts
@@ -202,7 +203,7 @@ function initExtras(
     cgroup: CgroupHandle
     devices: HostDevices
     users: PreparedUserNamespace | undefined
-    seccomp: Uint8Array | undefined
+    seccomp: SeccompFilter | undefined
   },
 ): InitExtras {
   const { paths } = context

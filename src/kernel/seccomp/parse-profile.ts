@@ -38,6 +38,18 @@ export function parseSeccompProfile(text: string, origin: string): SeccompProfil
   return new Reader(fail).profile(json)
 }
 
+/** linux/seccomp.h, as far as a profile may ask for them; TSYNC is about further threads, and there are none. */
+const filterFlags: Readonly<Record<string, number>> = {
+  SECCOMP_FILTER_FLAG_TSYNC: 0,
+  SECCOMP_FILTER_FLAG_LOG: 2,
+  SECCOMP_FILTER_FLAG_SPEC_ALLOW: 4,
+}
+
+/** What a profile's `flags` mean to seccomp(2). */
+export function seccompFlagBits({ flags = [] }: SeccompProfile): number {
+  return flags.reduce((bits, name) => bits | (filterFlags[name] ?? 0), 0)
+}
+
 type Fail = (where: string, wanted: string) => never
 
 class Reader {
@@ -57,12 +69,15 @@ class Reader {
       }
     })
     const errno = this.#errno(root.defaultErrnoRet, 'defaultErrnoRet')
+    // Another process would have to answer for the kernel, and there is nobody to start it.
+    for (const field of ['listenerPath', 'listenerMetadata'])
+      if (root[field] != null) this.#fail(field, 'left out: tsrun hands no calls to a listener (SCMP_ACT_NOTIFY)')
     return {
       defaultAction: this.#action(root.defaultAction, 'defaultAction'),
       ...(errno === undefined ? {} : { defaultErrnoRet: errno }),
       ...(archMap.length === 0 ? {} : { archMap }),
       architectures: this.#texts(root.architectures, 'architectures'),
-      flags: this.#texts(root.flags, 'flags'),
+      flags: this.#texts(root.flags, 'flags').map((flag, i) => this.#flag(flag, `flags[${i}]`)),
       syscalls: this.#list(root.syscalls, 'syscalls').map((rule, i) => this.#rule(rule, `syscalls[${i}]`)),
     }
   }
@@ -108,6 +123,11 @@ class Reader {
       valueTwo: this.#number(arg.valueTwo ?? 0, `${where}.valueTwo`, Number.MAX_SAFE_INTEGER),
       op: op as SeccompOperator,
     }
+  }
+
+  #flag(flag: string, where: string): string {
+    if (flag in filterFlags) return flag
+    return this.#fail(where, `one of ${Object.keys(filterFlags).join(', ')}`)
   }
 
   #action(json: unknown, where: string): SeccompAction {

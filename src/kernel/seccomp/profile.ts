@@ -50,6 +50,14 @@ export interface OciSeccomp {
   readonly syscalls: readonly SeccompRule[]
 }
 
+/** A compiled filter, as seccomp(2) takes it. */
+export interface SeccompFilter {
+  /** A `struct sock_filter` array. */
+  readonly program: Uint8Array
+  /** SECCOMP_FILTER_FLAG_* bits of linux/seccomp.h. */
+  readonly flags: number
+}
+
 /** When a rule of a docker profile counts. Capabilities and architectures in Go's and the kernel's names. */
 export interface SeccompCondition {
   readonly caps?: readonly string[]

@@ -1,0 +1,63 @@
+// What a container may be asked to be, whoever asks: the command line and the library come through here before anything is made.
+// Each rule stands where its subject is; this is the list of them.
+
+import { resolveCapabilities } from '../../kernel/capabilities.ts'
+import type { ContainerSpec, MountSpec } from '../../model/container.ts'
+import { TsrunError } from '../../model/errors.ts'
+import { validateResources } from '../../model/parse-resources.ts'
+import { parseSecurityOptions } from '../../model/security-options.ts'
+import { checkSysctls } from '../../model/sysctl-keys.ts'
+import { checkUlimit } from '../../model/ulimits.ts'
+import { printable } from '../ids.ts'
+
+/** @throws TsrunError invalid, denied (capability) */
+export function assertValidSpec(spec: ContainerSpec): void {
+  validateResources(spec.resources ?? {})
+  for (const limit of spec.ulimits ?? []) checkUlimit(limit)
+  checkSysctls(spec.sysctls ?? {}, {
+    network: spec.networks?.[0]?.network === 'host',
+    ipc: spec.ipcMode === 'host',
+    uts: spec.utsMode === 'host',
+  })
+  parseSecurityOptions(spec.securityOpt ?? [])
+  resolveCapabilities({ add: spec.capAdd ?? [], drop: spec.capDrop ?? [], privileged: spec.privileged === true })
+  for (const device of spec.devices ?? []) checkDevice(device)
+  for (const mount of spec.mounts ?? []) checkMount(mount)
+  checkNumber('--shm-size', spec.shmSizeBytes, 0, Number.MAX_SAFE_INTEGER)
+  checkNumber('--oom-score-adj', spec.oomScoreAdj, -1000, 1000)
+}
+
+function checkDevice({ hostPath, path, access }: NonNullable<ContainerSpec['devices']>[number]): void {
+  if (isAbsolute(hostPath) && isAbsolute(path) && /^[rwm]{1,3}$/.test(access)) return
+  throw new TsrunError('invalid', 'device', `invalid device "${printable(`${hostPath}:${path}:${access}`)}"`, {
+    hint: '/dev/HOST[:/dev/INSIDE[:rwm]], e.g. /dev/snd or /dev/ttyUSB0:/dev/modem:rw',
+  })
+}
+
+const mountTypes = ['bind', 'volume', 'tmpfs']
+const propagations = ['private', 'rprivate', 'slave', 'rslave', 'shared', 'rshared']
+
+function checkMount({ type, source, target, propagation }: MountSpec): void {
+  const refuse = (reason: string) => {
+    throw new TsrunError('invalid', 'mount', `cannot mount on "${printable(target)}": ${reason}`)
+  }
+  if (!mountTypes.includes(type)) refuse(`there is no type "${printable(type)}": ${mountTypes.join(', ')}`)
+  if (!isAbsolute(target)) refuse('it is not an absolute path in the container')
+  if (target.split('/').every(part => part === '' || part === '.')) refuse('it is the root of the container')
+  if (type === 'bind' && !isAbsolute(source)) refuse(`the source "${printable(source)}" is not an absolute path`)
+  if (propagation !== undefined && !propagations.includes(propagation))
+    refuse(`there is no propagation "${printable(propagation)}": ${propagations.join(', ')}`)
+}
+
+function isAbsolute(path: string): boolean {
+  return path.startsWith('/') && !path.includes('\0')
+}
+
+function checkNumber(option: string, value: number | undefined, min: number, max: number): void {
+  if (value === undefined || (Number.isSafeInteger(value) && value >= min && value <= max)) return
+  throw new TsrunError(
+    'invalid',
+    'number',
+    `invalid value "${value}" for ${option}: a whole number from ${min} to ${max}`,
+  )
+}
