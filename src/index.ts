@@ -27,11 +27,13 @@ export {
 } from './engine/container/container-service.ts'
 export type { ExecSpec } from './engine/container/exec-container.ts'
 export type { LogLine, LogOptions as LogReadOptions } from './engine/container/logs.ts'
+export type { ContainerClient, OutputTargets } from './engine/container/output-relay.ts'
 export { type CreateOptions, RunningContainer, type RunOptions } from './engine/container/running-container.ts'
+export type { StartOptions } from './engine/container/start-container.ts'
 export type { ContainerStats, StatsOptions } from './engine/container/stats.ts'
 export type { ProcessTable } from './engine/container/top.ts'
 export type { UsageLine } from './engine/disk-usage.ts'
-export { preflight } from './engine/doctor.ts'
+export { type PreflightCheck, preflight } from './engine/doctor.ts'
 export { Engine, type EngineOptions } from './engine/engine.ts'
 export type { EngineEvent, EventBus, EventRange } from './engine/events.ts'
 export { setExplainer } from './engine/explain.ts'
@@ -39,14 +41,25 @@ export { ContainerFiles } from './engine/files/container-files.ts'
 export type { CopyOptions } from './engine/files/copy-files.ts'
 export type { FileChange } from './engine/files/diff.ts'
 export {
+  type ArchiveFormat,
+  type HistoryLine,
+  type ImageInspect,
   ImageService,
+  type ImageSummary,
+  type ImageUsage,
+  type ImportImageOptions,
+  type LoadedImageSummary,
+  type LoadImagesOptions,
   type OnTransfer,
   type PulledImage,
   type PullImageOptions,
   type PullPolicy,
   type PushedImage,
+  type RemovedImages,
+  type ResolvedImage,
   type TransferEvent,
   type TransferOptions,
+  type TransferState,
 } from './engine/image/image-service.ts'
 export type { GraphEndpoint, GraphInterface, GraphNetwork, NetworkGraph } from './engine/network/network-graph.ts'
 export { type NetworkInspection, NetworkService } from './engine/network/network-service.ts'
@@ -54,9 +67,11 @@ export type { Pruned, PruneOptions } from './engine/prune.ts'
 export type { PruneFilter } from './engine/prune-filter.ts'
 export type { SystemInfo } from './engine/system-info.ts'
 export { type PrunedVolumes, type Volume, VolumeService } from './engine/volume/volume-service.ts'
-export { CleanupError } from './lib/rollback.ts'
+export { CleanupError, type Undo } from './lib/rollback.ts'
 export type * from './model/container.ts'
 export { type ErrorKind, TsrunError } from './model/errors.ts'
+export type { IdMapping, IdMaps } from './model/id-maps.ts'
+export type { ContainerDefaults, Digest, Healthcheck, HistoryEntry, ImageConfig, Platform } from './model/image.ts'
 export type {
   DisconnectOptions,
   Endpoint,
@@ -69,4 +84,4 @@ export type {
   Protocol,
   Sandbox,
 } from './model/network.ts'
-export type { Resources } from './model/resources.ts'
+export type { DeviceRate, DeviceRule, Resources } from './model/resources.ts'

@@ -7,6 +7,7 @@ import { pauseContainer, unpauseContainer } from './container/pause.ts'
 import type { EngineContext } from './context.ts'
 import type { ImageService, LoadedImageSummary } from './image/image-service.ts'
 
+/** How a container becomes an image. */
 export interface CommitOptions {
   /** Name of the new image. */
   readonly reference?: string

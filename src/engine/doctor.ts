@@ -5,6 +5,8 @@ import { type PreflightCheck, runPreflight } from '../kernel/preflight.ts'
 import { libraryDirectory } from './library-directory.ts'
 import { DEFAULT_ROOT } from './paths.ts'
 
+export type { PreflightCheck } from '../kernel/preflight.ts'
+
 /** Every requirement, with what was found and what to do. */
 export function preflight(): PreflightCheck[] {
   const root = resolve(process.env.TSRUN_ROOT ?? DEFAULT_ROOT)

@@ -41,6 +41,7 @@ import { VolumeService } from './volume/volume-service.ts'
 
 const SOCKET_LINGER_MS = 50
 
+/** Where an engine keeps things. Two with different directories know nothing of each other. */
 export interface EngineOptions {
   /** What must survive a reboot. Default: $TSRUN_ROOT, else /var/lib/tsrun. */
   readonly root?: string
@@ -55,15 +56,23 @@ export interface EngineOptions {
   readonly libraryDir?: string
 }
 
+/** All that tsrun does, over one pair of directories. Any number may be open at once, in any number of processes. */
 export class Engine {
+  /** What must survive a reboot is here. */
   readonly root: string
+  /** What must not is here. */
   readonly state: string
+  /** Verbs of containers. */
   readonly containers: ContainerService
   /** What containers have in their file systems. */
   readonly files: ContainerFiles
+  /** Verbs of networks. */
   readonly networks: NetworkService
+  /** Verbs of images. */
   readonly images: ImageService
+  /** Verbs of volumes. */
   readonly volumes: VolumeService
+  /** What happens. */
   readonly events: EventBus
   readonly #context: EngineContext
   readonly #firewall: NftFirewall

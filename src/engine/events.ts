@@ -15,6 +15,7 @@ export interface EngineEvent {
   readonly attributes?: Readonly<Record<string, string>>
 }
 
+/** From when to when. */
 export interface EventRange {
   /** RFC 3339 bounds, compared as instants. Without `since`, only what comes from now on. */
   readonly since?: string
@@ -23,10 +24,12 @@ export interface EventRange {
   readonly signal?: AbortSignal
 }
 
+/** What happens in this process, and, through the file of events, in all others. */
 export class EventBus {
   readonly #listeners = new Set<(event: EngineEvent) => void>()
   readonly #log: EventLog | undefined
 
+  /** @internal */
   constructor(log?: EventLog) {
     this.#log = log
   }
@@ -37,6 +40,7 @@ export class EventBus {
     return () => this.#listeners.delete(listener)
   }
 
+  /** @internal */
   emit(what: Omit<EngineEvent, 'time'>): void {
     const event: EngineEvent = { time: new Date().toISOString(), ...what }
     this.#log?.append(JSON.stringify(event))

@@ -6,6 +6,7 @@ import { hasCode } from '../ffi/errno.ts'
 import { cgroupLayout } from '../kernel/cgroup/cgroup.ts'
 import type { EngineContext } from './context.ts'
 
+/** What there is, and on what it runs. */
 export interface SystemInfo {
   readonly containers: { readonly running: number; readonly paused: number; readonly stopped: number }
   readonly images: number

@@ -13,6 +13,7 @@ import { Nfnetlink } from './nftables/nfnetlink.ts'
 import { listBaseChains } from './nftables/ruleset.ts'
 import { probeOverlay } from './overlay-probe.ts'
 
+/** One requirement, what was found of it, and what to do. */
 export interface PreflightCheck {
   readonly name: string
   readonly ok: boolean

@@ -5,8 +5,10 @@ import { faultPoint } from './fault.ts'
 
 /** What goes wrong while something is being undone or torn down: every failure, listed once. */
 export class CleanupError extends Error {
+  /** Every step that failed, in the order in which they were tried. */
   readonly failures: readonly { readonly step: string; readonly error: unknown }[]
 
+  /** @internal */
   constructor(failures: readonly { step: string; error: unknown }[]) {
     super(`cleanup failed: ${failures.map(f => `${f.step}: ${messageOf(f.error)}`).join('; ')}`)
     this.name = 'CleanupError'

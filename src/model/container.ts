@@ -222,6 +222,7 @@ export interface ExitRecord {
   readonly error?: string
 }
 
+/** docker's words for how a container is doing. */
 export type ContainerStatus = 'created' | 'running' | 'paused' | 'restarting' | 'exited' | 'dead'
 
 /** What the healthcheck found: `<state>/containers/<id>/health.json`. */

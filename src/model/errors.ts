@@ -16,12 +16,14 @@ export type ErrorKind =
 
 /** An error for the user: what we were doing, to what, why it failed, and what to do next. */
 export class TsrunError extends Error {
+  /** What kind of failure it is. */
   readonly kind: ErrorKind
   /** Short machine-readable name, stable across releases, e.g. `network-in-use`. */
   readonly code: string
   /** What the user can do about it, or undefined where nothing helps. */
   readonly hint: string | undefined
 
+  /** @internal */
   constructor(kind: ErrorKind, code: string, message: string, options: { hint?: string; cause?: unknown } = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.name = 'TsrunError'

@@ -40,6 +40,7 @@ export interface Descriptor {
   readonly artifactType?: string
 }
 
+/** What an image runs on, in the words of OCI: `linux`, `amd64`. */
 export interface Platform {
   readonly os: string
   readonly architecture: string

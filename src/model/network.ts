@@ -62,6 +62,7 @@ export interface Network {
   readonly createdAt: string
 }
 
+/** Transport protocol of a port. */
 export type Protocol = 'tcp' | 'udp' | 'sctp'
 
 /** One published port; a range of host ports is several of these unless it is kept as an interval. */

@@ -6,6 +6,7 @@ import { basename, dirname } from 'node:path'
 import { PassThrough, type Readable, Writable } from 'node:stream'
 import { encodeFrame, FRAME, FrameDecoder } from '../../kernel/init-protocol.ts'
 
+/** How a client joins. */
 export interface AttachOptions {
   /** Whether the caller tears the container down itself when it ends, and says so with `release()`. */
   readonly owner?: boolean
@@ -15,9 +16,12 @@ export interface AttachOptions {
   readonly onResize?: (rows: number, columns: number) => void
 }
 
+/** One client on a container, or on a further process in one: its output as streams, its input, and its end. Closing it leaves
+ * what runs alone. */
 export class Attachment {
   /** The container's standard output; with a terminal, everything. */
   readonly stdout: Readable
+  /** Its standard error; ends empty with a terminal. */
   readonly stderr: Readable
   /** The container's standard input; `end()` closes it there. */
   readonly stdin: Writable

@@ -113,7 +113,7 @@ export class ContainerService {
     started.attachment.release(this.#context.takeLeftover())
   }
 
-  /** What the monitor asks for when nobody watched the container end. */
+  /** @internal What the monitor asks for when nobody watched the container end. */
   async ended(id: string): Promise<void> {
     await endContainer(this.#context, id)
     const container = this.#context.store.read(id)
@@ -149,7 +149,7 @@ export class ContainerService {
     return code
   }
 
-  /** What the monitor of a further process asks for when nobody watched that end. */
+  /** @internal What the monitor of a further process asks for when nobody watched that end. */
   async execEnded(id: string, execId: string): Promise<void> {
     const container = this.#context.store.read(id)
     if (container !== undefined) tellExecEnd(this.#context, container, execId)
@@ -220,7 +220,7 @@ export class ContainerService {
     yield* watchStats(this.#context, references.length > 0 ? () => named : every, options)
   }
 
-  /** Probes its health once, for whoever keeps the rhythm. @returns seconds until the next time; undefined at its end */
+  /** @internal Probes its health once, for whoever keeps the rhythm. @returns seconds until the next time; undefined at its end */
   async checkHealth(id: string): Promise<number | undefined> {
     const { checkHealth } = await import('../health/health-check.ts')
     const ms = await checkHealth(this.#context, id)
@@ -256,6 +256,7 @@ export class ContainerService {
     return views
   }
 
+  /** Its record, and how it is doing. @throws TsrunError not-found */
   async inspect(reference: string): Promise<ContainerView> {
     const container = this.find(reference)
     return { container, state: await this.state(container) }

@@ -21,6 +21,7 @@ import { isAlive } from './container-store.ts'
 import type { ContainerClient } from './output-relay.ts'
 import { execIdentity } from './prepare-process.ts'
 
+/** A further process. Absent fields are the container's. */
 export interface ExecSpec {
   readonly command: readonly string[]
   readonly tty?: boolean

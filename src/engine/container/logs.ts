@@ -3,6 +3,7 @@
 import { closeSync, fstatSync, openSync, readSync, statSync, watch } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
 
+/** A line that a container wrote, or a part of one that was too long or not ended. */
 export interface LogLine {
   /** RFC 3339 with nanoseconds. */
   readonly time: string
@@ -11,6 +12,7 @@ export interface LogLine {
   readonly content: Buffer
 }
 
+/** Which lines, and whether to wait for more. */
 export interface LogOptions {
   /** Only the last lines; all when absent. */
   readonly tail?: number

@@ -29,6 +29,7 @@ import { buildSpec } from './spec-builder.ts'
 import { cgroupPathOf } from './teardown.ts'
 import { prepareMounts } from './user-mounts.ts'
 
+/** How a container is started. */
 export interface StartOptions {
   readonly consoleSize?: { readonly rows: number; readonly columns: number }
   /** Called when everything is set up and the command has not run yet: the place to attach without missing anything. */

@@ -28,6 +28,7 @@ export interface ContainerStats {
   readonly pids: number
 }
 
+/** How stats are taken. */
 export interface StatsOptions {
   /** Default 1000. */
   readonly intervalMs?: number

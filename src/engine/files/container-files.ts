@@ -6,9 +6,11 @@ import type { EngineContext } from '../context.ts'
 import type { CopyOptions } from './copy-files.ts'
 import type { FileChange } from './diff.ts'
 
+/** Verbs about the files of containers, whether they run or not. */
 export class ContainerFiles {
   readonly #context: EngineContext
 
+  /** @internal */
   constructor(context: EngineContext) {
     this.#context = context
   }

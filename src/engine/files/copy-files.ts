@@ -8,6 +8,7 @@ import type { Spot } from './file-tree.ts'
 import { packFiles } from './pack-files.ts'
 import { type UnpackOptions, unpackFiles } from './unpack-files.ts'
 
+/** How files are copied. */
 export interface CopyOptions {
   /** Copy what a link at the end of the source means, not the link. */
   readonly followLink?: boolean

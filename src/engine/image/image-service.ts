@@ -56,12 +56,14 @@ export interface LoadedImageSummary {
   readonly names: readonly string[]
 }
 
+/** How an archive is read. */
 export interface LoadImagesOptions {
   /** Default: this machine's. */
   readonly platform?: Platform
   readonly signal?: AbortSignal
 }
 
+/** How a root file system becomes an image. */
 export interface ImportImageOptions {
   /** Name for the new image. */
   readonly reference?: string
@@ -90,11 +92,13 @@ export interface CommitImageOptions {
 /** Layers that came longer ago than this are settled on the way of slow commands. */
 const settleAgeMs = 60_000
 
+/** The verbs of images. An image is meant by a name, `busybox` or `ghcr.io/a/b:1@sha256:...`, or by its id. */
 export class ImageService {
   readonly #store: ImageStore
   readonly #options: ImageServiceOptions
   readonly #tell: TellImage
 
+  /** @internal */
   constructor(options: ImageServiceOptions) {
     this.#store = new ImageStore(new ImageFiles(options.root))
     this.#tell = tellImages(this.#store, options.events)
@@ -110,6 +114,7 @@ export class ImageService {
   }
 
   /**
+   * @internal
    * Runs `task` while the image cannot be removed. The task writes down that a container uses the layers; it should take
    * milliseconds, since removals wait for it. It must not remove, prune or tag images itself.
    * @throws as resolve(), and what the task throws
@@ -260,7 +265,7 @@ export class ImageService {
     return imported
   }
 
-  /** Makes an image of what a container has changed. The container should be paused or stopped. @throws TsrunError not-found */
+  /** @internal Makes an image of what a container has changed. The container should be paused or stopped. @throws TsrunError not-found */
   async commit(options: CommitImageOptions): Promise<LoadedImageSummary> {
     const { applyChanges } = await import('./config-changes.ts')
     const { createImage } = await import('./create-image.ts')
@@ -281,7 +286,7 @@ export class ImageService {
     return { id: record.id, names: names.map(familiarReference) }
   }
 
-  /** The tar of a directory: `export` of a container's mounted root file system. */
+  /** @internal The tar of a directory: `export` of a container's mounted root file system. */
   async *export(directory: string, options: PackOptions = { kind: 'tree' }): AsyncGenerator<Buffer> {
     const { packDirectory } = await import('../../drivers/image/layer-packer.ts')
     yield* packDirectory(directory, options)

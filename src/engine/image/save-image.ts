@@ -11,6 +11,7 @@ import { familiarName, familiarReference, parseReference } from './image-referen
 import type { ImageName, ImageRecord, ImageStore } from './image-store.ts'
 import { notFound } from './resolve-image.ts'
 
+/** What `docker load` reads, or an OCI layout as a tar archive. */
 export type ArchiveFormat = 'docker-archive' | 'oci-archive'
 
 interface SavedImage {

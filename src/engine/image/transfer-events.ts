@@ -2,6 +2,7 @@
 
 import type { Digest, Platform } from '../../model/image.ts'
 
+/** How far one layer is. */
 export type TransferState =
   /** Pull: the store has it. Push: the registry has it. */
   | 'exists'
@@ -17,6 +18,7 @@ export type TransferState =
   /** Push: taken from another repository of the registry. */
   | 'mounted'
 
+/** How far a pull or a push is. */
 export type TransferEvent =
   | {
       readonly kind: 'begin'
@@ -38,8 +40,10 @@ export type TransferEvent =
       readonly from?: string
     }
 
+/** Called as layers come and go. */
 export type OnTransfer = (event: TransferEvent) => void
 
+/** What pull and push have in common. */
 export interface TransferOptions {
   readonly signal?: AbortSignal
   /** Told of every layer and every chunk; it must be quick. */
@@ -49,6 +53,7 @@ export interface TransferOptions {
 /** When the registry is asked for an image. */
 export type PullPolicy = 'always' | 'missing' | 'never'
 
+/** How an image is pulled. */
 export interface PullImageOptions extends TransferOptions {
   /** `missing`: what the store has is good enough. `never`: nothing else is. Default `always`. */
   readonly policy?: PullPolicy

@@ -39,6 +39,7 @@ export interface GraphEndpoint {
   readonly problems: readonly string[]
 }
 
+/** A network in the graph. */
 export interface GraphNetwork {
   readonly id: string
   readonly name: string
@@ -53,6 +54,7 @@ export interface GraphNetwork {
   readonly problems: readonly string[]
 }
 
+/** Who is joined with whom. */
 export interface NetworkGraph {
   /** Where packets for elsewhere leave the host. */
   readonly uplinks: readonly (GraphInterface & { readonly gateways: readonly string[] })[]

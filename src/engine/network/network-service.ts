@@ -43,9 +43,11 @@ export interface NetworkInspection {
   readonly kernel: Readonly<Record<string, unknown>>
 }
 
+/** The verbs of networks. A network is meant by its name, its id, or the first digits of one. */
 export class NetworkService {
   readonly #parts: NetworkServiceParts
 
+  /** @internal */
   constructor(parts: NetworkServiceParts) {
     this.#parts = parts
   }
@@ -65,7 +67,7 @@ export class NetworkService {
     return this.#create(spec)
   }
 
-  /** The default network; made if it is not there yet. */
+  /** @internal The default network; made if it is not there yet. */
   async ensureDefault(): Promise<Network> {
     const existing = this.#parts.store.get(DEFAULT_NETWORK)
     if (existing !== undefined) return existing
@@ -79,6 +81,7 @@ export class NetworkService {
     }
   }
 
+  /** All networks, by name. */
   list(): Network[] {
     return this.#parts.store.list()
   }
@@ -88,6 +91,7 @@ export class NetworkService {
     return this.#parts.store.find(reference)
   }
 
+  /** A network with what stands in the kernel and who is on it. @throws TsrunError not-found */
   async inspect(reference: string): Promise<NetworkInspection> {
     const network = this.find(reference)
     const { driver } = await this.#parts.drivers(network.driver)
@@ -182,7 +186,7 @@ export class NetworkService {
     return removed
   }
 
-  /** Takes a network away, or what there is of one. Idempotent; its record goes first, so nobody joins it meanwhile. */
+  /** @internal Takes a network away, or what there is of one. Idempotent; its record goes first, so nobody joins it meanwhile. */
   async tearDown(network: Network): Promise<void> {
     const { driver, firewall, ipam } = await this.#parts.drivers(network.driver)
     this.#parts.store.delete(network.name)

@@ -13,6 +13,7 @@ import type { Paths } from '../paths.ts'
 import { type PruneFilter, passesPruneFilter } from '../prune-filter.ts'
 import { copyUp } from './copy-up.ts'
 
+/** A named folder that outlives containers. */
 export interface Volume {
   readonly name: string
   readonly createdAt: string
@@ -35,7 +36,7 @@ export class VolumeService {
   readonly #events: EventBus
   readonly #usersOf: (name: string) => readonly string[]
 
-  /** @param usersOf names of the containers that mount a volume */
+  /** @internal @param usersOf names of the containers that mount a volume */
   constructor(paths: Paths, usersOf: (name: string) => readonly string[], events: EventBus) {
     this.#paths = paths
     this.#events = events
@@ -72,10 +73,12 @@ export class VolumeService {
     return this.#usersOf(name)
   }
 
+  /** The volume of that name; undefined where there is none. */
   get(name: string): Volume | undefined {
     return readJson<Volume>(`${this.#paths.volumes}/${name}/volume.json`)
   }
 
+  /** All volumes, by name. */
   list(): Volume[] {
     try {
       return readdirSync(this.#paths.volumes)
@@ -132,7 +135,7 @@ export class VolumeService {
     return { names: unused.map(({ name }) => name), reclaimedBytes }
   }
 
-  /** The host folder behind a container's volume mount; a missing volume is made, a new one filled from the image. */
+  /** @internal The host folder behind a container's volume mount; a missing volume is made, a new one filled from the image. */
   async directoryFor(container: Container, mount: MountSpec, undo: Undo): Promise<string> {
     const name = mount.source === '' ? anonymousName(container.id, mount.target) : mount.source
     const existing = this.get(name)
@@ -143,7 +146,7 @@ export class VolumeService {
     return volume.mountpoint
   }
 
-  /** Removes the anonymous volumes of a container that is being removed. */
+  /** @internal Removes the anonymous volumes of a container that is being removed. */
   removeAnonymousOf(container: Container): void {
     for (const mount of container.spec.mounts ?? []) {
       if (mount.type !== 'volume' || mount.source !== '') continue
