@@ -80,6 +80,7 @@ export type {
   NetworkSpec,
   Pool,
   PoolPlan,
+  PoolRequest,
   PortMapping,
   Protocol,
   Sandbox,

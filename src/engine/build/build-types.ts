@@ -10,6 +10,7 @@ export interface BuildSecret {
   readonly source: { readonly file: string } | { readonly value: string }
 }
 
+/** How an image is built. */
 export interface BuildOptions {
   /** The directory that COPY takes from, or a tar archive of one, plain or compressed (gzip, zstd). */
   readonly context: string | AsyncIterable<Buffer>
@@ -46,8 +47,10 @@ export interface BuildOptions {
   readonly onEvent?: (event: BuildEvent) => void
 }
 
+/** How far one step of a build is. */
 export type BuildStepState = 'running' | 'cached' | 'done' | 'failed' | 'canceled'
 
+/** How far a build is. */
 export type BuildEvent =
   | {
       readonly kind: 'step'
@@ -73,6 +76,7 @@ export type BuildEvent =
   /** Something that the user should know and that stops nothing. */
   | { readonly kind: 'note'; readonly text: string }
 
+/** What a build has made. */
 export interface BuiltImage {
   /** Digest of the config. */
   readonly id: Digest

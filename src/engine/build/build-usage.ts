@@ -11,11 +11,13 @@ import { ImageStore } from '../image/image-store.ts'
 import { pruneCaches } from './cache-mounts.ts'
 import { StepCache } from './step-cache.ts'
 
+/** Which of the build cache goes. */
 export interface PruneBuildsOptions {
   /** Only steps that no build has used since then; the directories of cache mounts stay. */
   readonly until?: Date
 }
 
+/** What a prune of the build cache took away. */
 export interface PrunedBuilds {
   readonly steps: number
   readonly cacheMounts: number
