@@ -135,6 +135,17 @@ void sweep_clients(struct monitor *m)
 	}
 }
 
+/* At once, past the chunks that all share: only for a client that has asked for no output. */
+static int answer_port_request(struct monitor *m, struct client *c)
+{
+	if (c->subscription || c->pending)
+		return -1;
+	uint32_t error = (uint32_t)change_port(m, c->header[0] == FRAME_HOLD_PORT, c->small, c->small_length);
+	uint8_t reply[FRAME_HEADER + 4] = { FRAME_PORT_RESULT, 0, 0, 0, 0, 0, 0, 4, 0, 0, (uint8_t)(error >> 8), (uint8_t)error };
+	ssize_t n = send(c->fd, reply, sizeof(reply), MSG_DONTWAIT | MSG_NOSIGNAL);
+	return n == (ssize_t)sizeof(reply) ? 0 : -1;
+}
+
 /* A control frame that is complete. -1: nonsense. */
 static int control_frame(struct monitor *m, struct client *c)
 {
@@ -167,6 +178,9 @@ static int control_frame(struct monitor *m, struct client *c)
 		/* Who asks for stdin has it, whether or not something is written. */
 		c->wrote_stdin |= p[0] & SUBSCRIPTION_STDIN;
 		return 0;
+	case FRAME_HOLD_PORT:
+	case FRAME_RELEASE_PORT:
+		return answer_port_request(m, c);
 	}
 	return -1;
 }
@@ -200,7 +214,9 @@ static int frame_is_sane(const struct client *c)
 	uint8_t type = c->header[0];
 	if (type == FRAME_STDIN)
 		return c->payload_left <= FRAME_LIMIT_MAX_BYTES;
-	return type <= FRAME_SUBSCRIBE && c->payload_left <= sizeof(c->small);
+	if (type == FRAME_HOLD_PORT || type == FRAME_RELEASE_PORT)
+		return c->payload_left <= sizeof(c->small);
+	return type <= FRAME_SUBSCRIBE && c->payload_left <= 8;
 }
 
 static void take_header(struct client *c)

@@ -171,12 +171,14 @@ static const uint8_t *take_address(struct cursor *c, uint32_t *length)
 	return address;
 }
 
-static void take_port(struct bootstrap *b, struct cursor *c)
+static void take_port(struct bootstrap *b, struct cursor *c, int optional)
 {
 	struct port *port = APPEND(b->ports);
 	port->protocol = take_u32(c);
 	port->port = take_u32(c);
 	port->address = take_address(c, &port->address_length);
+	port->optional = optional;
+	port->fd = -1;
 	if (c->at < c->end) {
 		port->target_port = take_u32(c);
 		port->target = take_address(c, &port->target_length);
@@ -289,7 +291,8 @@ static int take_monitor(struct bootstrap *b, struct cursor *c)
 	case TAG_EXIT_ARG: append_text(&b->exit_args, c); return 1;
 	case TAG_EXIT_ENV: append_text(&b->exit_env, c); return 1;
 	case TAG_OOM_FILE: append_text(&b->oom_files, c); return 1;
-	case TAG_RESERVED_PORT: take_port(b, c); return 1;
+	case TAG_RESERVED_PORT: take_port(b, c, 0); return 1;
+	case TAG_OFFERED_PORT: take_port(b, c, 1); return 1;
 	}
 	return 0;
 }

@@ -48,6 +48,8 @@ struct port {
 	const uint8_t *address;
 	uint32_t target_port, target_length; /* 0: only held */
 	const uint8_t *target;
+	int optional; /* passed over when it cannot be had */
+	int held, fd; /* fd -1: held without a socket */
 };
 
 #define ARRAY(type) \

@@ -137,6 +137,9 @@ void set_title(const char *title);
 
 /* ports.c */
 void reserve_ports(const struct bootstrap *b);
+int hold_port(struct port *port); /* 0, or -1 with errno */
+void release_port(struct port *port);
 
 /* proxy.c */
 int proxy_port(const struct port *port, int fd); /* -1 with errno */
+void unproxy_port(const struct port *port);

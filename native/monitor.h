@@ -16,6 +16,7 @@ enum {
 	CHUNK_STDERR = 1,
 	CHUNK_EXIT = 2,
 	CHUNKS = 3,
+	CONTROL_BYTES = 40, /* the longest control frame: HOLD_PORT */
 	TIME_BYTES = 72, /* what the compiler believes a time may take; 31 in truth */
 	STUCK_MS = 10000, /* a client that took nothing for so long after the end is dropped */
 };
@@ -33,7 +34,7 @@ struct client {
 	int owner, wrote_stdin, blocked, input_ended, dead;
 	uint8_t subscription;
 	/* input */
-	uint8_t header[FRAME_HEADER], small[8];
+	uint8_t header[FRAME_HEADER], small[CONTROL_BYTES];
 	unsigned header_length, small_length;
 	uint32_t payload_left;
 	uint8_t *input;
@@ -90,6 +91,9 @@ void remove_empty_log(const struct bootstrap *b);
 void write_exit_record(struct monitor *m);
 int exit_code_of(int status);
 _Noreturn void run_exit_command(const struct bootstrap *b);
+
+/* live_ports.c */
+int change_port(struct monitor *m, int hold, const uint8_t *request, size_t length); /* an errno; 0: done */
 
 /* proxy.c: published ports that are served here instead of by the kernel. */
 int open_proxy(void);

@@ -93,31 +93,54 @@ static _Noreturn void refuse(const struct port *port)
 	die_errno(port->address_length == 16 ? "%s [%s]:%u" : "%s %s:%u", protocol, address, port->port);
 }
 
-static void reserve_port(const struct port *port)
+/* The socket, left open on purpose, is the reservation. */
+static int open_reservation(const struct port *port, int *fd)
 {
-	int fd = open_socket(port);
-	/* Without SCTP in the kernel nothing on the host can hold an SCTP port either. */
-	if (fd < 0 && port->protocol == IPPROTO_SCTP && (errno == EPROTONOSUPPORT || errno == ESOCKTNOSUPPORT))
-		return;
-	if (fd < 0)
-		refuse(port);
-	if (bind_port(fd, port) == 0) {
-		if (port->target && serve_port(fd, port) < 0)
-			refuse(port);
-		return; /* left open on purpose: the socket is the reservation */
-	}
+	*fd = open_socket(port);
+	if (*fd < 0)
+		return -1;
+	if (bind_port(*fd, port) == 0)
+		return port->target ? serve_port(*fd, port) : 0;
 	if (errno != EADDRINUSE || port->protocol != IPPROTO_TCP)
-		refuse(port);
+		return -1;
+	close_fd(fd);
+	*fd = open_socket(port);
+	if (*fd < 0 || bind_past_time_wait(*fd, port) < 0)
+		return -1;
+	return port->target ? proxy_port(port, *fd) : 0;
+}
 
-	close(fd);
-	fd = open_socket(port);
-	if (fd < 0 || bind_past_time_wait(fd, port) < 0 || (port->target && proxy_port(port, fd) < 0))
-		refuse(port);
+int hold_port(struct port *port)
+{
+	int fd = -1;
+	if (open_reservation(port, &fd) < 0) {
+		int error = errno;
+		close_fd(&fd);
+		errno = error;
+		/* Without SCTP in the kernel nothing on the host can hold an SCTP port either. */
+		if (port->protocol != IPPROTO_SCTP || (error != EPROTONOSUPPORT && error != ESOCKTNOSUPPORT))
+			return -1;
+	}
+	port->fd = fd;
+	port->held = 1;
+	return 0;
+}
+
+/* Connections through the port go on; who comes now is nobody's. */
+void release_port(struct port *port)
+{
+	if (port->target)
+		unproxy_port(port);
+	else
+		close_fd(&port->fd);
+	port->fd = -1;
+	port->held = 0;
 }
 
 void reserve_ports(const struct bootstrap *b)
 {
 	stage("reserve-port");
 	for (size_t i = 0; i < b->ports.count; i++)
-		reserve_port(&b->ports.items[i]);
+		if (hold_port(&b->ports.items[i]) < 0 && !b->ports.items[i].optional)
+			refuse(&b->ports.items[i]);
 }

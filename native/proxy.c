@@ -109,14 +109,35 @@ int proxy_port(const struct port *port, int fd)
 	return 0;
 }
 
-/* Only now, when no child has copies of the sockets any more: an epoll set goes by the open file, not by the descriptor. */
+/* Datagrams answer through the port's socket, so their clients go along; connections have sockets of their own. */
+void unproxy_port(const struct port *port)
+{
+	for (struct proxied **at = &proxied_ports; *at; at = &(*at)->next) {
+		struct proxied *p = *at;
+		if (p->port != port)
+			continue;
+		if (port->protocol == IPPROTO_UDP)
+			forget_clients_of(p);
+		*at = p->next;
+		close_watch(&p->watch);
+		free(p);
+		return;
+	}
+}
+
+/*
+ * Only now, when no child has copies of the sockets any more: an epoll set goes by the open file, not by the descriptor.
+ * Again for each port that comes later.
+ */
 int open_proxy(void)
 {
 	if (!proxied_ports)
-		return -1;
-	epoll = epoll_create1(EPOLL_CLOEXEC);
+		return epoll;
+	if (epoll < 0)
+		epoll = epoll_create1(EPOLL_CLOEXEC);
 	for (struct proxied *p = proxied_ports; p && epoll >= 0; p = p->next)
-		watch(&p->watch, EPOLLIN);
+		if (!p->watch.listed)
+			watch(&p->watch, EPOLLIN);
 	return epoll;
 }
 

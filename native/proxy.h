@@ -55,4 +55,5 @@ int connections_draining(void);
 int prepare_udp_port(int fd, const struct port *port);
 void receive_from_clients(struct watch *w, uint32_t events);
 int tick_udp(void);
+void forget_clients_of(const struct proxied *p);
 void sweep_udp(void);

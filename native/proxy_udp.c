@@ -178,6 +178,14 @@ void receive_from_clients(struct watch *w, uint32_t events)
 	}
 }
 
+void forget_clients_of(const struct proxied *p)
+{
+	for (struct udp_client *c = clients; c; c = c->next)
+		if (c->watch.fd >= 0 && c->port == p)
+			forget(c);
+	sweep_udp();
+}
+
 int tick_udp(void)
 {
 	int64_t now = now_ms();

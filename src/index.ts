@@ -15,6 +15,7 @@ export type { PruneBuildsOptions, PrunedBuilds } from './engine/build/build-usag
 export type { CommitOptions } from './engine/commit-container.ts'
 export { Attachment, type AttachOptions } from './engine/container/attachment.ts'
 export type { ContainerUpdate } from './engine/container/change-container.ts'
+export type { PortChange } from './engine/container/change-ports.ts'
 export {
   ContainerService,
   type ContainerView,

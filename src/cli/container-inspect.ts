@@ -3,9 +3,9 @@
 import type { ContainerView } from '../engine/container/container-service.ts'
 import { shortId } from '../engine/ids.ts'
 import type { Container, ContainerState, HealthState, MountSpec } from '../model/container.ts'
-import type { Endpoint, Network } from '../model/network.ts'
+import type { Network } from '../model/network.ts'
 import { inspectHostConfig, nullIfEmpty } from './host-config.ts'
-import { portMap } from './port-map.ts'
+import { inspectNetworks } from './network-settings.ts'
 
 /** What the container's own record does not say. */
 export interface InspectSurroundings {
@@ -141,52 +141,4 @@ function inspectConfig(container: Container): unknown {
 function volumesOf(mounts: readonly MountSpec[]): Record<string, object> | null {
   const anonymous = mounts.filter(mount => mount.type === 'volume' && mount.source === '')
   return anonymous.length === 0 ? null : Object.fromEntries(anonymous.map(mount => [mount.target, {}]))
-}
-
-function inspectNetworks(container: Container, endpoints: readonly Endpoint[], networks: readonly Network[]): unknown {
-  const wanted = container.spec.networks?.length ? container.spec.networks : [{ network: 'bridge' }]
-  const byName: Record<string, unknown> = Object.fromEntries(
-    wanted
-      .filter(({ network }) => !network.startsWith('container:'))
-      .map(({ network }) => [network, describe(undefined, networks.find(n => n.name === network)?.id ?? '')]),
-  )
-  for (const endpoint of endpoints) {
-    const name = networks.find(n => n.id === endpoint.networkId)?.name ?? endpoint.networkId
-    byName[name] = describe(endpoint, endpoint.networkId)
-  }
-  const {
-    NetworkID: _id,
-    Aliases: _aliases,
-    HostInterface: _host,
-    Interface: _own,
-    ...top
-  } = describe(endpoints[0], '')
-  return {
-    Bridge: '',
-    SandboxID: '',
-    SandboxKey: '',
-    Ports: portMap(endpoints.flatMap(endpoint => endpoint.ports)),
-    // Of its first network: where scripts have looked since before there were several.
-    ...top,
-    Networks: byName,
-  }
-}
-
-function describe(endpoint: Endpoint | undefined, networkId: string) {
-  const v4 = endpoint?.addresses.find(a => !a.includes(':'))?.split('/') ?? []
-  const v6 = endpoint?.addresses.find(a => a.includes(':'))?.split('/') ?? []
-  return {
-    NetworkID: networkId,
-    EndpointID: endpoint?.id ?? '',
-    Aliases: null,
-    Gateway: endpoint?.gateways.find(g => !g.includes(':')) ?? '',
-    IPAddress: v4[0] ?? '',
-    IPPrefixLen: Number(v4[1] ?? 0),
-    IPv6Gateway: endpoint?.gateways.find(g => g.includes(':')) ?? '',
-    GlobalIPv6Address: v6[0] ?? '',
-    GlobalIPv6PrefixLen: Number(v6[1] ?? 0),
-    MacAddress: endpoint?.mac ?? '',
-    HostInterface: endpoint?.hostInterface ?? '',
-    Interface: endpoint?.containerInterface ?? '',
-  }
 }

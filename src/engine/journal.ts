@@ -17,7 +17,8 @@ import {
 import { hasCode } from '../ffi/errno.ts'
 import { flock, LOCK_EX, LOCK_NB } from '../ffi/libc.ts'
 
-export type JobKind = 'container' | 'network'
+/** `connection`: networks or ports of a running container are being changed; the key is the container's. */
+export type JobKind = 'container' | 'network' | 'connection'
 
 /** A job that was cut off. Its entry stays locked by us until `done` is called. */
 export interface CutOffJob {
@@ -65,7 +66,7 @@ export class Journal {
   /** The jobs that were cut off; each is locked for the caller. */
   cutOff(): CutOffJob[] {
     return this.#entries().flatMap(name => {
-      const match = /^(container|network)-(.+)\.\d+\.\d+$/.exec(name)
+      const match = /^(container|network|connection)-(.+)\.\d+\.\d+$/.exec(name)
       const path = `${this.#directory}/${name}`
       const fd = tryLock(path)
       if (fd === undefined) return []
@@ -74,7 +75,7 @@ export class Journal {
         closeSync(fd)
       }
       const [, kind, key] = match ?? []
-      if ((kind !== 'container' && kind !== 'network') || key === undefined) {
+      if ((kind !== 'container' && kind !== 'network' && kind !== 'connection') || key === undefined) {
         done()
         return []
       }

@@ -9,6 +9,7 @@ import type { Container } from '../model/container.ts'
 import type { Network } from '../model/network.ts'
 import type { EngineContext } from './context.ts'
 import type { CutOffJob } from './journal.ts'
+import type { HeldPort } from './network/port-routes.ts'
 import { reservedAddresses } from './network/reservations.ts'
 
 /**
@@ -77,10 +78,19 @@ function isHeld(context: EngineContext, owner: string, address: string): boolean
 async function finish(context: EngineContext, job: CutOffJob): Promise<void> {
   try {
     if (job.kind === 'container') await reconcileContainer(context, job.key)
+    else if (job.kind === 'connection') await finishConnection(context, job)
     else await finishNetwork(context, job)
   } finally {
     job.done()
   }
+}
+
+/** A change to a running container's networks or ports that was cut off: its record says what was meant. */
+async function finishConnection(context: EngineContext, { key: id, note }: CutOffJob): Promise<void> {
+  await reconcileContainer(context, id)
+  const strayPorts = note === '' ? [] : (JSON.parse(note) as HeldPort[])
+  const { settleNow } = await import('./container/live-networks.ts')
+  await context.locks.withContainer(id, () => settleNow(context, id, { strayPorts }))
 }
 
 /** A network whose creation or removal was cut off: what is not on record is removed. */

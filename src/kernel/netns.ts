@@ -8,6 +8,7 @@ import { CLONE_NEWNET, setns, unshare } from '../ffi/libc.ts'
 import { faultPoint } from '../lib/fault.ts'
 import { record, shellQuote } from './explain.ts'
 import { NetlinkSocket } from './netlink/socket.ts'
+import { processStartTime } from './pidfd.ts'
 
 // Not /proc/self: that is the process's first thread, and this may be another one.
 const currentNamespace = '/proc/thread-self/ns/net'
@@ -69,6 +70,25 @@ export function netnsInode(fd: number): number | undefined {
 /** Opens a netlink socket that serves the namespace `fd` from outside; owned by the caller. */
 export function openNetnsSocket(fd: number, label?: string): NetlinkSocket {
   return runInNetns(fd, () => new NetlinkSocket({ label }))
+}
+
+/**
+ * The network namespace of a process; the caller owns the descriptor, which is close-on-exec.
+ * @param startTime as processStartTime() gave it: a pid that is another process's by now is never followed
+ * @returns undefined when the process is gone
+ */
+export function openProcessNetns(pid: number, startTime: string): number | undefined {
+  try {
+    const fd = openSync(`/proc/${pid}/ns/net`, 'r')
+    // Behind the open: whoever has this start time now had the pid when the file was opened.
+    if (processStartTime(pid) === startTime) return fd
+    closeSync(fd)
+    return undefined
+  } catch (error) {
+    // A zombie has left its namespaces.
+    if (hasCode(error, 'ENOENT', 'ESRCH')) return undefined
+    throw error
+  }
 }
 
 /** Runs `task`, which may leave the namespace, and returns to the namespace of before. */

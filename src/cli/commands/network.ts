@@ -10,10 +10,13 @@ import { renderInspection, renderListing } from '../format.ts'
 import { inspectNetwork } from '../network-view.ts'
 import { parsePairs } from '../parse-pairs.ts'
 import { renderError } from '../render-error.ts'
+import { addConnect, addDisconnect } from './network-connect.ts'
 import { addGraph } from './network-graph.ts'
 
 export function register(program: Command, exit: (code: number) => void): Command {
-  const network = program.command('network').description('Create, list, inspect and remove networks.')
+  const network = program
+    .command('network')
+    .description('Create, list, inspect and remove networks; join containers to them.')
   addCreate(network)
   addList(network)
   addInspect(network, exit)
@@ -21,6 +24,8 @@ export function register(program: Command, exit: (code: number) => void): Comman
   addPrune(network)
   addReload(network, exit)
   addGraph(network)
+  addConnect(network)
+  addDisconnect(network)
   return network
 }
 

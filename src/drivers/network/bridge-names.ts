@@ -68,9 +68,13 @@ export function jointNames(network: Pick<Network, 'id'>, number: number): { inFi
   return { inFirst: `j${number}a-${tail}`, inFurther: `j${number}b-${tail}` }
 }
 
-/** The host's end of an endpoint's veth: `veth` and 10 hex digits, in all 14 bytes of the 15 there are. */
+/**
+ * The host's end of an endpoint's veth: `veth` and 10 hex digits, in all 14 bytes of the 15 there are. They come from both
+ * halves of the id, the container's and the network's: either alone is shared with other endpoints.
+ */
 export function endpointInterfaceName(endpointId: string): string {
-  return `veth${endpointId.slice(0, 10)}`
+  const digits = (from: number) => BigInt(`0x${endpointId.slice(from, from + 10) || '0'}`)
+  return `veth${(digits(0) ^ digits(32)).toString(16).padStart(10, '0')}`
 }
 
 function truncate(text: string, bytes: number): string {

@@ -58,8 +58,8 @@ function describeExecFailure(subject: string, what: string, code: string): Tsrun
   )
 }
 
-/** @param what `tcp 0.0.0.0:80` */
-function describePortFailure(subject: string, what: string, code: string, nameOf: NameOf): TsrunError {
+/** @param what `tcp 0.0.0.0:80` @param code name of the errno */
+export function describePortFailure(subject: string, what: string, code: string, nameOf: NameOf): TsrunError {
   const [, protocol = '', address = '', port = ''] = /^(\w+) \[?([^\]]*)\]?:(\d+)$/.exec(what) ?? []
   const place = `${address.includes(':') ? `[${address}]` : address}:${port}/${protocol}`
   const cannot = `cannot publish ${place} for ${subject}`

@@ -34,7 +34,7 @@ export interface InitExtras {
     readonly exitCommand: readonly string[]
     readonly exitEnv: readonly string[]
     /** With `proxyTo`, an address of the container, tsrun-init itself carries what arrives. */
-    readonly reservedPorts: readonly (PortMapping & { readonly proxyTo?: string })[]
+    readonly reservedPorts: readonly MonitorPort[]
   }
 }
 
@@ -232,14 +232,24 @@ function toRlim(value: number): bigint {
   return value < 0 ? 0xffffffffffffffffn : BigInt(value)
 }
 
-function toReservedPort({
+/** A port that the monitor holds; with `proxyTo` it carries what arrives there to that address of the container. */
+export type MonitorPort = PortMapping & { readonly proxyTo?: string; readonly optional?: boolean }
+
+/** In the form that tsrun-init takes. */
+export function toReservedPort({
   protocol,
   hostIp,
   hostPort,
   containerPort,
   proxyTo,
-}: InitExtras['monitor']['reservedPorts'][number]): ReservedPort {
-  const reserved = { protocol, address: addressBytes(parseAddress(hostIp)), port: hostPort }
+  optional,
+}: MonitorPort): ReservedPort {
+  const reserved = {
+    protocol,
+    address: addressBytes(parseAddress(hostIp)),
+    port: hostPort,
+    ...(optional === undefined ? {} : { optional }),
+  }
   if (proxyTo === undefined) return reserved
   return { ...reserved, target: { address: addressBytes(parseAddress(proxyTo)), port: containerPort } }
 }

@@ -1,6 +1,6 @@
 // The verbs of containers, for the faces: thin methods over the use cases beside this file.
 
-import type { Container, ContainerSpec, ContainerState, RunRecord } from '../../model/container.ts'
+import type { Container, ContainerSpec, ContainerState, NetworkAttachment, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { EngineContext } from '../context.ts'
 import type { PulledImage, PullImageOptions } from '../image/image-service.ts'
@@ -8,6 +8,7 @@ import { nameToUse, withImage } from '../image/with-image.ts'
 import type { PruneFilter } from '../prune-filter.ts'
 import type { Attachment, AttachOptions } from './attachment.ts'
 import type { ContainerUpdate } from './change-container.ts'
+import type { PortChange } from './change-ports.ts'
 import { emitContainer } from './container-events.ts'
 import { createContainer, type ImageForContainer } from './create-container.ts'
 import { type ExecSpec, execInContainer, startExec, tellExecEnd } from './exec-container.ts'
@@ -189,6 +190,27 @@ export class ContainerService {
   async unpause(reference: string): Promise<void> {
     const { unpauseContainer } = await import('./pause.ts')
     await unpauseContainer(this.#context, this.find(reference))
+  }
+
+  /**
+   * Joins a container to one more network: at once where it runs, else at its next start.
+   * @throws TsrunError not-found, conflict (on it already, address taken), invalid
+   */
+  async connectNetwork(reference: string, attachment: NetworkAttachment): Promise<void> {
+    const { connectNetwork } = await import('./live-networks.ts')
+    await connectNetwork(this.#context, this.find(reference), attachment)
+  }
+
+  /** Publishes further ports and withdraws others: at once where it runs. @throws TsrunError conflict, not-found */
+  async changePorts(reference: string, change: PortChange): Promise<void> {
+    const { changePorts } = await import('./change-ports.ts')
+    await changePorts(this.#context, this.find(reference), change)
+  }
+
+  /** Takes a container out of a network: at once where it runs. @throws TsrunError not-found, conflict (not on it) */
+  async disconnectNetwork(reference: string, network: string): Promise<void> {
+    const { disconnectNetwork } = await import('./live-networks.ts')
+    await disconnectNetwork(this.#context, this.find(reference), network)
   }
 
   /** @throws TsrunError invalid, conflict (name taken) */

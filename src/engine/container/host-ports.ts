@@ -9,11 +9,14 @@ import type { EngineContext } from '../context.ts'
 /** The container's ports, each with a host port. Writes the record when one had to be chosen. */
 export function chooseHostPorts(context: EngineContext, container: Container): readonly PortMapping[] {
   if (container.ports.every(port => port.hostPort !== 0)) return container.ports
-  const ports = container.ports.map(port =>
-    port.hostPort === 0 ? { ...port, hostPort: freePort(port.protocol) } : port,
-  )
+  const ports = withHostPorts(container.ports)
   context.store.write({ ...container, ports })
   return ports
+}
+
+/** The same ports, each with a host port; writes nothing. */
+export function withHostPorts(ports: readonly PortMapping[]): PortMapping[] {
+  return ports.map(port => (port.hostPort === 0 ? { ...port, hostPort: freePort(port.protocol) } : port))
 }
 
 /** A port that nobody is bound to now; the kernel picks it out of ip_local_port_range. */

@@ -16,7 +16,7 @@ import { TsrunError } from '../../model/errors.ts'
 import type { OciMount, OciSpec } from '../../model/oci-spec.ts'
 import { defaultDeviceRules, type Resources } from '../../model/resources.ts'
 import type { EngineContext } from '../context.ts'
-import { withoutPrefix } from '../network/connect-sandbox.ts'
+import { addressesByNetwork } from '../network/connect-sandbox.ts'
 import { heldPorts } from '../network/port-routes.ts'
 import type { PreparedUserNamespace } from '../userns/prepare-userns.ts'
 import { emitContainer, emitMounts } from './container-events.ts'
@@ -142,9 +142,7 @@ async function prepareUsers(
 }
 
 function noteStart(container: Container, { startedAt, endpoints }: RunRecord, automatic: boolean): Container {
-  const lastAddresses = Object.fromEntries(
-    endpoints.map(({ networkId, addresses }) => [networkId, addresses.map(withoutPrefix)]),
-  )
+  const lastAddresses = addressesByNetwork(endpoints)
   const started = { ...container, startedAt, ...(endpoints.length === 0 ? {} : { lastAddresses }) }
   if (automatic) return { ...started, restartCount: (container.restartCount ?? 0) + 1 }
   const { stoppedByUser: _stopped, restartCount: _count, restartDelayMs: _delay, ...rest } = started

@@ -137,6 +137,11 @@ function deriveMac(address: string, containerId: string): string {
   return ['02', '42', ...bytes.map(byte => byte.toString(16).padStart(2, '0'))].join(':')
 }
 
+/** For the record: the addresses of each network's endpoint, without prefix length. */
+export function addressesByNetwork(endpoints: readonly Endpoint[]): Record<string, readonly string[]> {
+  return Object.fromEntries(endpoints.map(({ networkId, addresses }) => [networkId, addresses.map(withoutPrefix)]))
+}
+
 export function withoutPrefix(address: string): string {
   const at = address.indexOf('/')
   return at < 0 ? address : address.slice(0, at)

@@ -62,10 +62,10 @@ function interfaceNames(attachments: readonly ResolvedAttachment[]): string[] {
       hint: '1 to 15 letters, digits, dots, dashes and underscores, but not lo, all or default',
     })
   const taken = new Set(given)
-  return attachments.map(({ attachment: { interfaceName }, network }, index) => {
+  return attachments.map(({ attachment: { interfaceName }, network }) => {
     if (interfaceName !== undefined) return interfaceName
     const prefix = network.options['interface-prefix'] ?? 'eth'
-    let number = index
+    let number = 0
     while (taken.has(`${prefix}${number}`)) number += 1
     taken.add(`${prefix}${number}`)
     return `${prefix}${number}`

@@ -28,6 +28,8 @@ export function onHostAddresses(ports: readonly PortMapping[], network: Network)
 /** A port that the monitor holds; with `proxyTo`, an address of the container, it also carries what arrives there. */
 export interface HeldPort extends PortMapping {
   readonly proxyTo?: string
+  /** Passed over when it cannot be had. */
+  readonly optional?: boolean
 }
 
 /** What the monitor holds on the host: every published port. */

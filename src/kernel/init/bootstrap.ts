@@ -142,7 +142,8 @@ function encodeDevice(out: AttributeWriter, device: InitDevice): void {
   )
 }
 
-const IP_PROTOCOL = { tcp: 6, udp: 17, sctp: 132 } as const
+/** Numbers of /etc/protocols. */
+export const IP_PROTOCOL = { tcp: 6, udp: 17, sctp: 132 } as const
 
 function encodeMonitor(out: AttributeWriter, monitor: InitMonitor): void {
   if (monitor.attachSocket !== undefined) out.text(TAG.ATTACH_SOCKET, monitor.attachSocket)
@@ -152,8 +153,8 @@ function encodeMonitor(out: AttributeWriter, monitor: InitMonitor): void {
   out.texts(TAG.EXIT_ARG, monitor.exitCommand)
   out.texts(TAG.EXIT_ENV, monitor.exitEnv)
   out.texts(TAG.OOM_FILE, monitor.oomFiles)
-  for (const { protocol, address, port, target } of monitor.reservedPorts)
-    out.record(TAG.RESERVED_PORT, r => {
+  for (const { protocol, address, port, target, optional } of monitor.reservedPorts)
+    out.record(optional === true ? TAG.OFFERED_PORT : TAG.RESERVED_PORT, r => {
       r.u32(IP_PROTOCOL[protocol]).u32(port).u32(address.length).raw(address)
       if (target !== undefined) r.u32(target.port).u32(target.address.length).raw(target.address)
     })

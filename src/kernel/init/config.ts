@@ -113,6 +113,8 @@ export interface ReservedPort {
   readonly port: number
   /** Where the monitor itself carries what arrives, for what the kernel cannot translate; not with sctp. */
   readonly target?: { readonly address: Uint8Array; readonly port: number }
+  /** Passed over when it cannot be had. */
+  readonly optional?: boolean
 }
 
 /** The process outside the container: sockets, log, exit record, teardown. */

@@ -1,5 +1,7 @@
 // The frames on the attach socket: Docker's stream framing, both directions. Pure.
 
+import { IP_PROTOCOL } from './bootstrap.ts'
+import type { ReservedPort } from './config.ts'
 import { FRAME, FRAME_LIMIT } from './numbers.ts'
 
 /** One frame for the attach socket. For bulk data write `encodeFrameHeader` and the payload apart, without the copy. */
@@ -21,6 +23,23 @@ export function encodeResize(rows: number, columns: number): Buffer {
   payload.writeUInt16BE(rows & 0xffff, 0)
   payload.writeUInt16BE(columns & 0xffff, 2)
   return encodeFrame(FRAME.RESIZE, payload)
+}
+
+/**
+ * A HOLD_PORT or RELEASE_PORT frame; native/live_ports.c has the form. The monitor answers with PORT_RESULT, and only to a
+ * client that has subscribed to no output.
+ */
+export function encodePortRequest(verb: 'hold' | 'release', { protocol, address, port, target }: ReservedPort): Buffer {
+  const header = Buffer.from([IP_PROTOCOL[protocol], address.length, target?.address.length ?? 0, 0, 0, 0, 0, 0])
+  header.writeUInt16BE(port, 4)
+  header.writeUInt16BE(target?.port ?? 0, 6)
+  const payload = Buffer.concat([header, address, target?.address ?? Buffer.alloc(0)])
+  return encodeFrame(verb === 'hold' ? FRAME.HOLD_PORT : FRAME.RELEASE_PORT, payload)
+}
+
+/** The errno in a PORT_RESULT frame's payload; 0: done. */
+export function parsePortResult(payload: Buffer): number {
+  return payload.readInt32BE(0)
 }
 
 /** The exit code in an EXIT frame's payload. */
@@ -90,7 +109,7 @@ function frameBytesNeeded(bytes: Buffer): number {
   if (bytes.length < 8) return 8
   const type = bytes.readUInt8(0)
   const length = bytes.readUInt32BE(4)
-  if (type > FRAME.SUBSCRIBE || length > FRAME_LIMIT.MAX_BYTES || (!isStream(type) && length > 64))
+  if (type > FRAME.PORT_RESULT || length > FRAME_LIMIT.MAX_BYTES || (!isStream(type) && length > 64))
     throw new Error(`a frame of type ${type} and ${length} bytes on the attach socket`)
   return isStream(type) ? 8 : 8 + length
 }

@@ -45,6 +45,7 @@ export const TAG = {
   EXIT_ENV: 74, // *
   OOM_FILE: 75, // *
   RESERVED_PORT: 76, // *
+  OFFERED_PORT: 77, // *
 } as const
 
 /** Bits of TAG.FLAGS. */
@@ -74,6 +75,9 @@ export const FRAME = {
   EXIT: 7,
   RELEASED: 8,
   SUBSCRIBE: 9,
+  HOLD_PORT: 10,
+  RELEASE_PORT: 11,
+  PORT_RESULT: 12,
 } as const
 
 /** Bits of a SUBSCRIBE frame; a client that sends none gets everything. */

@@ -1,0 +1,64 @@
+// Publishes further ports of a container and withdraws others: at once where it runs, and for its next starts.
+
+import type { Container, PortRequest } from '../../model/container.ts'
+import { TsrunError } from '../../model/errors.ts'
+import type { PortMapping } from '../../model/network.ts'
+import type { EngineContext } from '../context.ts'
+import { heldPorts, onHostAddresses } from '../network/port-routes.ts'
+import { emitContainer } from './container-events.ts'
+import { withHostPorts } from './host-ports.ts'
+import { changeConnections, settleWith } from './live-networks.ts'
+
+export interface PortChange {
+  readonly add?: readonly PortRequest[]
+  /** Host port 0 and an empty host address mean any. */
+  readonly remove?: readonly PortRequest[]
+}
+
+/** @throws TsrunError conflict (port taken, no network to publish on), not-found (no such port) */
+export async function changePorts(
+  context: EngineContext,
+  container: Container,
+  { add = [], remove = [] }: PortChange,
+): Promise<void> {
+  await changeConnections(context, container, async (current, undo, note) => {
+    const left = current.ports.filter(port => !remove.some(wish => isMeant(port, wish)))
+    const missing = remove.find(wish => !current.ports.some(port => isMeant(port, wish)))
+    if (missing !== undefined)
+      throw new TsrunError(
+        'not-found',
+        'no-such-port',
+        `cannot withdraw port ${missing.containerPort}/${missing.protocol} of "${current.name}": it is not published`,
+        { hint: `\`tsrun port ${current.name}\` lists those that are` },
+      )
+    const { status, run } = context.store.state(current.id)
+    const isUp = run !== undefined && (status === 'running' || status === 'paused')
+    if (isUp && run.endpoints.length === 0)
+      throw new TsrunError(
+        'conflict',
+        'cannot-publish',
+        `cannot publish ports of "${current.name}": it is on no network of its own`,
+        { hint: 'connect it to one first: tsrun network connect bridge NAME' },
+      )
+    const changed = { ...current, ports: [...left, ...(isUp ? withHostPorts(add) : add)] }
+    if (isUp) {
+      const lead = run.endpoints.find(({ ports }) => ports.length > 0) ?? run.endpoints[0]
+      const network = context.networks.list().find(({ id }) => id === lead?.networkId)
+      if (lead !== undefined && network !== undefined)
+        note(JSON.stringify(heldPorts({ ...lead, ports: onHostAddresses(changed.ports, network) })))
+      await settleWith(context, changed, run, undo)
+    }
+    context.store.change(current.id, latest => ({ ...latest, ports: changed.ports }))
+    undo.add('port record', () => {})
+    emitContainer(context, current, 'update')
+  })
+}
+
+function isMeant(port: PortMapping, wish: PortRequest): boolean {
+  return (
+    port.protocol === wish.protocol &&
+    port.containerPort === wish.containerPort &&
+    (wish.hostPort === 0 || wish.hostPort === port.hostPort) &&
+    (wish.hostIp === '' || wish.hostIp === port.hostIp)
+  )
+}

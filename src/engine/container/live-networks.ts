@@ -1,0 +1,374 @@
+// Joins a container to a further network and takes it out of one, running or not. Crash-safe by one rule: what the record
+// (container.json) says is meant. A connection goes on record last and off it first, and whatever else the run record
+// (run.json) names then is half made or half gone, and is cleared away by settleConnections().
+
+import { moveDefaultRoutes } from '../../drivers/network/default-routes.ts'
+import { type Undo, withRollback } from '../../lib/rollback.ts'
+import type { Container, NetworkAttachment, RunRecord } from '../../model/container.ts'
+import { TsrunError } from '../../model/errors.ts'
+import type { Endpoint, Network, Sandbox } from '../../model/network.ts'
+import type { EngineContext } from '../context.ts'
+import {
+  addressesByNetwork,
+  disconnectSandbox,
+  familyOf,
+  gatewaysOf,
+  withoutPrefix,
+} from '../network/connect-sandbox.ts'
+import { DEFAULT_NETWORK } from '../network/network-service.ts'
+import { type EndpointPlan, planEndpoints, type ResolvedAttachment } from '../network/plan-endpoints.ts'
+import { checkProxiedPorts, type HeldPort, onHostAddresses } from '../network/port-routes.ts'
+import { releaseStatic, reservedAddresses, reserveStatic, withNames } from '../network/reservations.ts'
+import { emitConnection } from './container-events.ts'
+import { movePorts } from './live-ports.ts'
+import { withSandbox } from './open-sandbox.ts'
+import { findNetwork, plugEndpoint, reserve, standsAlone } from './prepare-network.ts'
+import { updateHosts } from './update-hosts.ts'
+
+/**
+ * Joins the container to one more network: at once where it runs, else at its next start.
+ * @throws TsrunError not-found, conflict (on it already, address taken), invalid
+ */
+export async function connectNetwork(
+  context: EngineContext,
+  container: Container,
+  attachment: NetworkAttachment,
+): Promise<void> {
+  await changeConnections(context, container, async (current, undo) => {
+    const attachments = attachmentsOf(current).filter(({ network }) => network !== 'none')
+    const network = await findNetwork(context, attachment.network)
+    assertJoinable(current, attachments, network, (await context.drivers(network.driver)).driver.hasEndpoints)
+    const known = resolve(context, attachments)
+    if (known.some(other => other.network.id === network.id))
+      throw new TsrunError(
+        'conflict',
+        'already-connected',
+        `cannot connect "${current.name}" to network "${network.name}": it is on it already`,
+        { hint: `\`tsrun network disconnect ${network.name} ${current.name}\` takes it out` },
+      )
+    const added: ResolvedAttachment = { attachment: { ...attachment, network: network.name }, network }
+    const { status, run } = context.store.state(current.id)
+    await reserveStatic(context, current, added.attachment, undo).catch((error: unknown) => {
+      throw withNames(context, error)
+    })
+    if (run === undefined || !isUp(status)) {
+      planEndpoints([...known, added])
+      recordAttachments(context, current, [...attachments, added.attachment])
+      return
+    }
+    const frozen = freezeNames(known, run)
+    const plans = planEndpoints([...frozen, added])
+    const plan = plans.at(-1)
+    if (plan === undefined) return
+    const joinedEndpoint = await withSandbox(current, run, async sandbox => {
+      const endpoint = await reserve(context, current, { ...plan, defaultRoutes: [], hasPorts: false }, undo)
+      const joined = { ...run, endpoints: [...run.endpoints, endpoint] }
+      writeRun(context, current, joined, run, undo)
+      await plugEndpoint(context, network, { endpoint, sandbox, undo })
+      await settle(context, current, { run: joined, plans, sandbox }, undo)
+      return endpoint
+    })
+    const { containerInterface } = plan
+    const recorded = [
+      ...frozen.map(each => each.attachment),
+      { ...added.attachment, interfaceName: containerInterface },
+    ]
+    recordAttachments(context, current, recorded, joinedEndpoint)
+    undo.add('connection record', () => {})
+    emitConnection(context, current, network, 'connect')
+  })
+}
+
+/**
+ * Takes the container out of a network: at once where it runs. The record of a stopped one is changed.
+ * @throws TsrunError not-found, conflict (not on it)
+ */
+export async function disconnectNetwork(
+  context: EngineContext,
+  container: Container,
+  reference: string,
+): Promise<void> {
+  await changeConnections(context, container, async current => {
+    const attachments = attachmentsOf(current)
+    const mode = attachments[0]?.network ?? ''
+    if (standsAlone(mode))
+      throw new TsrunError(
+        'conflict',
+        'network-mode',
+        `cannot disconnect "${current.name}" from "${printableMode(mode)}": it has no network of its own to leave`,
+        { hint: 'what a container shares, or the lack of a network, is chosen when it is created' },
+      )
+    const gone = attachmentOf(context, attachments, reference)
+    if (gone === undefined)
+      throw new TsrunError(
+        'conflict',
+        'not-connected',
+        `cannot disconnect "${current.name}" from network "${reference}": it is not on it`,
+        { hint: `\`tsrun inspect -f '{{json .NetworkSettings.Networks}}' ${current.name}\` shows its networks` },
+      )
+    const { status, run } = context.store.state(current.id)
+    const left = attachments.filter(attachment => attachment !== gone)
+    const kept = run !== undefined && isUp(status) ? frozenAttachments(context, left, run) : left
+    // Nothing left is not the default network again: the container then has only its loopback.
+    recordAttachments(context, current, kept.length === 0 ? [{ network: 'none' }] : kept)
+    await releaseStatic(context, current, gone)
+    await settleNow(context, current.id)
+  })
+}
+
+/**
+ * Brings a running container's endpoints in line with its record, whatever was cut off. Idempotent; the caller holds the
+ * container's lock.
+ */
+export async function settleNow(context: EngineContext, id: string, repair?: Repair): Promise<void> {
+  const container = context.store.read(id)
+  const { status, run } = context.store.state(id)
+  if (container === undefined || run === undefined || !isUp(status)) return
+  const attachments = attachmentsOf(container)
+  const known = resolve(context, attachments)
+  await withSandbox(container, run, async sandbox => {
+    const surplus = run.endpoints.filter(({ networkId }) => !known.some(({ network }) => network.id === networkId))
+    // Its rules and its way out go before the link.
+    const kept = { ...run, endpoints: run.endpoints.filter(endpoint => !surplus.includes(endpoint)) }
+    for (const endpoint of surplus) await leave(context, container, endpoint, sandbox)
+    await withRollback(undo =>
+      settle(
+        context,
+        container,
+        {
+          run: kept,
+          before: run,
+          plans: planEndpoints(freezeNames(known, run)),
+          sandbox,
+          ...(repair === undefined ? {} : { repair }),
+        },
+        undo,
+      ),
+    )
+  })
+  await releaseStrays(context, container)
+}
+
+async function leave(
+  context: EngineContext,
+  container: Container,
+  endpoint: Endpoint,
+  sandbox: Sandbox,
+): Promise<void> {
+  const network = context.networks.list().find(({ id }) => id === endpoint.networkId)
+  if (network === undefined) return
+  const keepAddresses = reservedAddresses(container)
+  await disconnectSandbox(await context.drivers(network.driver), network, endpoint, {
+    sandboxGone: false,
+    sandbox,
+    keepAddresses,
+  })
+  emitConnection(context, container, network, 'disconnect')
+}
+
+interface Settling {
+  /** What the endpoints are, without those that have left. */
+  readonly run: RunRecord
+  /** What was recorded until now. Default: `run`. */
+  readonly before?: RunRecord
+  readonly plans: readonly EndpointPlan[]
+  readonly sandbox: Sandbox
+  readonly repair?: Repair
+}
+
+/** After a crash: the records say nothing of what stands. */
+export interface Repair {
+  /** Host ports that the monitor may hold though no record has them. */
+  readonly strayPorts: readonly HeldPort[]
+}
+
+/** Moves default routes and ports to where the plan has them, and writes the run record. */
+async function settle(
+  context: EngineContext,
+  container: Container,
+  { run, before = run, plans, sandbox, repair }: Settling,
+  undo: Undo,
+): Promise<void> {
+  const settled = run.endpoints.map(endpoint => planned(container, endpoint, plans))
+  // First: the firewall makes its rules anew from the records when it finds them gone.
+  writeRun(context, container, { ...run, endpoints: settled }, before, undo)
+  const everyWay = settled.map(endpoint => ({ ...endpoint, gateways: gatewaysInReach(endpoint, plans) }))
+  moveDefaultRoutes(sandbox, everyWay, settled, container.name)
+  undo.add('move default route', () => moveDefaultRoutes(sandbox, settled, before.endpoints, container.name))
+  await movePorts(
+    context,
+    container,
+    { before: before.endpoints, after: settled, ...(repair === undefined ? {} : { repair }) },
+    undo,
+  )
+  updateHosts(context, container, before.endpoints, settled)
+  undo.add('hosts file', () => updateHosts(context, container, settled, before.endpoints))
+}
+
+/** The gateways of the endpoint's network, whether or not they are its way out. */
+function gatewaysInReach(endpoint: Endpoint, plans: readonly EndpointPlan[]): string[] {
+  const network = plans.find(plan => plan.network.id === endpoint.networkId)?.network
+  return [...endpoint.gateways, ...(network?.pools ?? []).map(pool => pool.gateway)]
+}
+
+function planned(container: Container, endpoint: Endpoint, plans: readonly EndpointPlan[]): Endpoint {
+  const plan = plans.find(({ network }) => network.id === endpoint.networkId)
+  if (plan === undefined) return endpoint
+  const families = new Set(endpoint.gateways.map(familyOf))
+  const isSame = families.size === plan.defaultRoutes.length && plan.defaultRoutes.every(family => families.has(family))
+  const changed = {
+    ...endpoint,
+    gateways: isSame ? endpoint.gateways : gatewaysOf(plan.network, plan.defaultRoutes),
+    ports: plan.hasPorts ? onHostAddresses(container.ports, plan.network) : [],
+  }
+  checkProxiedPorts(plan.network, changed)
+  return changed
+}
+
+/** Addresses that the container holds on networks that it is not on: taken by a connection that was cut off. */
+async function releaseStrays(context: EngineContext, container: Container): Promise<void> {
+  const { store, ipam } = context
+  const held = new Set([
+    ...reservedAddresses(container),
+    ...(store.readRun(container.id)?.endpoints ?? []).flatMap(({ addresses }) => addresses.map(withoutPrefix)),
+  ])
+  for (const network of context.networks.list())
+    for (const pool of network.pools)
+      for (const { address, owner } of await ipam.listAddresses(pool))
+        if (owner === container.id && !held.has(address)) await ipam.releaseAddress(pool, address, owner)
+}
+
+/** Brings a running container's endpoints in line with `container`, which is not on record yet. */
+export async function settleWith(
+  context: EngineContext,
+  container: Container,
+  run: RunRecord,
+  undo: Undo,
+): Promise<void> {
+  const plans = planEndpoints(freezeNames(resolve(context, attachmentsOf(container)), run))
+  await withSandbox(container, run, sandbox => settle(context, container, { run, plans, sandbox }, undo))
+}
+
+/**
+ * Runs `change` alone, entered in the journal, undone when it fails.
+ * @param change its `note` keeps the host ports that are taken on the way, for whoever cleans up after a crash
+ */
+export async function changeConnections(
+  context: EngineContext,
+  { id, name }: Container,
+  change: (current: Container, undo: Undo, note: (heldPorts: string) => void) => Promise<void>,
+): Promise<void> {
+  await context.locks.withContainer(id, async () => {
+    const current = context.store.read(id)
+    if (current === undefined) throw new TsrunError('not-found', 'no-such-container', `no such container: "${name}"`)
+    const job = context.journal.begin('connection', id)
+    await withRollback(async undo => {
+      undo.add('connection job', () => {})
+      await change(current, undo, job.note)
+    }).finally(() => job.end())
+  })
+}
+
+function attachmentsOf({ spec }: Container): readonly NetworkAttachment[] {
+  return spec.networks?.length ? spec.networks : [{ network: DEFAULT_NETWORK }]
+}
+
+/** Those attachments whose network is there: one may have been removed while the container was stopped. */
+function resolve(context: EngineContext, attachments: readonly NetworkAttachment[]): ResolvedAttachment[] {
+  return attachments.flatMap(attachment => {
+    const network = networkNamed(context, attachment.network)
+    return network === undefined ? [] : [{ attachment, network }]
+  })
+}
+
+function networkNamed(context: EngineContext, reference: string): Network | undefined {
+  if (standsAlone(reference)) return undefined
+  try {
+    return context.networks.find(reference === 'default' ? DEFAULT_NETWORK : reference)
+  } catch (error) {
+    if (error instanceof TsrunError && error.kind === 'not-found') return undefined
+    throw error
+  }
+}
+
+/** By name or id; a network that is gone by the name it had. */
+function attachmentOf(
+  context: EngineContext,
+  attachments: readonly NetworkAttachment[],
+  reference: string,
+): NetworkAttachment | undefined {
+  const network = networkNamed(context, reference)
+  return attachments.find(
+    attachment =>
+      attachment.network === reference ||
+      (network !== undefined && networkNamed(context, attachment.network)?.id === network.id),
+  )
+}
+
+/** The names that the interfaces have now, so that a restart gives them no others. */
+function freezeNames(known: readonly ResolvedAttachment[], run: RunRecord): ResolvedAttachment[] {
+  return known.map(({ attachment, network }) => {
+    const interfaceName = run.endpoints.find(({ networkId }) => networkId === network.id)?.containerInterface
+    return { network, attachment: { ...attachment, ...(interfaceName === undefined ? {} : { interfaceName }) } }
+  })
+}
+
+function frozenAttachments(
+  context: EngineContext,
+  attachments: readonly NetworkAttachment[],
+  run: RunRecord,
+): NetworkAttachment[] {
+  return attachments.map(attachment => freezeNames(resolve(context, [attachment]), run)[0]?.attachment ?? attachment)
+}
+
+/** @param joined the endpoint that is new: its addresses are asked for again at the next start */
+function recordAttachments(
+  { store }: EngineContext,
+  { id }: Container,
+  networks: readonly NetworkAttachment[],
+  joined?: Endpoint,
+): void {
+  store.change(id, container => ({
+    ...container,
+    spec: { ...container.spec, networks },
+    ...(joined === undefined ? {} : { lastAddresses: { ...container.lastAddresses, ...addressesByNetwork([joined]) } }),
+  }))
+}
+
+function writeRun({ store }: EngineContext, { id }: Container, run: RunRecord, before: RunRecord, undo: Undo): void {
+  store.writeRun(id, run)
+  undo.add('endpoint record', () => store.writeRun(id, before))
+}
+
+function assertJoinable(
+  container: Container,
+  attachments: readonly NetworkAttachment[],
+  network: Network,
+  hasEndpoints: boolean,
+): void {
+  const mode = attachments[0]?.network ?? ''
+  const cannot = `cannot connect "${container.name}" to network "${network.name}"`
+  if (standsAlone(mode))
+    throw new TsrunError(
+      'conflict',
+      'network-mode',
+      `${cannot}: it was created with --network ${printableMode(mode)}`,
+      {
+        hint: '`host`, `container:NAME` and `ns:PATH` stand alone',
+      },
+    )
+  if (!hasEndpoints)
+    throw new TsrunError(
+      'invalid',
+      'network-mode',
+      `${cannot}: containers join ${network.driver} networks at their creation`,
+    )
+}
+
+function isUp(status: string): boolean {
+  return status === 'running' || status === 'paused'
+}
+
+function printableMode(mode: string): string {
+  return mode.replace(/\p{Cc}/gu, '?')
+}

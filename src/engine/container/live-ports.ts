@@ -1,0 +1,99 @@
+// Published ports of a running container: moved with the way out, added and withdrawn. Each port is held by the container's
+// monitor, so that nobody else on the host can have it, and translated by the firewall, where the kernel can.
+
+import type { Undo } from '../../lib/rollback.ts'
+import type { Container } from '../../model/container.ts'
+import type { Endpoint, Network } from '../../model/network.ts'
+import type { EngineContext } from '../context.ts'
+import { type HeldPort, heldPorts, kernelPorts } from '../network/port-routes.ts'
+import { changeHeldPorts } from './held-ports.ts'
+
+/** Endpoints as they were and as they are to be. */
+export interface PortMove {
+  readonly before: readonly Endpoint[]
+  readonly after: readonly Endpoint[]
+  /** After a crash: what stands is unknown, so everything is done again, and stray ports are let go. */
+  readonly repair?: { readonly strayPorts: readonly HeldPort[] }
+}
+
+/**
+ * Publishes what `after` has and `before` has not, and withdraws the rest. Ports that are in both stay untouched, unless they
+ * lead elsewhere. Idempotent. @throws TsrunError conflict when a port is taken
+ */
+export async function movePorts(
+  context: EngineContext,
+  container: Container,
+  { before, after, repair }: PortMove,
+  undo: Undo,
+): Promise<void> {
+  const wasHeld = [...before.flatMap(heldPorts), ...(repair?.strayPorts ?? [])]
+  const isHeld = after.flatMap(heldPorts)
+  const added = repair !== undefined ? isHeld : missingFrom(wasHeld, isHeld)
+  const dropped = missingFrom(isHeld, wasHeld)
+  const moved = after.filter(
+    endpoint =>
+      repair !== undefined ||
+      !isSame(
+        before.find(({ id }) => id === endpoint.id),
+        endpoint,
+      ),
+  )
+  if (added.length + dropped.length === 0 && moved.length === 0) return
+  const socket = context.paths.runFile(container.id, 'attach.sock')
+  const subject = { name: container.name, nameOf: (short: string) => nameOf(context, short) }
+  // Those that only lead elsewhere are changed in one step: the host port is never free in between.
+  const free = dropped.filter(port => !added.some(other => isSamePlace(other, port)))
+  await changeHeldPorts(socket, subject, { hold: added, release: [] })
+  undo.add('hold ports', () =>
+    changeHeldPorts(socket, subject, { hold: dropped, release: added.filter(port => !isAmong(wasHeld, port)) }),
+  )
+  for (const endpoint of moved) {
+    const network = context.networks.list().find(({ id }) => id === endpoint.networkId)
+    if (network === undefined) continue
+    const old = before.find(({ id }) => id === endpoint.id)
+    await republish(context, network, { old, endpoint, undo })
+  }
+  await changeHeldPorts(socket, subject, { hold: [], release: free })
+}
+
+async function republish(
+  context: EngineContext,
+  network: Network,
+  { old, endpoint, undo }: { old: Endpoint | undefined; endpoint: Endpoint; undo: Undo },
+): Promise<void> {
+  const { firewall } = await context.drivers(network.driver)
+  const restore = async (lead: Endpoint | undefined, current: Endpoint) => {
+    await firewall.removeEndpoint(network, kernelPorts(current))
+    if (lead !== undefined && lead.ports.length > 0) await firewall.addEndpoint(network, kernelPorts(lead), undo)
+  }
+  if (old !== undefined) await firewall.removeEndpoint(network, kernelPorts(old))
+  undo.add('withdraw ports', () => restore(old, endpoint))
+  if (endpoint.ports.length > 0)
+    await context.retryAfterReconcile(() => firewall.addEndpoint(network, kernelPorts(endpoint), undo))
+}
+
+function isSame(old: Endpoint | undefined, endpoint: Endpoint): boolean {
+  if (endpoint.ports.length === 0 && (old === undefined || old.ports.length === 0)) return true
+  return old !== undefined && JSON.stringify(old.ports) === JSON.stringify(endpoint.ports)
+}
+
+function missingFrom(ports: readonly HeldPort[], others: readonly HeldPort[]): HeldPort[] {
+  return others.filter(other => !ports.some(port => isSamePlace(port, other) && isSameTarget(port, other)))
+}
+
+function isAmong(ports: readonly HeldPort[], port: HeldPort): boolean {
+  return ports.some(other => isSamePlace(other, port))
+}
+
+function isSamePlace(a: HeldPort, b: HeldPort): boolean {
+  return a.protocol === b.protocol && a.hostIp === b.hostIp && a.hostPort === b.hostPort
+}
+
+/** Where the kernel carries, the monitor only holds. */
+function isSameTarget(a: HeldPort, b: HeldPort): boolean {
+  return a.proxyTo === b.proxyTo && (a.proxyTo === undefined || a.containerPort === b.containerPort)
+}
+
+function nameOf({ store }: EngineContext, shortId: string): string | undefined {
+  return store.list().find(({ id }) => id.startsWith(shortId))?.name
+}
