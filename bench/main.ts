@@ -2,6 +2,7 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
+import { benchImages } from './images.ts'
 import { type Candidate, type Measurement, measure, median, ratio, run } from './measure.ts'
 import { createWorld, type World } from './world.ts'
 
@@ -20,10 +21,12 @@ try {
     exec: benchExec,
     lifecycle: benchLifecycle,
     network: benchNetwork,
+    images: world => benchImages(world, Math.min(rounds, 7), 50),
+    'images-large': world => benchImages(world, Math.min(rounds, 3), 500),
   }
   run(world.tsrun('run', '--rm', 'busybox', 'true'))
   for (const [name, bench] of Object.entries(all))
-    if (cases.length === 0 || cases.includes(name)) results.push(...bench(world))
+    if (cases.length === 0 ? !name.startsWith('images') : cases.includes(name)) results.push(...bench(world))
   report(results)
 } finally {
   run(world.tsrun('network', 'rm', 'bridge'))
@@ -114,13 +117,14 @@ function report(results: readonly Result[]): void {
     `${new Date().toISOString().slice(0, 10)}, ${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}; ${rounds} rounds, interleaved; docker and podman ${world.peers().join(', ') || 'not installed or not answering'}.`,
   ]
   for (const { title, reference, measurements } of results) {
+    const hasMemory = measurements.some(({ peakKiB }) => peakKiB !== undefined)
     const base = measurements.find(m => m.name === reference) ?? measurements[0]
     lines.push(
       '',
       `## ${title}`,
       '',
-      `| what | median ms | min | p90 | x ${base?.name ?? ''} | failures |`,
-      '|---|---|---|---|---|---|',
+      `| what | median ms | min | p90 | x ${base?.name ?? ''} | failures |${hasMemory ? ' peak MB |' : ''}`,
+      `|---|---|---|---|---|---|${hasMemory ? '---|' : ''}`,
     )
     for (const each of measurements) {
       const sorted = [...each.samplesMs].sort((a, b) => a - b)
@@ -129,7 +133,7 @@ function report(results: readonly Result[]): void {
       const p90 = sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * 0.9))]
       const times = base === undefined ? Number.NaN : ratio(each, base)
       lines.push(
-        `| ${each.name} | ${format(median(sorted))} | ${format(sorted[0])} | ${format(p90)} | ${times.toFixed(2)} | ${each.failures} |`,
+        `| ${each.name} | ${format(median(sorted))} | ${format(sorted[0])} | ${format(p90)} | ${times.toFixed(2)} | ${each.failures} |${hasMemory ? ` ${format(each.peakKiB === undefined ? undefined : each.peakKiB / 1024)} |` : ''}`,
       )
     }
   }

@@ -9,6 +9,8 @@ export interface Candidate {
   /** Run before and after each measured command, unmeasured. */
   readonly before?: readonly string[]
   readonly after?: readonly string[]
+  /** Asked after each measured command: the most memory it had, in KiB. */
+  readonly peakKiB?: () => number
 }
 
 /** What was measured of one candidate. */
@@ -16,11 +18,13 @@ export interface Measurement {
   readonly name: string
   readonly samplesMs: readonly number[]
   readonly failures: number
+  readonly peakKiB?: number
 }
 
 /** Runs `rounds` rounds after two that do not count. */
 export function measure(candidates: readonly Candidate[], rounds: number): Measurement[] {
   const samples = new Map(candidates.map(candidate => [candidate.name, [] as number[]]))
+  const peaks = new Map<string, number>()
   const failures = new Map(candidates.map(candidate => [candidate.name, 0]))
   for (let round = -2; round < rounds; round += 1) {
     for (const candidate of candidates) {
@@ -28,13 +32,19 @@ export function measure(candidates: readonly Candidate[], rounds: number): Measu
       const start = performance.now()
       const ok = run(candidate.command)
       const elapsed = performance.now() - start
+      const peak = candidate.peakKiB?.()
+      if (peak !== undefined) peaks.set(candidate.name, Math.max(peak, peaks.get(candidate.name) ?? 0))
       if (candidate.after !== undefined) run(candidate.after)
       if (round < 0) continue
       if (ok) samples.get(candidate.name)?.push(elapsed)
       else failures.set(candidate.name, (failures.get(candidate.name) ?? 0) + 1)
     }
   }
-  return candidates.map(({ name }) => ({ name, samplesMs: samples.get(name) ?? [], failures: failures.get(name) ?? 0 }))
+  return candidates.map(({ name }) => {
+    const peakKiB = peaks.get(name)
+    const memory = peakKiB === undefined ? {} : { peakKiB }
+    return { name, samplesMs: samples.get(name) ?? [], failures: failures.get(name) ?? 0, ...memory }
+  })
 }
 
 /** Whether the command succeeded. */
