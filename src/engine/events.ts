@@ -60,7 +60,7 @@ export class EventBus {
         const event = parseEvent(line)
         if (event === undefined) continue
         const time = Date.parse(event.time)
-        if (time > until) return
+        if (time > until || range.signal?.aborted === true) return
         if (time >= since) yield event
       }
     } finally {

@@ -30,20 +30,27 @@ export interface LogOptions {
  */
 export async function* readLog(path: string, options: LogOptions, ended: Promise<unknown>): AsyncGenerator<LogLine> {
   const inside = timeFilter(options)
+  const isAborted = () => options.signal?.aborted === true
   const reader = new LineReader(path)
   try {
     let lines = [...readElders(path), ...reader.read()]
     if (options.tail !== undefined) lines = tailOf(lines, options.tail)
-    for (const line of lines) if (inside(line)) yield line
+    for (const line of lines) {
+      if (isAborted()) return
+      if (inside(line)) yield line
+    }
     if (options.follow !== true) return
     let over = false
     void ended.finally(() => {
       over = true
     })
-    while (options.signal?.aborted !== true) {
+    while (!isAborted()) {
       // Looked at before reading: what is written before the end is read after it.
       const last = over
-      for (const line of reader.read()) if (inside(line)) yield line
+      for (const line of reader.read()) {
+        if (isAborted()) return
+        if (inside(line)) yield line
+      }
       if (last) return
       await change(path, ended, options.signal)
     }
