@@ -22,12 +22,7 @@ const specs: readonly ContainerSpec[] = [
 await using engine = await Engine.open()
 const containers: RunningContainer[] = []
 try {
-  for (const spec of specs) {
-    const container = await engine.containers.run(spec)
-    containers.push(container)
-    container.stdout.resume()
-    container.stderr.resume()
-  }
+  for (const spec of specs) containers.push(await engine.containers.run(spec, { output: 'discard' }))
   let ticks = 0
   const names = containers.map(container => container.name)
   for await (const looks of engine.containers.stats(names, { intervalMs: 400 })) {
@@ -40,5 +35,5 @@ try {
     console.log()
   }
 } finally {
-  for (const container of containers) await engine.containers.remove(container.id, { force: true })
+  await Promise.all(containers.map(container => container.remove()))
 }

@@ -38,7 +38,7 @@ async function runUntrusted(
     const end = code === undefined ? 'out of time' : state.exit?.oomKilled ? 'out of memory' : `exit code ${code}`
     return { end, output: await output }
   } finally {
-    await engine.containers.remove(job.id, { force: true, volumes: true })
+    await job.remove()
   }
 }
 

@@ -26,18 +26,13 @@ async function startStore(engine: Engine): Promise<Store> {
   const network = await engine.networks.create({ name: `store-${process.pid}`, pools: [{}] })
   let container: RunningContainer | undefined
   const dispose = async () => {
-    if (container !== undefined) await engine.containers.remove(container.id, { force: true })
+    await container?.remove()
     await engine.networks.remove(network.name)
   }
   try {
-    container = await engine.containers.run({
-      image: 'busybox',
-      command: ['sh', '-c', program],
-      networks: [{ network: network.name }],
-    })
-    container.stdout.resume()
-    container.stderr.resume()
-    const url = `http://${container.addresses[0]?.split('/')[0]}/cgi-bin/kv`
+    const spec = { image: 'busybox', command: ['sh', '-c', program], networks: [{ network: network.name }] }
+    container = await engine.containers.run(spec, { output: 'discard' })
+    const url = `http://${container.address}/cgi-bin/kv`
     await untilItAnswers(url)
     return {
       get: async key => (await fetch(`${url}?${encodeURIComponent(key)}`)).text(),

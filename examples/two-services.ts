@@ -15,9 +15,6 @@ END
 chmod +x /www/cgi-bin/ask
 exec httpd -f -p 80 -h /www`
 
-/** The addresses of a container come with the length of their prefix. */
-const addressOf = (container: RunningContainer) => container.addresses[0]?.split('/')[0] ?? ''
-
 async function fetchWhenUp(url: string): Promise<string> {
   const deadline = Date.now() + 10_000
   for (;;) {
@@ -33,25 +30,24 @@ const network = await engine.networks.create({ name: 'shop', pools: [{ subnet: '
 const services: RunningContainer[] = []
 
 async function start(name: string, script: string): Promise<RunningContainer> {
-  const service = await engine.containers.run({
+  const spec = {
     image: 'busybox',
     name,
     command: ['sh', '-c', server],
     env: [`SCRIPT=${script}`],
     networks: [{ network: network.name }],
-  })
+  }
+  const service = await engine.containers.run(spec, { output: 'discard' })
   services.push(service)
-  service.stdout.resume()
-  service.stderr.resume()
   return service
 }
 
 try {
   const prices = await start('prices', 'echo "tea costs 3"')
-  const front = await start('front', `echo "prices says: $(wget -qO- http://${addressOf(prices)}/cgi-bin/ask)"`)
-  await fetchWhenUp(`http://${addressOf(prices)}/cgi-bin/ask`)
-  process.stdout.write(await fetchWhenUp(`http://${addressOf(front)}/cgi-bin/ask`))
+  const front = await start('front', `echo "prices says: $(wget -qO- http://${prices.address}/cgi-bin/ask)"`)
+  await fetchWhenUp(`http://${prices.address}/cgi-bin/ask`)
+  process.stdout.write(await fetchWhenUp(`http://${front.address}/cgi-bin/ask`))
 } finally {
-  for (const service of services) await engine.containers.remove(service.id, { force: true })
+  for (const service of services) await service.remove()
   await engine.networks.remove(network.name)
 }
