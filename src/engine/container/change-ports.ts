@@ -9,6 +9,7 @@ import { emitContainer } from './container-events.ts'
 import { withHostPorts } from './host-ports.ts'
 import { changeConnections, settleWith } from './live-networks.ts'
 
+/** Ports to publish, and to publish no more. */
 export interface PortChange {
   readonly add?: readonly PortRequest[]
   /** Host port 0 and an empty host address mean any. */
