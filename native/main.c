@@ -6,12 +6,24 @@
  *   stage 1   the monitor: ports, sockets, log; clones; relays; serves; writes the exit record    (monitor.c)
  *   stage 2   the container's first process: mounts, pivot, privileges, exec                       (container.c)
  *   stage 3   with --init only: pid 1 stays, the command is its child                              (pid1.c)
+ *
+ * With --dns it is the resolver that containers ask for names instead (dns.h).
  */
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "dns.h"
 #include "init.h"
+
+/* Names for containers, in the same program so that its pages are shared. As below, whoever starts it has nothing to reap. */
+static _Noreturn void start_resolver(const char *empty_directory, const char *title)
+{
+	pid_t pid = fork();
+	if (pid != 0)
+		_exit(pid < 0 ? 1 : 0);
+	dns_main(empty_directory, title);
+}
 
 int main(int argc, char **argv, char **envp)
 {
@@ -21,6 +33,10 @@ int main(int argc, char **argv, char **envp)
 	}
 	if (argc == 2 && strcmp(argv[1], "--hold-namespaces") == 0)
 		return hold_namespaces();
+	if (argc == 4 && strcmp(argv[1], "--dns") == 0) {
+		keep_arguments(argc, argv, envp);
+		start_resolver(argv[2], argv[3]);
+	}
 	if (fcntl(CONTROL_FD, F_GETFD) < 0) {
 		static const char message[] = "tsrun-init: this program is started by tsrun and does nothing by itself\n";
 		(void)!write(2, message, sizeof(message) - 1);

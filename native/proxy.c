@@ -19,42 +19,16 @@
 #include "monitor.h"
 
 enum {
-	EVENTS_PER_WAKE = 16, /* then look at the container's streams again */
 	DRAIN_MS = 300, /* what slow clients get of a container that has ended */
 };
 
 struct proxied *proxied_ports;
 uint8_t *scratch;
-static int epoll = -1;
+static int epoll = -1; /* the set of watch.h, once there is something in it */
 static int ticking;
 
 static void tick(struct watch *w, uint32_t events);
 static struct watch ticker = { .fd = -1, .ready = tick };
-
-int watch(struct watch *w, uint32_t events)
-{
-	struct epoll_event event = { .events = events, .data.ptr = w };
-	if (w->listed && w->events == events)
-		return 0;
-	if (epoll_ctl(epoll, w->listed ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, w->fd, &event) < 0)
-		return -1;
-	w->listed = 1;
-	w->events = events;
-	return 0;
-}
-
-void unwatch(struct watch *w)
-{
-	if (w->listed)
-		epoll_ctl(epoll, EPOLL_CTL_DEL, w->fd, NULL);
-	w->listed = 0;
-}
-
-void close_watch(struct watch *w)
-{
-	unwatch(w);
-	close_fd(&w->fd);
-}
 
 /* The timer runs only while somebody needs it: an idle monitor is never woken. */
 void start_ticking(void)
@@ -75,21 +49,6 @@ static void tick(struct watch *w, uint32_t events)
 	ticking = 0;
 	if (tick_connections() | tick_udp())
 		start_ticking();
-}
-
-socklen_t make_address(union address *to, const uint8_t *address, uint32_t length, uint32_t port)
-{
-	memset(to, 0, sizeof(*to));
-	if (length == 16) {
-		to->v6.sin6_family = AF_INET6;
-		to->v6.sin6_port = htons((uint16_t)port);
-		memcpy(&to->v6.sin6_addr, address, 16);
-		return sizeof(to->v6);
-	}
-	to->v4.sin_family = AF_INET;
-	to->v4.sin_port = htons((uint16_t)port);
-	memcpy(&to->v4.sin_addr, address, 4);
-	return sizeof(to->v4);
 }
 
 /* Takes the bound socket over. Who connects from now on waits in the kernel until the container runs. */
@@ -134,7 +93,7 @@ int open_proxy(void)
 	if (!proxied_ports)
 		return epoll;
 	if (epoll < 0)
-		epoll = epoll_create1(EPOLL_CLOEXEC);
+		epoll = open_watches();
 	for (struct proxied *p = proxied_ports; p && epoll >= 0; p = p->next)
 		if (!p->watch.listed)
 			watch(&p->watch, EPOLLIN);
@@ -152,13 +111,8 @@ static int has_scratch(void)
 
 void serve_proxy(void)
 {
-	struct epoll_event events[EVENTS_PER_WAKE];
-	int count = has_scratch() ? epoll_wait(epoll, events, EVENTS_PER_WAKE, 0) : 0;
-	for (int i = 0; i < count; i++) {
-		struct watch *w = events[i].data.ptr;
-		if (w->fd >= 0)
-			w->ready(w, events[i].events);
-	}
+	if (has_scratch())
+		serve_watches(0);
 	/* Not before: another event of this turn may belong to what was given up. */
 	sweep_connections();
 	sweep_udp();

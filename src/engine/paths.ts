@@ -67,6 +67,10 @@ export class Paths {
   get execs(): string {
     return join(this.state, 'execs')
   }
+  /** Of tsrun-dns, while there is one: its lock and its socket. */
+  get resolver(): string {
+    return join(this.state, 'dns')
+  }
   get locks(): string {
     return join(this.state, 'locks')
   }

@@ -8,6 +8,8 @@ import { writeWhole } from '../lib/state-file.ts'
 import type { Container } from '../model/container.ts'
 import type { Network } from '../model/network.ts'
 import type { EngineContext } from './context.ts'
+import { isResolverLost } from './dns/resolver-state.ts'
+import { usesResolver } from './dns/uses-resolver.ts'
 import type { CutOffJob } from './journal.ts'
 import type { HeldPort } from './network/port-routes.ts'
 import { reservedAddresses } from './network/reservations.ts'
@@ -25,6 +27,10 @@ export async function reconcileAtOpen(context: EngineContext): Promise<void> {
     writeWhole(marker, bootId)
   }
   for (const job of context.journal.cutOff()) await finish(context, job)
+  if (isResolverLost(context)) {
+    const { healResolver } = await import('./dns/serve-names.ts')
+    await healResolver(context)
+  }
 }
 
 /** Checks every container and every pool. */
@@ -39,11 +45,20 @@ export async function reconcileContainer(context: EngineContext, id: string): Pr
   await context.locks.withContainer(id, async () => {
     const container = context.store.read(id)
     const { status } = context.store.state(id)
-    if (status === 'running' || status === 'paused') return
+    if (status === 'running' || status === 'paused') return restoreNames(context, id)
     if (container === undefined) await eraseRemains(context, id)
     else if (existsSync(context.paths.run(id))) await context.tearDown(container)
     else if (status === 'created' && container.startedAt !== undefined) recordLostEnd(context, container)
   })
+}
+
+/** What the resolver knows of a container whose change was cut off may not be what is on record. */
+async function restoreNames(context: EngineContext, id: string): Promise<void> {
+  const container = context.store.read(id)
+  const run = context.store.readRun(id)
+  if (container === undefined || run === undefined || !usesResolver(context, id)) return
+  const { updateNames } = await import('./dns/serve-names.ts')
+  await updateNames(context, container, run)
 }
 
 /** It ran when the machine went down, which took its run folder along: docker's code for that is 255. */

@@ -53,6 +53,8 @@ export const AF_NETLINK = 16
 export const SOCK_STREAM = 1
 export const SOCK_DGRAM = 2
 export const SOCK_RAW = 3
+export const SOCK_SEQPACKET = 5
+export const SOCK_NONBLOCK = 0o4000
 export const SOCK_CLOEXEC = 0o2000000
 
 /** socket(2) with SOCK_CLOEXEC; the caller owns the descriptor. */
@@ -70,6 +72,18 @@ export function socketpair(): [number, number] {
 /** bind(2); `address` is a sockaddr as bytes. */
 export function bind(fd: number, address: Uint8Array, detail?: string): void {
   call('bind', 'int bind(int, const void *, unsigned int)', [fd, address, address.length], detail)
+}
+
+/** listen(2). @param backlog how many may wait to be accepted */
+export function listen(fd: number, backlog: number): void {
+  call('listen', 'int listen(int, int)', [fd, backlog])
+}
+
+/** getsockname(2): the first `length` bytes of the address that the socket is bound to. */
+export function getsockname(fd: number, length: number): Buffer {
+  const address = Buffer.alloc(length)
+  call('getsockname', 'int getsockname(int, void *, void *)', [fd, address, new Uint32Array([length])])
+  return address
 }
 
 /** connect(2); `address` is a sockaddr as bytes. */

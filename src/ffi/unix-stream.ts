@@ -3,24 +3,20 @@
 import { closeSync } from 'node:fs'
 import { hasCode, SyscallError } from './errno.ts'
 import { koffi, type NativeFunction } from './koffi.ts'
-import { AF_UNIX, call, copyToNative, freeNative, SOCK_STREAM, socket } from './libc.ts'
+import { AF_UNIX, bind, call, connect, copyToNative, freeNative, listen, SOCK_STREAM, socket } from './libc.ts'
 
 export { send } from './libc.ts'
 
-/** Connects to a unix socket; the caller owns the descriptor. @param path at most 107 bytes @throws SyscallError */
-export function connectUnix(path: string): number {
-  const fd = socket(AF_UNIX, SOCK_STREAM, 0)
+/**
+ * Connects to a unix socket; the caller owns the descriptor.
+ * @param path at most 107 bytes
+ * @param type of the socket
+ * @throws SyscallError ENOENT, ECONNREFUSED when nobody listens there
+ */
+export function connectUnix(path: string, type = SOCK_STREAM): number {
+  const fd = socket(AF_UNIX, type, 0)
   try {
-    // struct sockaddr_un (sys/un.h): family in host order, then the path with its NUL
-    const address = Buffer.alloc(110)
-    new Uint16Array(address.buffer, address.byteOffset, 1)[0] = AF_UNIX
-    const length = address.write(path, 2, 107)
-    call(
-      'connect',
-      'int connect(int, const void *, unsigned int)',
-      [fd, address, length + 3],
-      `cannot connect to "${path}"`,
-    )
+    connect(fd, unixAddress(path), `cannot connect to "${path}"`)
     return fd
   } catch (error) {
     closeSync(fd)
@@ -28,18 +24,44 @@ export function connectUnix(path: string): number {
   }
 }
 
+/** Makes a socket that listens on `path`, which must not be there yet; the caller owns the descriptor. @throws SyscallError */
+export function listenUnix(path: string, type: number, backlog: number): number {
+  const fd = socket(AF_UNIX, type, 0)
+  try {
+    bind(fd, unixAddress(path), `cannot listen on "${path}"`)
+    listen(fd, backlog)
+    return fd
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
+}
+
+/** struct sockaddr_un (sys/un.h): family in host order, then the path with its NUL. */
+function unixAddress(path: string): Buffer {
+  const address = Buffer.alloc(110)
+  new Uint16Array(address.buffer, address.byteOffset, 1)[0] = AF_UNIX
+  const length = address.write(path, 2, 107)
+  return address.subarray(0, length + 3)
+}
+
 /**
- * Sends `bytes` together with a descriptor, sendmsg(2) with SCM_RIGHTS: the receiver gets one of its own, or, if it does not
- * ask for it, the kernel closes it there.
+ * Sends `bytes` together with descriptors, sendmsg(2) with SCM_RIGHTS: the receiver gets copies of its own, or, if it does not
+ * ask for them, the kernel closes them there.
  */
-export function sendWithDescriptor(fd: number, bytes: Uint8Array, descriptor: number): void {
+export function sendWithDescriptors(fd: number, bytes: Uint8Array, descriptors: readonly number[]): void {
   const SOL_SOCKET = 1
   const SCM_RIGHTS = 1
   const data = copyToNative(bytes)
-  // struct cmsghdr { size_t cmsg_len; int cmsg_level; int cmsg_type; } and the descriptor (bits/socket.h), 64-bit
-  const control = Buffer.alloc(24)
-  writeWords(control, [[0, 20n]])
-  new Int32Array(control.buffer, control.byteOffset + 8, 3).set([SOL_SOCKET, SCM_RIGHTS, descriptor])
+  // struct cmsghdr { size_t cmsg_len; int cmsg_level; int cmsg_type; } and the descriptors (bits/socket.h), 64-bit
+  const length = 16 + descriptors.length * 4
+  const control = Buffer.alloc((length + 7) & ~7)
+  writeWords(control, [[0, BigInt(length)]])
+  new Int32Array(control.buffer, control.byteOffset + 8, 2 + descriptors.length).set([
+    SOL_SOCKET,
+    SCM_RIGHTS,
+    ...descriptors,
+  ])
   const rights = copyToNative(control)
   // struct iovec { void *iov_base; size_t iov_len; }
   const vector = Buffer.alloc(16)
@@ -55,7 +77,7 @@ export function sendWithDescriptor(fd: number, bytes: Uint8Array, descriptor: nu
       [16, parts],
       [24, 1n],
       [32, rights],
-      [40, 24n],
+      [40, BigInt(control.length)],
     ])
     call('sendmsg', 'long sendmsg(int, const void *, int)', [fd, message, MSG_NOSIGNAL])
   } finally {

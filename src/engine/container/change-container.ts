@@ -1,11 +1,12 @@
 // What can be changed about a container that exists: its name, its limits and its restart policy.
 
 import { updateCgroup } from '../../kernel/cgroup/cgroup.ts'
-import type { Container, RestartPolicy } from '../../model/container.ts'
+import type { Container, RestartPolicy, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { validateResources } from '../../model/parse-resources.ts'
 import type { Resources } from '../../model/resources.ts'
 import type { EngineContext } from '../context.ts'
+import { usesResolver } from '../dns/uses-resolver.ts'
 import { assertName } from '../ids.ts'
 import { emitContainer } from './container-events.ts'
 
@@ -27,13 +28,19 @@ export async function renameContainer(context: EngineContext, container: Contain
     store.write({ ...current, name })
     store.releaseName(current.name, container.id)
     const run = store.readRun(container.id)
-    if (run !== undefined)
-      store.writeRun(container.id, {
-        ...run,
-        endpoints: run.endpoints.map(endpoint => ({ ...endpoint, containerName: name })),
-      })
+    if (run !== undefined) await renameRunning(context, { ...current, name }, run)
     emitContainer(context, { ...current, name }, 'rename', { oldName: `/${current.name}` })
   })
+}
+
+/** Its names on its networks change with it, at once. */
+async function renameRunning(context: EngineContext, container: Container, run: RunRecord): Promise<void> {
+  const { id, name } = container
+  const renamed = { ...run, endpoints: run.endpoints.map(endpoint => ({ ...endpoint, containerName: name })) }
+  context.store.writeRun(id, renamed)
+  if (!usesResolver(context, id)) return
+  const { updateNames } = await import('../dns/serve-names.ts')
+  await updateNames(context, container, renamed)
 }
 
 /** Changes the record, and the limits of a running container at once. @throws TsrunError invalid, system */

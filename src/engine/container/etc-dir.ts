@@ -1,29 +1,28 @@
 // Writes the container's hosts, hostname and resolv.conf into its run folder, from where they are bound into its /etc.
 
 import { chownSync, readFileSync, writeFileSync } from 'node:fs'
-import { networkInterfaces } from 'node:os'
-import { hasCode } from '../../ffi/errno.ts'
 import type { Container } from '../../model/container.ts'
 import { toHostId } from '../../model/id-maps.ts'
 import type { Endpoint } from '../../model/network.ts'
 import type { EngineContext } from '../context.ts'
+import { hostAddresses } from '../dns/host-addresses.ts'
+import { hostResolvConf } from '../dns/host-resolv-conf.ts'
 import { withoutPrefix } from '../network/connect-sandbox.ts'
-import { buildHosts, buildResolvConf, onlyLoopback } from './etc-files.ts'
+import { buildHosts, buildResolvConf, buildResolverConf, type ResolverOptions } from './etc-files.ts'
+
+/** What of the network shows in the files. */
+export interface EtcNetwork {
+  readonly endpoints: readonly Endpoint[]
+  readonly hostname: string
+  /** Whether tsrun-dns answers this container. */
+  readonly hasResolver: boolean
+}
 
 /** @returns the folder */
-export function prepareEtc(
-  context: EngineContext,
-  container: Container,
-  endpoints: readonly Endpoint[],
-  hostname: string,
-): string {
+export function prepareEtc(context: EngineContext, container: Container, network: EtcNetwork): string {
   const { spec } = container
   const directory = context.paths.run(container.id)
-  const extra = (spec.extraHosts ?? []).map(entry =>
-    entry.replace(/:host-gateway$/, `:${hostGateway(context, endpoints)}`),
-  )
   const owner = hostRootOf(container)
-  const addresses = endpoints.flatMap(endpoint => endpoint.addresses.map(withoutPrefix))
   // Mode 644: the container's unprivileged users read them too.
   const write = (file: string, text: string) => {
     const path = `${directory}/${file}`
@@ -31,10 +30,18 @@ export function prepareEtc(
     // Its root writes to them, whoever that is on the host.
     if (owner !== undefined) chownSync(path, owner.uid, owner.gid)
   }
-  write('hostname', `${hostname}\n`)
-  write('hosts', buildHosts(hostname, addresses, extra))
-  const chosen = { dns: spec.dns ?? [], search: spec.dnsSearch ?? [], options: spec.dnsOptions ?? [] }
-  write('resolv.conf', buildResolvConf(hostResolvConf(), chosen))
+  write('hostname', `${network.hostname}\n`)
+  const other = sharedNetworkOwner(context, container)
+  if (other !== undefined) {
+    // One network, one set of names: as the other container has them.
+    for (const file of ['hosts', 'resolv.conf']) write(file, readFileSync(context.paths.runFile(other, file), 'utf8'))
+    return directory
+  }
+  const addresses = network.endpoints.flatMap(endpoint => endpoint.addresses.map(withoutPrefix))
+  const toAddress = (entry: string) =>
+    entry.replace(/:host-gateway$/, () => `:${hostGateway(context, network.endpoints)}`)
+  write('hosts', buildHosts(network.hostname, addresses, (spec.extraHosts ?? []).map(toAddress)))
+  write('resolv.conf', resolvConfFor(container, network.hasResolver))
   return directory
 }
 
@@ -44,28 +51,24 @@ function hostRootOf({ idMaps }: Container): { uid: number; gid: number } | undef
   return { uid: toHostId(idMaps.uid, 0) ?? 0, gid: toHostId(idMaps.gid, 0) ?? 0 }
 }
 
-/** The host's resolver configuration; behind systemd-resolved's stub, the servers that it asks itself. */
-function hostResolvConf(): string {
-  const text = readOrEmpty('/etc/resolv.conf')
-  return onlyLoopback(text) ? readOrEmpty('/run/systemd/resolve/resolv.conf') || text : text
-}
-
-/** The address under which the container reaches the host: its gateway. */
-function hostGateway(context: EngineContext, endpoints: readonly Endpoint[]): string {
-  const network = context.networks.list().find(n => n.id === endpoints[0]?.networkId)
-  const gateway = network?.pools[0]?.gateway
-  if (gateway !== undefined) return gateway
-  const outer = Object.values(networkInterfaces())
-    .flatMap(list => list ?? [])
-    .find(a => !a.internal && a.family === 'IPv4')
-  return outer?.address ?? '127.0.0.1'
-}
-
-function readOrEmpty(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    if (hasCode(error, 'ENOENT', 'EACCES')) return ''
-    throw error
+/** What tsrun writes into the container's resolv.conf. */
+export function resolvConfFor({ spec }: Container, hasResolver: boolean): string {
+  const chosen: ResolverOptions = {
+    dns: spec.dns ?? [],
+    search: spec.dnsSearch ?? [],
+    options: spec.dnsOptions ?? [],
   }
+  const build = hasResolver ? buildResolverConf : buildResolvConf
+  return build(hostResolvConf(), chosen)
+}
+
+/** The id of the container whose network this one shares. */
+function sharedNetworkOwner(context: EngineContext, { spec }: Container): string | undefined {
+  const mode = spec.networks?.[0]?.network
+  return mode?.startsWith('container:') === true ? context.store.find(mode.slice('container:'.length)).id : undefined
+}
+
+/** The address under which the container reaches the host. */
+function hostGateway(context: EngineContext, endpoints: readonly Endpoint[]): string {
+  return hostAddresses(context.networks.list(), endpoints)[0] ?? '127.0.0.1'
 }

@@ -18,6 +18,9 @@ export function buildHosts(hostname: string, addresses: readonly string[], extra
   return `${lines.join('\n')}\n`
 }
 
+/** Where containers find tsrun-dns: docker's address, which some images rely on. */
+export const RESOLVER_ADDRESS = '127.0.0.11'
+
 export interface ResolverOptions {
   readonly dns: readonly string[]
   readonly search: readonly string[]
@@ -25,17 +28,37 @@ export interface ResolverOptions {
 }
 
 /**
- * /etc/resolv.conf: the user's choice, and for what was not chosen the host's, without loopback servers, which a
- * container cannot reach.
+ * /etc/resolv.conf of a container that asks the host's servers itself: the user's choice, and for what was not chosen the
+ * host's, without loopback servers, which a container cannot reach.
  * @param hostText the host's /etc/resolv.conf, or systemd-resolved's list where the host's names only its stub
  */
 export function buildResolvConf(hostText: string, chosen: ResolverOptions): string {
   const host = parseResolvConf(hostText)
   const servers = chosen.dns.length > 0 ? chosen.dns : host.dns.filter(server => !isLoopback(server))
-  const search = chosen.search.length > 0 ? chosen.search.filter(domain => domain !== '.') : host.search
-  const options = chosen.options.length > 0 ? chosen.options : host.options
+  return resolvConf({ ...searchAndOptions(host, chosen), dns: servers })
+}
+
+/**
+ * /etc/resolv.conf of a container that asks tsrun-dns, which asks the others. Names without a dot are tried as they are before
+ * they are searched for outside, as in docker: they are containers.
+ */
+export function buildResolverConf(hostText: string, chosen: ResolverOptions): string {
+  const { search, options } = searchAndOptions(parseResolvConf(hostText), chosen)
+  const hasDots = chosen.options.some(option => option.startsWith('ndots:'))
+  const others = hasDots ? options : [...options.filter(option => !option.startsWith('ndots:')), 'ndots:0']
+  return resolvConf({ dns: [RESOLVER_ADDRESS], search, options: others })
+}
+
+function searchAndOptions(host: ResolverOptions, chosen: ResolverOptions): Omit<ResolverOptions, 'dns'> {
+  return {
+    search: chosen.search.length > 0 ? chosen.search.filter(domain => domain !== '.') : host.search,
+    options: chosen.options.length > 0 ? chosen.options : host.options,
+  }
+}
+
+function resolvConf({ dns, search, options }: ResolverOptions): string {
   const lines = [
-    ...servers.map(server => `nameserver ${server}`),
+    ...dns.map(server => `nameserver ${server}`),
     ...(search.length > 0 ? [`search ${search.join(' ')}`] : []),
     ...(options.length > 0 ? [`options ${options.join(' ')}`] : []),
   ]

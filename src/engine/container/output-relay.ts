@@ -10,7 +10,7 @@ import {
   pollWritable,
   receive,
   send,
-  sendWithDescriptor,
+  sendWithDescriptors,
   shutdown,
   writeSome,
 } from '../../ffi/unix-stream.ts'
@@ -80,7 +80,7 @@ export class OutputRelay implements ContainerClient {
     try {
       const frame = encodeFrame(FRAME.RELEASED)
       if (leftover === undefined) send(this.#fd, frame)
-      else sendWithDescriptor(this.#fd, frame, leftover)
+      else sendWithDescriptors(this.#fd, frame, [leftover])
     } catch (error) {
       // The end came before the monitor had heard of its owner: it has gone to tear down by itself, which does no harm.
       if (!hasCode(error, 'EPIPE', 'ECONNRESET')) throw error

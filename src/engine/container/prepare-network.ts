@@ -24,6 +24,8 @@ export interface PreparedNetwork {
   readonly netnsFd: number | undefined
   readonly namespaces: OciSpec['linux']['namespaces']
   readonly endpoints: readonly Endpoint[]
+  /** Of the endpoints' networks. */
+  readonly networkNames: readonly string[]
   readonly hostname: string
   /**
    * Makes links, routes, rules and ports. Apart from the rest because it needs nothing but the namespace: it is done while
@@ -52,7 +54,15 @@ export async function prepareNetwork(
 
   if (mode === 'host') {
     const own = spec.hostname ?? readFileSync('/proc/sys/kernel/hostname', 'utf8').trim()
-    return { netnsFd: undefined, namespaces, endpoints: [], hostname: own, plug: nothingToPlug, released: () => {} }
+    return {
+      netnsFd: undefined,
+      namespaces,
+      endpoints: [],
+      networkNames: [],
+      hostname: own,
+      plug: nothingToPlug,
+      released: () => {},
+    }
   }
   const shared = sharedNetns(context, container, mode)
   if (shared !== undefined) {
@@ -60,6 +70,7 @@ export async function prepareNetwork(
       netnsFd: undefined,
       namespaces: [...namespaces, { type: 'network', path: shared }],
       endpoints: [],
+      networkNames: [],
       hostname,
       plug: nothingToPlug,
       released: () => {},
@@ -87,7 +98,15 @@ export async function prepareNetwork(
       emitConnection(context, container, network, 'connect')
     }
   }
-  return { netnsFd: fd, namespaces: [...namespaces, { type: 'network' }], endpoints, hostname, plug, released: release }
+  return {
+    netnsFd: fd,
+    namespaces: [...namespaces, { type: 'network' }],
+    endpoints,
+    networkNames: plans.map(({ network }) => network.name),
+    hostname,
+    plug,
+    released: release,
+  }
 }
 
 function newNetns(label: string): number {

@@ -16,6 +16,7 @@ import { TsrunError } from '../../model/errors.ts'
 import type { OciMount, OciSpec } from '../../model/oci-spec.ts'
 import { defaultDeviceRules, type Resources } from '../../model/resources.ts'
 import type { EngineContext } from '../context.ts'
+import { needsResolver } from '../dns/uses-resolver.ts'
 import { addressesByNetwork } from '../network/connect-sandbox.ts'
 import { heldPorts } from '../network/port-routes.ts'
 import type { PreparedUserNamespace } from '../userns/prepare-userns.ts'
@@ -88,7 +89,8 @@ async function start(
   store.writeRun(id, starting)
   undo.add('starting record', () => {})
 
-  const oci = await buildBundle(context, container, { network, cgroup, devices, undo, options })
+  const hasResolver = needsResolver(network.networkNames)
+  const oci = await buildBundle(context, container, { network, hasResolver, cgroup, devices, undo, options })
   mark('bundle built')
   const extras = initExtras(context, container, { network, cgroup, devices, users, seccomp: oci.seccomp })
   if (isExplaining()) await explain(container, oci.spec, extras)
@@ -101,6 +103,7 @@ async function start(
   undo.add('init', () => init.close())
   // While the other processor mounts what the container will see:
   await network.plug(undo)
+  const names = hasResolver ? await openNames(context, container, { network, undo }) : undefined
   // tsrun-init holds the namespace now.
   network.released()
   const pid = init.waitReady()
@@ -109,6 +112,7 @@ async function start(
   const run: RunRecord = { ...starting, phase: 'running', pid, pidStartTime: processStartTime(pid) ?? '' }
   store.writeRun(id, run)
   undo.add('running record', () => {})
+  await names?.register(run)
   const automatic = options.automatic !== undefined
   // Not from the record read above: the host ports may have been chosen meanwhile.
   store.change(id, current => noteStart(current, run, automatic))
@@ -123,6 +127,19 @@ async function start(
     await startHealthLoop(context, container)
   }
   return run
+}
+
+/** Names for the container; without them, nothing of this is even loaded. */
+async function openNames(
+  context: EngineContext,
+  container: Container,
+  { network, undo }: { network: PreparedNetwork; undo: Undo },
+): Promise<{ register(run: RunRecord): Promise<void> } | undefined> {
+  const { netnsFd } = network
+  if (netnsFd === undefined) return undefined
+  const { openNames, registerNames } = await import('../dns/serve-names.ts')
+  const sockets = await openNames(context, { container, netnsFd, undo })
+  return { register: run => registerNames(context, container, { run, sockets }) }
 }
 
 async function explain(container: Container, spec: OciSpec, extras: InitExtras): Promise<void> {
@@ -152,6 +169,7 @@ function noteStart(container: Container, { startedAt, endpoints }: RunRecord, au
 interface BundleParts {
   readonly devices: HostDevices
   readonly network: PreparedNetwork
+  readonly hasResolver: boolean
   readonly cgroup: CgroupHandle
   readonly undo: Undo
   readonly options: StartOptions
@@ -176,7 +194,7 @@ async function buildBundle(
     layerDirs: container.image.layerDirs,
     upperDir: paths.containerFile(id, 'upper'),
     workDir: paths.containerFile(id, 'work'),
-    etcDir: prepareEtc(context, container, network.endpoints, network.hostname),
+    etcDir: prepareEtc(context, container, { ...network, hasResolver: parts.hasResolver }),
     capabilities: process.capabilities,
     userMounts,
     cgroupMounts: cgroupMounts(cgroup),

@@ -7,6 +7,7 @@ import { doAll } from '../../lib/rollback.ts'
 import type { Container, RunRecord } from '../../model/container.ts'
 import type { Endpoint } from '../../model/network.ts'
 import type { EngineContext } from '../context.ts'
+import { usesResolver } from '../dns/uses-resolver.ts'
 import { disconnectSandbox, endpointId } from '../network/connect-sandbox.ts'
 import { staticIps } from '../network/plan-endpoints.ts'
 import { onHostAddresses } from '../network/port-routes.ts'
@@ -20,6 +21,8 @@ export async function tearDownContainer(context: EngineContext, container: Conta
   const run = store.readRun(id)
   await doAll([
     ['kill leftovers', () => killLeftovers(context, container, run)],
+    // Before the rest of the network: the resolver's sockets keep the namespace, and with it the links.
+    ['take names away', () => takeNamesAway(context, container)],
     ['disconnect', () => disconnectAll(context, container, run)],
     ['remove cgroup', () => removeCgroup(run?.cgroup ?? cgroupPathOf(context, container))],
     ['exit record', () => ensureExitRecord(context, id, run)],
@@ -96,6 +99,12 @@ async function releaseByOwner(context: EngineContext, container: Container): Pro
       keepAddresses,
     })
   }
+}
+
+async function takeNamesAway(context: EngineContext, { id }: Container): Promise<void> {
+  if (!usesResolver(context, id)) return
+  const { removeNames } = await import('../dns/serve-names.ts')
+  await removeNames(context, id)
 }
 
 async function stopHealthChecks(context: EngineContext, container: Container): Promise<void> {
