@@ -74,7 +74,7 @@ function readDockerfile(directory: string, options: BuildOptions): BuildContext[
   const name = options.file ?? 'Dockerfile'
   const path = resolve(directory, name)
   const text = path.startsWith(`${directory}/`)
-    ? readFileInRoot(directory, path.slice(directory.length + 1), MAX_DOCKERFILE_BYTES)
+    ? readInside(directory, path.slice(directory.length + 1))
     : readIfThere(path)
   if (text !== undefined) return { text: text.toString('utf8'), name }
   throw new TsrunError('not-found', 'no-dockerfile', `cannot build: there is no file "${path}"`, {
@@ -88,8 +88,21 @@ function readIgnoreFile(directory: string, dockerfile: string): IgnoreRules | un
   const own = `${basename(path)}.dockerignore`
   const text = readIfThere(resolve(dirname(path), own))
   if (text !== undefined) return parseIgnoreFile(text.toString('utf8'), own)
-  const general = readFileInRoot(directory, '.dockerignore', MAX_DOCKERFILE_BYTES)
+  const general = readInside(directory, '.dockerignore')
   return general === undefined ? undefined : parseIgnoreFile(general.toString('utf8'), '.dockerignore')
+}
+
+/** A file of the context, links in it ending inside. @throws TsrunError invalid: too large */
+function readInside(directory: string, path: string): Buffer | undefined {
+  try {
+    return readFileInRoot(directory, path, MAX_DOCKERFILE_BYTES)
+  } catch (error) {
+    if (!(error instanceof TsrunError) || error.code !== 'file-too-large') throw error
+    const limit = `${MAX_DOCKERFILE_BYTES >> 20} MiB`
+    throw new TsrunError('invalid', 'file-too-large', `cannot build: "${path}" is larger than ${limit}`, {
+      cause: error,
+    })
+  }
 }
 
 function readIfThere(path: string): Buffer | undefined {
