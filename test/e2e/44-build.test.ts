@@ -253,7 +253,7 @@ COPY --parents dir/deep/three.txt /p/
 
       await built(world, 'FROM scratch\nCOPY --from=busybox /bin /bin\nRUN ["/bin/busybox", "touch", "/made"]\n')
       // Nothing of what the step's mounts needed is in its layer.
-      await world.ok(['create', '--name', 'c', 'app'])
+      await world.ok(['create', '--name', 'c', 'app', 'x'])
       await world.ok(['export', '-o', join(world.dir, 'c.tar'), 'c'])
       const { stdout } = await execute(['tar', '-tf', join(world.dir, 'c.tar')])
       expect(stdout.split('\n').filter(name => !name.startsWith('bin/'))).toEqual(['made', ''])

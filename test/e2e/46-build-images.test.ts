@@ -33,7 +33,16 @@ EOF
         )
         chmodSync(join(folder, 'z'), 0o755)
         for (const file of ['z', 'd/a', 'd/b', 'd']) utimesSync(join(folder, file), 1e9 * round, 1.5e9 * round)
-        const flags = ['--root', join(world.root, `${round}`), 'build', '-q', '--network', 'none', '--no-cache', folder]
+        const flags = [
+          '--root',
+          join(world.dir, `root-${round}`),
+          'build',
+          '-q',
+          '--network',
+          'none',
+          '--no-cache',
+          folder,
+        ]
         ids.push(
           await world.ok([
             ...flags,
@@ -43,7 +52,7 @@ EOF
       }
 
       expect(ids[1]).toBe(ids[0])
-      const manifests = [1, 2].map(round => readdirSync(join(world.root, `${round}/images/records`)).sort())
+      const manifests = [1, 2].map(round => readdirSync(join(world.dir, `root-${round}/images/records`)).sort())
       expect(manifests[1]).toEqual(manifests[0])
     }),
   )
