@@ -62,6 +62,22 @@ export {
   type TransferOptions,
   type TransferState,
 } from './engine/image/image-service.ts'
+export type {
+  ChildLinkSpec,
+  Ipv6AddressMode,
+  Link,
+  LinkSettings,
+  MacvlanMode,
+  NetlinkChange,
+  NetlinkMessage,
+  NetlinkSocket,
+  NetworkDriverFactory,
+  NetworkDriverHost,
+  NetworkKit,
+  RouteSpec,
+  SandboxInterface,
+  VethSpec,
+} from './engine/network/driver-types.ts'
 export type { GraphEndpoint, GraphInterface, GraphNetwork, NetworkGraph } from './engine/network/network-graph.ts'
 export { type NetworkInspection, NetworkService } from './engine/network/network-service.ts'
 export type { Pruned, PruneOptions } from './engine/prune.ts'

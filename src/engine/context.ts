@@ -25,7 +25,7 @@ export interface EngineContext {
   readonly usernsRemap: string | undefined
   /** Parent of all cgroups of this engine, e.g. `tsrun`. */
   readonly cgroupParent: string
-  /** Loads the network driver on first use. @throws TsrunError invalid when there is no such driver */
+  /** Loads the network driver on first use. One that there is not stands in for itself: see missing-driver.ts. */
   drivers(name: string): Promise<NetworkDrivers>
   readonly ipam: IpamAllocator
   hostInterfaceOf(endpointId: string): string

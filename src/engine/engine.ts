@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path'
 import { NftFirewall } from '../drivers/firewall/nft-firewall.ts'
 import { FileIpam } from '../drivers/ipam/file-ipam.ts'
 import { endpointInterfaceName } from '../drivers/network/bridge-names.ts'
+import type { NetworkDriverFactory } from '../drivers/network/driver-kit.ts'
 import { NetworkDrivers } from '../drivers/network/registry.ts'
 import { isCompiled } from '../ffi/koffi.ts'
 import { hostRoutes } from '../kernel/netlink/route.ts'
@@ -54,6 +55,11 @@ export interface EngineOptions {
   readonly usernsRemap?: string
   /** Folder with tsrun-init and the embedded images. Default: where this program was installed. */
   readonly libraryDir?: string
+  /**
+   * Network drivers of the program's own, by name. Only this engine has them: a container that ends while nobody waits for it
+   * is torn down by the `tsrun` command, which finds installed packages alone (docs/network-drivers.md).
+   */
+  readonly networkDrivers?: Readonly<Record<string, NetworkDriverFactory>>
 }
 
 /** All that tsrun does, over one pair of directories. Any number may be open at once, in any number of processes. */
@@ -101,7 +107,10 @@ export class Engine {
     const state = resolve(options.state ?? process.env.TSRUN_STATE ?? DEFAULT_STATE)
     for (const directory of [root, state]) makeDirectory(directory)
     const usernsRemap = options.usernsRemap ?? (process.env.TSRUN_USERNS_REMAP || undefined)
-    const parts = wire(new Paths(root, state), options.libraryDir ?? libraryDirectory(), usernsRemap)
+    const parts = wire(new Paths(root, state), options.libraryDir ?? libraryDirectory(), {
+      usernsRemap,
+      networkDrivers: options.networkDrivers,
+    })
     mark('engine wired')
     await reconcileAtOpen(parts.context)
     mark('engine opened')
@@ -179,7 +188,12 @@ interface EngineParts {
   readonly firewall: NftFirewall
 }
 
-function wire(paths: Paths, libraryDir: string, usernsRemap: string | undefined): EngineParts {
+interface WireOptions {
+  readonly usernsRemap: string | undefined
+  readonly networkDrivers: EngineOptions['networkDrivers']
+}
+
+function wire(paths: Paths, libraryDir: string, { usernsRemap, networkDrivers: ownDrivers }: WireOptions): EngineParts {
   const engineId = paths.root === DEFAULT_ROOT ? 'tsrun' : `tsrun-${hash(realpathSync(paths.root))}`
   const store = new ContainerStore(paths)
   const events = new EventBus(new EventLog(paths.events))
@@ -196,6 +210,8 @@ function wire(paths: Paths, libraryDir: string, usernsRemap: string | undefined)
     engineId,
     hostState: hostState(paths),
     stateDirectory: paths.state,
+    driverDirectory: paths.drivers,
+    ...(ownDrivers === undefined ? {} : { ownDrivers }),
     endpoints: network => endpoints().filter(endpoint => endpoint.networkId === network.id),
   })
   const drivers = async (name: string) => ({ driver: await networkDrivers.get(name), firewall, ipam })

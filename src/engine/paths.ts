@@ -40,6 +40,10 @@ export class Paths {
   get build(): string {
     return join(this.root, 'build')
   }
+  /** Network drivers of others: `node_modules/tsrun-network-NAME`. */
+  get drivers(): string {
+    return join(this.root, 'drivers')
+  }
   /** Compiled seccomp filters, by what they were compiled from. */
   get seccomp(): string {
     return join(this.root, 'seccomp')

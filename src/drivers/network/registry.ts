@@ -3,43 +3,70 @@
 import { TsrunError } from '../../model/errors.ts'
 import type { NetworkDriver } from '../../model/network.ts'
 import { BridgeDriver, type NetworkDriverOptions } from './bridge-driver.ts'
+import type { NetworkDriverFactory } from './driver-kit.ts'
 import { HostDriver } from './host-driver.ts'
 import { NoneDriver } from './none-driver.ts'
 
-type Load = (options: NetworkDriverOptions) => Promise<NetworkDriver>
+type Load = (options: RegistryOptions) => Promise<NetworkDriver>
+
+/** What all drivers are made with, and where those of others are. */
+export interface RegistryOptions extends NetworkDriverOptions {
+  /** `npm install --prefix` of drivers puts them below it. */
+  readonly driverDirectory: string
+  /** Drivers that a program brings along, by name. */
+  readonly ownDrivers?: Readonly<Record<string, NetworkDriverFactory>>
+}
 
 const loaders = new Map<string, Load>([
-  ['phys', async options => new (await import('./phys-driver.ts')).PhysDriver(options)],
   ['ptp', async options => new (await import('./ptp-driver.ts')).PtpDriver(options)],
   ['macvlan', async options => new (await import('./lan-driver.ts')).LanDriver('macvlan', options)],
   ['ipvlan', async options => new (await import('./lan-driver.ts')).LanDriver('ipvlan', options)],
+  ['phys', async options => new (await import('./phys-driver.ts')).PhysDriver(options)],
 ])
 
 /** All drivers of one engine. */
 export class NetworkDrivers {
-  readonly #options: NetworkDriverOptions
+  readonly #options: RegistryOptions
   readonly #drivers: Map<string, NetworkDriver>
 
-  constructor(options: NetworkDriverOptions) {
+  constructor(options: RegistryOptions) {
     this.#options = options
     const drivers = [new BridgeDriver(options), new HostDriver(), new NoneDriver()]
     this.#drivers = new Map(drivers.map(driver => [driver.name, driver]))
+    const own = Object.keys(options.ownDrivers ?? {}).find(name => this.#drivers.has(name) || loaders.has(name))
+    if (own !== undefined)
+      throw new TsrunError(
+        'invalid',
+        'driver-name',
+        `cannot add the network driver "${own}": tsrun has one of that name`,
+      )
   }
 
-  /** @throws TsrunError invalid when there is no such driver */
+  /** @returns where there is no such driver a MissingDriver, which says so when it is to make something */
   async get(name: string): Promise<NetworkDriver> {
     const known = this.#drivers.get(name)
     if (known !== undefined) return known
-    const driver = await loaders.get(name)?.(this.#options)
-    if (driver === undefined) throw this.#unknown(name)
+    const driver = await this.#load(name).catch(async (reason: unknown) => {
+      const { MissingDriver } = await import('./missing-driver.ts')
+      return new MissingDriver(name, reason)
+    })
     this.#drivers.set(name, driver)
     return driver
   }
 
-  #unknown(name: string): TsrunError {
-    const names = [...new Set([...this.#drivers.keys(), ...loaders.keys()])]
-    return new TsrunError('invalid', 'unknown-driver', `unknown network driver "${name}"`, {
-      hint: `the drivers are ${names.join(', ')}`,
+  async #load(name: string): Promise<NetworkDriver> {
+    const load = loaders.get(name)
+    if (load !== undefined) return load(this.#options)
+    const { driverFolders, loadExternalDriver, makeDriver } = await import('./external-drivers.ts')
+    const { engineId, stateDirectory, driverDirectory, ownDrivers = {} } = this.#options
+    const host = { engineId, stateDirectory }
+    const own = Object.hasOwn(ownDrivers, name) ? ownDrivers[name] : undefined
+    if (own !== undefined) return makeDriver(name, own, host)
+    const driver = await loadExternalDriver(name, driverFolders(driverDirectory), host)
+    if (driver !== undefined) return driver
+    const names = ['bridge', ...loaders.keys(), 'host', 'none', ...Object.keys(ownDrivers)]
+    throw new TsrunError('invalid', 'unknown-driver', `unknown network driver "${name}"`, {
+      hint: `the drivers are ${names.join(', ')}; others are npm packages: npm install --prefix ${driverDirectory} tsrun-network-NAME`,
     })
   }
 }

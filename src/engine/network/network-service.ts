@@ -24,7 +24,7 @@ export interface NetworkServiceParts {
   readonly store: NetworkStore
   readonly locks: Locks
   readonly journal: Journal
-  /** @throws TsrunError invalid when there is no such driver */
+  /** One that there is not stands in for itself: see missing-driver.ts. */
   drivers(name: string): Promise<NetworkDrivers>
   readonly ipam: IpamAllocator
   /** Routes of the host that a new pool must not overlap. */

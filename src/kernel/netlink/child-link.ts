@@ -27,6 +27,7 @@ const macvlanModes = { private: 1, vepa: 2, bridge: 4, passthru: 8 } as const
 const ipvlanModes = { l2: 0, l3: 1, l3s: 2 } as const
 const ipvlanFlags = { bridge: 0, private: 1, vepa: 2 } as const
 
+/** Which of a parent's macvlans reach each other; see ip-link(8). */
 export type MacvlanMode = keyof typeof macvlanModes
 export type IpvlanMode = keyof typeof ipvlanModes
 export type IpvlanFlag = keyof typeof ipvlanFlags
