@@ -23,6 +23,7 @@ type Saved = readonly [name: SysctlName, before: string, ours: string]
 
 const ipv4Forwarding: SysctlName = ['net', 'ipv4', 'ip_forward']
 const ipv6Forwarding: SysctlName = ['net', 'ipv6', 'conf', 'all', 'forwarding']
+const acceptRedirects: SysctlName = ['net', 'ipv4', 'conf', 'all', 'accept_redirects']
 const RTPROT_RA = 9
 
 /** Drivers whose containers reach others through the host's routing. */
@@ -45,6 +46,7 @@ export function enableForwarding(
   state: HostState,
   undo: Undo,
 ): void {
+  if (readSysctl(ipv4Forwarding) !== '1') keepRedirectsOff(state)
   change(ipv4Forwarding, '1', state, undo)
   if (!families.ipv6 || readSysctl(ipv6Forwarding) === '1') return
   // A host that forwards ignores router advertisements and would lose its own default route. 2 means "even so".
@@ -79,6 +81,14 @@ export function restoreUnneeded(
   if (!listLinks(socket).some(link => isTsrunBridge(link) || ofOthers(link))) restoreHostSettings(state)
 }
 
+/** Turning forwarding off again makes the kernel accept redirects, whatever the administrator had said before. */
+function keepRedirectsOff(state: HostState): void {
+  const saved = load(state)
+  if (readSysctl(acceptRedirects) !== '0' || saved.some(([name]) => name.join() === acceptRedirects.join())) return
+  // First in the list: put back after forwarding.
+  state.set(hostSettingsKey, JSON.stringify([[acceptRedirects, '0', '1'], ...saved]))
+}
+
 function change(name: SysctlName, value: string, state: HostState, undo: Undo): void {
   const before = readSysctl(name)
   if (before === value || before === undefined) return
@@ -90,6 +100,8 @@ function change(name: SysctlName, value: string, state: HostState, undo: Undo): 
   undo.add(`set ${text}`, () => {
     putBack(entry)
     const rest = load(state).filter(([other]) => formatSysctlName(other) !== text)
+    const [first] = rest
+    if (name === ipv4Forwarding && first?.[0].join() === acceptRedirects.join()) putBack(first)
     state.set(hostSettingsKey, rest.length === 0 ? undefined : JSON.stringify(rest))
   })
 }
