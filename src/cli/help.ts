@@ -34,8 +34,26 @@ Example:
 `
 }
 
+/** docker's commands that tsrun does not have, and why. */
+const absent: Readonly<Record<string, string>> = {
+  buildx: '`tsrun build` builds, with stages side by side and cache mounts',
+  checkpoint: 'there is no checkpoint and restore',
+  compose: 'there is no compose; the library does the same in a program: docs/api.md, examples/two-services.ts',
+  context: 'there is no daemon to choose: --root and --state choose an engine',
+  manifest: 'indexes of several platforms are pulled, not made',
+  plugin: 'drivers are part of tsrun',
+  search: 'a registry is searched in a browser',
+  trust: 'signatures are not looked at; pull by digest: NAME@sha256:...',
+  ...Object.fromEntries(
+    ['config', 'node', 'secret', 'service', 'stack', 'swarm'].map(word => [word, 'swarm: tsrun is for one machine']),
+  ),
+}
+
 /** There is no such command behind `tsrun`. */
 export function noSuchCommand(name: string): TsrunError {
+  const reason = Object.hasOwn(absent, name) ? absent[name] : undefined
+  if (reason !== undefined)
+    return new TsrunError('unsupported', 'no-such-command', `there is no command "${name}"`, { hint: reason })
   const known = commandGroups.flatMap(group =>
     group.commands.filter(c => c.hidden !== true).flatMap(c => [c.name, ...(c.aliases ?? [])]),
   )

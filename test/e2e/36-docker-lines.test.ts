@@ -233,6 +233,7 @@ test('what is refused says why and what to do instead', async () => {
   }
   expectError(await world.tsrun(['rm', '-l', 'box']), 1, /cannot use --link/)
   expectError(await world.tsrun(['network', 'nonsense', '--help']), 1, /no command "network nonsense"/)
+  expectError(await world.tsrun(['compose', 'up']), 1, /no command "compose"\n {2}hint: there is no compose/)
   expectError(await world.tsrun(['netwrok', 'ls']), 1, /did you mean `tsrun network`/)
   expectError(await world.tsrun(['help', 'rnu']), 1, /did you mean `tsrun run`/)
 })

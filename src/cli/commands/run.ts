@@ -65,7 +65,8 @@ async function run(image: string, rest: readonly string[], flags: Record<string,
     if (spec.tty !== true && spec.openStdin !== true) return await relay(engine, container, forward)
     started = await engine.containers.startAttached(container.id, { ...options, owner: true })
   } catch (error) {
-    await engine.containers.remove(container.id, { force: true, volumes: true })
+    // The first error is the one to tell.
+    await engine.containers.remove(container.id, { force: true, volumes: true }).catch(() => {})
     throw error
   } finally {
     if (started === undefined) await engine.close()

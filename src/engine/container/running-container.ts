@@ -60,7 +60,8 @@ export async function runContainer(
     if (output === 'discard') started.attachment.ignoreOutput()
     return new RunningContainer({ ...started, service, ...(signal === undefined ? {} : { signal }) })
   } catch (error) {
-    await service.remove(container.id, { force: true, volumes: true }).catch(unlessGone)
+    // The first error is the one to tell.
+    await service.remove(container.id, { force: true, volumes: true }).catch(() => {})
     throw error
   }
 }
