@@ -8,6 +8,9 @@ import { succeed } from '../helpers/command.ts'
 import { plainEnvironment } from '../helpers/namespace.ts'
 import { World } from '../helpers/world.ts'
 
+/** This Node, and those that scripts/test-nodes has fetched. */
+const nodes = [process.execPath, ...(process.env.TSRUN_TEST_NODES ?? '').split(':').filter(Boolean)]
+
 const repository = fileURLToPath(new URL('../../', import.meta.url))
 
 const program = `import { Engine, type RunningContainer, TsrunError } from 'tsrun'
@@ -84,15 +87,15 @@ describe('the package', () => {
     expect(readdirSync(project)).toContain('program.js')
   })
 
-  test('runs containers from a program that imports it', async () => {
-    const result = await world.host.tryExec(process.execPath, ['program.js'], { env: world.env, cwd: project })
+  test.each(nodes)('runs containers from a program that imports it, under %s', async node => {
+    const result = await world.host.tryExec(node, ['program.js'], { env: world.env, cwd: project })
 
     expect(result).toMatchObject({ stdout: 'hello from inside\nexit code 0\nnot-found\n', stderr: '', code: 0 })
   })
 
-  test('installs the command line', async () => {
+  test.each(nodes)('installs the command line, which runs under %s', async node => {
     const tsrun = join(project, 'node_modules', '.bin', 'tsrun')
-    const run = (...args: string[]) => world.host.tryExec(process.execPath, [tsrun, ...args], { env: world.env })
+    const run = (...args: string[]) => world.host.tryExec(node, [tsrun, ...args], { env: world.env })
 
     expect(await run('run', '--rm', '--network', 'none', 'busybox', 'echo', 'hello')).toMatchObject({
       stdout: 'hello\n',
