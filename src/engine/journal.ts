@@ -35,6 +35,8 @@ export interface Job {
   note(text: string): void
   /** The job has ended, well or with everything undone. */
   end(): void
+  /** It could not be undone: the next command finds it cut off. */
+  abandon(): void
 }
 
 export class Journal {
@@ -60,6 +62,7 @@ export class Journal {
         rmSync(path, { force: true })
         closeSync(fd)
       },
+      abandon: () => closeSync(fd),
     }
   }
 

@@ -4,12 +4,11 @@ import type { Container, PortRequest } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { PortMapping } from '../../model/network.ts'
 import type { EngineContext } from '../context.ts'
-import { heldPorts, onHostAddresses } from '../network/port-routes.ts'
 import { emitContainer } from './container-events.ts'
 import { withHostPorts } from './host-ports.ts'
 import { changeConnections, settleWith } from './live-networks.ts'
 
-/** Ports to publish, and to publish no more. */
+/** Which ports come and which go; those that are in neither list stay as they are. */
 export interface PortChange {
   readonly add?: readonly PortRequest[]
   /** Host port 0 and an empty host address mean any. */
@@ -43,14 +42,11 @@ export async function changePorts(
       )
     const changed = { ...current, ports: [...left, ...(isUp ? withHostPorts(add) : add)] }
     if (isUp) {
-      const lead = run.endpoints.find(({ ports }) => ports.length > 0) ?? run.endpoints[0]
-      const network = context.networks.list().find(({ id }) => id === lead?.networkId)
-      if (lead !== undefined && network !== undefined)
-        note(JSON.stringify(heldPorts({ ...lead, ports: onHostAddresses(changed.ports, network) })))
-      await settleWith(context, changed, run, undo)
+      await settleWith(context, changed, run, { undo, note })
     }
+    // Before the write: it may fail when it is done.
+    undo.add('port record', () => context.store.write(current))
     context.store.change(current.id, latest => ({ ...latest, ports: changed.ports }))
-    undo.add('port record', () => {})
     emitContainer(context, current, 'update')
   })
 }

@@ -17,7 +17,7 @@ import {
 } from '../network/connect-sandbox.ts'
 import { DEFAULT_NETWORK } from '../network/network-service.ts'
 import { type EndpointPlan, planEndpoints, type ResolvedAttachment } from '../network/plan-endpoints.ts'
-import { checkProxiedPorts, type HeldPort, onHostAddresses } from '../network/port-routes.ts'
+import { checkProxiedPorts, type HeldPort, heldPorts, onHostAddresses } from '../network/port-routes.ts'
 import { releaseStatic, reservedAddresses, reserveStatic, withNames } from '../network/reservations.ts'
 import { emitConnection } from './container-events.ts'
 import { movePorts } from './live-ports.ts'
@@ -34,7 +34,7 @@ export async function connectNetwork(
   container: Container,
   attachment: NetworkAttachment,
 ): Promise<void> {
-  await changeConnections(context, container, async (current, undo) => {
+  await changeConnections(context, container, async (current, undo, note) => {
     const attachments = attachmentsOf(current).filter(({ network }) => network !== 'none')
     const network = await findNetwork(context, attachment.network)
     assertJoinable(current, attachments, network, (await context.drivers(network.driver)).driver.hasEndpoints)
@@ -53,6 +53,7 @@ export async function connectNetwork(
     })
     if (run === undefined || !isUp(status)) {
       planEndpoints([...known, added])
+      undo.add('connection record', () => context.store.write(current))
       recordAttachments(context, current, [...attachments, added.attachment])
       return
     }
@@ -65,7 +66,7 @@ export async function connectNetwork(
       const joined = { ...run, endpoints: [...run.endpoints, endpoint] }
       writeRun(context, current, joined, run, undo)
       await plugEndpoint(context, network, { endpoint, sandbox, undo })
-      await settle(context, current, { run: joined, plans, sandbox }, undo)
+      await settle(context, current, { run: joined, plans, sandbox, note }, undo)
       return endpoint
     })
     const { containerInterface } = plan
@@ -73,8 +74,9 @@ export async function connectNetwork(
       ...frozen.map(each => each.attachment),
       { ...added.attachment, interfaceName: containerInterface },
     ]
+    // Before the write: it may fail when it is done.
+    undo.add('connection record', () => context.store.write(current))
     recordAttachments(context, current, recorded, joinedEndpoint)
-    undo.add('connection record', () => {})
     emitConnection(context, current, network, 'connect')
   })
 }
@@ -174,6 +176,7 @@ interface Settling {
   readonly plans: readonly EndpointPlan[]
   readonly sandbox: Sandbox
   readonly repair?: Repair
+  readonly note?: PortNote
 }
 
 /** After a crash: the records say nothing of what stands. */
@@ -182,11 +185,14 @@ export interface Repair {
   readonly strayPorts: readonly HeldPort[]
 }
 
-/** Moves default routes and ports to where the plan has them, and writes the run record. */
+/**
+ * Moves default routes and ports to where the plan has them, and writes the run record. Only the record has an inverse: what
+ * else was changed follows it, see changeConnections().
+ */
 async function settle(
   context: EngineContext,
   container: Container,
-  { run, before = run, plans, sandbox, repair }: Settling,
+  { run, before = run, plans, sandbox, repair, note }: Settling,
   undo: Undo,
 ): Promise<void> {
   const settled = run.endpoints.map(endpoint => planned(container, endpoint, plans))
@@ -194,7 +200,8 @@ async function settle(
   writeRun(context, container, { ...run, endpoints: settled }, before, undo)
   const everyWay = settled.map(endpoint => ({ ...endpoint, gateways: gatewaysInReach(endpoint, plans) }))
   moveDefaultRoutes(sandbox, everyWay, settled, container.name)
-  undo.add('move default route', () => moveDefaultRoutes(sandbox, settled, before.endpoints, container.name))
+  undo.add('move default route', () => {})
+  note?.(settled.flatMap(heldPorts))
   await movePorts(
     context,
     container,
@@ -202,7 +209,7 @@ async function settle(
     undo,
   )
   updateHosts(context, container, before.endpoints, settled)
-  undo.add('hosts file', () => updateHosts(context, container, settled, before.endpoints))
+  undo.add('hosts file', () => {})
 }
 
 /** The gateways of the endpoint's network, whether or not they are its way out. */
@@ -238,15 +245,18 @@ async function releaseStrays(context: EngineContext, container: Container): Prom
         if (owner === container.id && !held.has(address)) await ipam.releaseAddress(pool, address, owner)
 }
 
+/** Notes the host ports that are about to be held, for whoever has to let go of them again. */
+export type PortNote = (ports: readonly HeldPort[]) => void
+
 /** Brings a running container's endpoints in line with `container`, which is not on record yet. */
 export async function settleWith(
   context: EngineContext,
   container: Container,
   run: RunRecord,
-  undo: Undo,
+  { undo, note }: { readonly undo: Undo; readonly note: PortNote },
 ): Promise<void> {
   const plans = planEndpoints(freezeNames(resolve(context, attachmentsOf(container)), run))
-  await withSandbox(container, run, sandbox => settle(context, container, { run, plans, sandbox }, undo))
+  await withSandbox(container, run, sandbox => settle(context, container, { run, plans, sandbox, note }, undo))
 }
 
 /**
@@ -256,16 +266,28 @@ export async function settleWith(
 export async function changeConnections(
   context: EngineContext,
   { id, name }: Container,
-  change: (current: Container, undo: Undo, note: (heldPorts: string) => void) => Promise<void>,
+  change: (current: Container, undo: Undo, note: PortNote) => Promise<void>,
 ): Promise<void> {
   await context.locks.withContainer(id, async () => {
     const current = context.store.read(id)
     if (current === undefined) throw new TsrunError('not-found', 'no-such-container', `no such container: "${name}"`)
     const job = context.journal.begin('connection', id)
-    await withRollback(async undo => {
-      undo.add('connection job', () => {})
-      await change(current, undo, job.note)
-    }).finally(() => job.end())
+    let strayPorts: readonly HeldPort[] = []
+    const note = (ports: readonly HeldPort[]) => {
+      strayPorts = ports
+      job.note(JSON.stringify(ports))
+    }
+    try {
+      await withRollback(async undo => {
+        undo.add('connection job', () => {})
+        await change(current, undo, note)
+      })
+      job.end()
+    } catch (error) {
+      // Records and links are as they were; routes and ports follow the records, as after a crash.
+      await settleNow(context, id, { strayPorts }).then(job.end, job.abandon)
+      throw error
+    }
   })
 }
 
@@ -336,8 +358,8 @@ function recordAttachments(
 }
 
 function writeRun({ store }: EngineContext, { id }: Container, run: RunRecord, before: RunRecord, undo: Undo): void {
-  store.writeRun(id, run)
   undo.add('endpoint record', () => store.writeRun(id, before))
+  store.writeRun(id, run)
 }
 
 function assertJoinable(

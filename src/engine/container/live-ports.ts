@@ -18,7 +18,8 @@ export interface PortMove {
 
 /**
  * Publishes what `after` has and `before` has not, and withdraws the rest. Ports that are in both stay untouched, unless they
- * lead elsewhere. Idempotent. @throws TsrunError conflict when a port is taken
+ * lead elsewhere. Idempotent. What was done when it fails is put right by doing it again for the old state, as a repair.
+ * @throws TsrunError conflict when a port is taken
  */
 export async function movePorts(
   context: EngineContext,
@@ -44,9 +45,7 @@ export async function movePorts(
   // Those that only lead elsewhere are changed in one step: the host port is never free in between.
   const free = dropped.filter(port => !added.some(other => isSamePlace(other, port)))
   await changeHeldPorts(socket, subject, { hold: added, release: [] })
-  undo.add('hold ports', () =>
-    changeHeldPorts(socket, subject, { hold: dropped, release: added.filter(port => !isAmong(wasHeld, port)) }),
-  )
+  undo.add('hold ports', () => {})
   for (const endpoint of moved) {
     const network = context.networks.list().find(({ id }) => id === endpoint.networkId)
     if (network === undefined) continue
@@ -62,12 +61,8 @@ async function republish(
   { old, endpoint, undo }: { old: Endpoint | undefined; endpoint: Endpoint; undo: Undo },
 ): Promise<void> {
   const { firewall } = await context.drivers(network.driver)
-  const restore = async (lead: Endpoint | undefined, current: Endpoint) => {
-    await firewall.removeEndpoint(network, kernelPorts(current))
-    if (lead !== undefined && lead.ports.length > 0) await firewall.addEndpoint(network, kernelPorts(lead), undo)
-  }
   if (old !== undefined) await firewall.removeEndpoint(network, kernelPorts(old))
-  undo.add('withdraw ports', () => restore(old, endpoint))
+  undo.add('withdraw ports', () => {})
   if (endpoint.ports.length > 0)
     await context.retryAfterReconcile(() => firewall.addEndpoint(network, kernelPorts(endpoint), undo))
 }
@@ -79,10 +74,6 @@ function isSame(old: Endpoint | undefined, endpoint: Endpoint): boolean {
 
 function missingFrom(ports: readonly HeldPort[], others: readonly HeldPort[]): HeldPort[] {
   return others.filter(other => !ports.some(port => isSamePlace(port, other) && isSameTarget(port, other)))
-}
-
-function isAmong(ports: readonly HeldPort[], port: HeldPort): boolean {
-  return ports.some(other => isSamePlace(other, port))
 }
 
 function isSamePlace(a: HeldPort, b: HeldPort): boolean {
