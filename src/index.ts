@@ -14,6 +14,7 @@ export type { BuildEvent, BuildOptions, BuildSecret, BuildStepState, BuiltImage 
 export type { PruneBuildsOptions, PrunedBuilds } from './engine/build/build-usage.ts'
 export type { CommitOptions } from './engine/commit-container.ts'
 export { Attachment, type AttachOptions } from './engine/container/attachment.ts'
+export type { CaptureOptions } from './engine/container/capture.ts'
 export type { ContainerUpdate } from './engine/container/change-container.ts'
 export type { PortChange } from './engine/container/change-ports.ts'
 export {
@@ -62,6 +63,7 @@ export {
   type TransferOptions,
   type TransferState,
 } from './engine/image/image-service.ts'
+export type { Diagnosis, DiagnosisStep } from './engine/network/doctor/diagnosis.ts'
 export type {
   ChildLinkSpec,
   Ipv6AddressMode,

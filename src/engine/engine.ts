@@ -31,6 +31,7 @@ import { ImageService, type LoadedImageSummary } from './image/image-service.ts'
 import { Journal } from './journal.ts'
 import { libraryDirectory } from './library-directory.ts'
 import { Locks } from './locks.ts'
+import type { Diagnosis } from './network/doctor/diagnosis.ts'
 import { NetworkService } from './network/network-service.ts'
 import { NetworkStore } from './network/network-store.ts'
 import { kernelPorts } from './network/port-routes.ts'
@@ -155,6 +156,17 @@ export class Engine {
     const { collectInfo } = await import('./system-info.ts')
     const { images } = await this.images.diskUsage()
     return collectInfo(this.#context, images)
+  }
+
+  /**
+   * Finds out why packets do not arrive. Without a container: looks at all networks and the ends of all containers. With
+   * one: at its networks and published ports. With a target - an address, a container or a host name, `:PORT` behind it for a
+   * TCP connection - at the path to it, with real packets. Each diagnosis ends with the first thing that is broken.
+   * @throws TsrunError not-found, conflict when the container is not running
+   */
+  async diagnoseNetwork(container?: string, target?: string): Promise<Diagnosis[]> {
+    const { runNetworkDoctor } = await import('./network/doctor/network-doctor.ts')
+    return runNetworkDoctor(this.#context, container, target)
   }
 
   /** What containers, volumes and images take up on disk. Looks at every file. */

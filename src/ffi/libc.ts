@@ -113,6 +113,14 @@ export function setsockopt(fd: number, level: number, option: number, value: num
   ])
 }
 
+/** getsockopt(2): the option's `length` bytes. */
+export function getsockopt(fd: number, level: number, option: number, length: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(length)
+  const size = new Uint32Array([length])
+  call('getsockopt', 'int getsockopt(int, int, int, void *, void *)', [fd, level, option, bytes, size])
+  return bytes
+}
+
 /** Bounds how long a blocking recv or send on `fd` may take: it then fails with EAGAIN. */
 export function setSocketTimeout(fd: number, timeoutMs: number): void {
   const timeval = new Uint8Array(

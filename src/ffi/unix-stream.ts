@@ -131,6 +131,13 @@ export async function pollWritable(fd: number): Promise<void> {
   await onThread('int poll(void *, unsigned long, int)', [slot, 1, 1000])
 }
 
+/** Waits on a pool thread until `fd` has something to read, or its end. @returns false after `timeoutMs` without */
+export async function pollReadable(fd: number, timeoutMs: number): Promise<boolean> {
+  const POLLIN = 1
+  const slot = new Int32Array([fd, POLLIN])
+  return (await onThread('int poll(void *, unsigned long, int)', [slot, 1, timeoutMs])) > 0
+}
+
 const functions = new Map<string, NativeFunction>()
 
 function onThread(declaration: string, args: readonly unknown[]): Promise<number> {

@@ -198,3 +198,24 @@ test(
     expect(await world.ok(['network', 'ls', '--format', '{{.Name}}'])).toBe('br')
   }),
 )
+
+test(
+  'a dry run of joining and leaving a network leaves the container alone',
+  inWorld(async world => {
+    await world.ok(['network', 'create', '--subnet', '192.168.0.0/24', 'one'])
+    await world.ok(['network', 'create', '--subnet', '192.168.1.0/24', 'two'])
+    await world.ok(['run', '-d', '--name', 'web', '--network', 'one', 'busybox', 'sleep', '1000'])
+    const inside = () => world.ok(['exec', 'web', 'sh', '-c', 'ip -o addr; ip route'])
+    const before = await inside()
+
+    const joined = await world.tsrun(['network', 'connect', '--dry-run', 'two', 'web'])
+    const left = await world.tsrun(['network', 'disconnect', '--dry-run', 'one', 'web'])
+
+    expect(joined).toMatchObject({ code: 0 })
+    expect(joined.stderr).toMatch(/^ip link add name veth\S+ .*master two type veth peer name eth1 .*netns web$/m)
+    expect(joined.stderr).toMatch(/^ip -n web address add 192\.168\.1\.2\/24 brd \+ dev eth1$/m)
+    expect(left).toMatchObject({ code: 0 })
+    expect(left.stderr).toMatch(/^ip link delete dev veth\S+$/m)
+    expect(await inside()).toBe(before)
+  }),
+)

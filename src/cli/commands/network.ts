@@ -10,7 +10,9 @@ import { renderInspection, renderListing } from '../format.ts'
 import { inspectNetwork } from '../network-view.ts'
 import { parsePairs } from '../parse-pairs.ts'
 import { renderError } from '../render-error.ts'
+import { addCapture } from './network-capture.ts'
 import { addConnect, addDisconnect } from './network-connect.ts'
+import { addDoctor } from './network-doctor.ts'
 import { addGraph } from './network-graph.ts'
 
 export function register(program: Command, exit: (code: number) => void): Command {
@@ -26,6 +28,8 @@ export function register(program: Command, exit: (code: number) => void): Comman
   addGraph(network)
   addConnect(network)
   addDisconnect(network)
+  addDoctor(network, exit)
+  addCapture(network)
   return network
 }
 

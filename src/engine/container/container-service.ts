@@ -7,6 +7,7 @@ import type { PulledImage, PullImageOptions } from '../image/image-service.ts'
 import { nameToUse, withImage } from '../image/with-image.ts'
 import type { PruneFilter } from '../prune-filter.ts'
 import type { Attachment, AttachOptions } from './attachment.ts'
+import type { CaptureOptions } from './capture.ts'
 import type { ContainerUpdate } from './change-container.ts'
 import type { PortChange } from './change-ports.ts'
 import { emitContainer } from './container-events.ts'
@@ -229,6 +230,15 @@ export class ContainerService {
   async top(reference: string, psArguments: readonly string[] = []): Promise<ProcessTable> {
     const { listProcesses } = await import('./top.ts')
     return listProcesses(this.#context, this.find(reference), psArguments)
+  }
+
+  /**
+   * Its traffic on all interfaces, as pieces of a pcap file while it happens; ends with the container.
+   * @throws TsrunError conflict when it is not running
+   */
+  async *capture(reference: string, options: CaptureOptions = {}): AsyncGenerator<Buffer> {
+    const { captureContainer } = await import('./capture.ts')
+    yield* captureContainer(this.#context, this.find(reference), options)
   }
 
   /**

@@ -1,7 +1,7 @@
 // What of the networks really stands in the kernel: the host's way out, each network's interface, each veth pair by both of
 // its ends, addresses, ports and address translation. What the records say should be there and is not is a problem.
 
-import { closeSync, openSync } from 'node:fs'
+import { closeSync } from 'node:fs'
 import { type PublishedPort, readPublishedPorts } from '../../drivers/firewall/read-ports.ts'
 import { listAddresses } from '../../kernel/netlink/address.ts'
 import { type Link, listLinks } from '../../kernel/netlink/link.ts'
@@ -11,6 +11,7 @@ import { openNetnsSocket } from '../../kernel/netns.ts'
 import { readSysctl } from '../../kernel/sysctl.ts'
 import type { RunRecord } from '../../model/container.ts'
 import type { Endpoint, Network, PortMapping } from '../../model/network.ts'
+import { openContainerNetns } from '../container/container-netns.ts'
 import { isAlive } from '../container/container-store.ts'
 import { shortId } from '../ids.ts'
 import { heldPorts } from './port-routes.ts'
@@ -178,8 +179,8 @@ function isSame(found: PublishedPort, port: PortMapping, endpoint: Endpoint): bo
   )
 }
 
-function lookInside({ pid }: RunRecord, endpoint: Endpoint): GraphEndpoint['inside'] {
-  const fd = openSync(`/proc/${pid}/ns/net`, 'r')
+function lookInside(run: RunRecord, endpoint: Endpoint): GraphEndpoint['inside'] {
+  const fd = openContainerNetns(run, endpoint.containerName)
   try {
     using socket = openNetnsSocket(fd)
     const link = listLinks(socket).find(candidate => candidate.name === endpoint.containerInterface)

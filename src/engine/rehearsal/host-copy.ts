@@ -1,12 +1,13 @@
 // A network namespace that looks like the host's: its links by name, with their addresses, routes, forwarding settings
 // and rule set. What stands behind a link is not copied; every kind that is not a veth pair is stood in for by a bridge.
 
+import { withoutTelling } from '../../kernel/explain.ts'
 import { addressAdd, listAddresses } from '../../kernel/netlink/address.ts'
 import { getLink, type Link, linkAddBridge, linkAddVeth, linkSet, listLinks } from '../../kernel/netlink/link.ts'
 import type { NetlinkChange } from '../../kernel/netlink/message.ts'
 import { listRoutes, type Route, routeAdd } from '../../kernel/netlink/route.ts'
 import { type NetlinkSocket, withNetlinkSocket } from '../../kernel/netlink/socket.ts'
-import { createNetns } from '../../kernel/netns.ts'
+import { createNetns, runInNetns } from '../../kernel/netns.ts'
 import { runNftScript } from '../../kernel/nftables/libnftables.ts'
 import { readSysctl, type SysctlName, writeSysctl } from '../../kernel/sysctl.ts'
 
@@ -70,6 +71,17 @@ export function rebuildHost(copy: HostCopy): string[] {
   })
   attempt('rule set', () => void runNftScript(restorable(copy.ruleset)))
   return problems
+}
+
+/** A namespace that looks like `netnsFd`. @returns its descriptor, the caller's */
+export function copyNetns(netnsFd: number): number {
+  return withoutTelling(() => {
+    const copy = runInNetns(netnsFd, describeHost)
+    const { fd, socket } = createNetns()
+    socket.close()
+    runInNetns(fd, () => rebuildHost(copy))
+    return fd
+  })
 }
 
 function addLink(socket: NetlinkSocket, copy: HostCopy, link: HostCopy['links'][number], farNetnsFd: number): void {

@@ -11,8 +11,12 @@ interface Library {
   readonly bufferError: NativeFunction
   readonly run: NativeFunction
   readonly output: NativeFunction
+  readonly setOutputFlags: NativeFunction
   readonly error: NativeFunction
 }
+
+// nftables/libnftables.h
+const NFT_CTX_OUTPUT_HANDLE = 1 << 3
 
 let loaded: Library | undefined
 
@@ -22,16 +26,39 @@ let loaded: Library | undefined
  * @throws NftScriptError when nft refuses it, TsrunError unavailable when the library is not installed
  */
 export function runNftScript(script: string): string {
-  const library = load()
-  const context = library.contextNew(0)
-  if (context === null) throw new Error('nft_ctx_new failed')
+  const session = new NftSession()
   try {
-    library.bufferOutput(context)
-    library.bufferError(context)
-    if (library.run(context, script) !== 0) throw new NftScriptError(String(library.error(context)).trim())
-    return String(library.output(context) ?? '')
+    return session.run(script)
   } finally {
-    library.contextFree(context)
+    session.close()
+  }
+}
+
+/** Several scripts over one netlink socket: tables with `flags owner` live as long as it does. */
+export class NftSession {
+  readonly #library = load()
+  #context: unknown = undefined
+
+  /** In the calling thread's network namespace. @throws TsrunError unavailable when the library is not installed */
+  constructor() {
+    this.#context = this.#library.contextNew(0)
+    if (this.#context === null) throw new Error('nft_ctx_new failed')
+    this.#library.bufferOutput(this.#context)
+    this.#library.bufferError(this.#context)
+  }
+
+  /** @param options handles: print rules with their handles @throws NftScriptError when nft refuses it */
+  run(script: string, options: { handles?: boolean } = {}): string {
+    const library = this.#library
+    library.setOutputFlags(this.#context, options.handles === true ? NFT_CTX_OUTPUT_HANDLE : 0)
+    if (library.run(this.#context, script) !== 0) throw new NftScriptError(String(library.error(this.#context)).trim())
+    return String(library.output(this.#context) ?? '')
+  }
+
+  /** Idempotent. */
+  close(): void {
+    if (this.#context !== undefined) this.#library.contextFree(this.#context)
+    this.#context = undefined
   }
 }
 
@@ -52,6 +79,7 @@ function load(): Library {
       contextFree: library.func('void nft_ctx_free(void *)'),
       bufferOutput: library.func('int nft_ctx_buffer_output(void *)'),
       bufferError: library.func('int nft_ctx_buffer_error(void *)'),
+      setOutputFlags: library.func('void nft_ctx_output_set_flags(void *, unsigned int)'),
       run: library.func('int nft_run_cmd_from_buffer(void *, const char *)'),
       output: library.func('const char *nft_ctx_get_output_buffer(void *)'),
       error: library.func('const char *nft_ctx_get_error_buffer(void *)'),

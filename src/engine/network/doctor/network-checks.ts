@@ -1,0 +1,76 @@
+// What a network needs of the host: its interface, forwarding, and rules that are whole.
+
+import { networkElements } from '../../../drivers/firewall/network-elements.ts'
+import { NftTable } from '../../../drivers/firewall/nft-table.ts'
+import { listAddresses } from '../../../kernel/netlink/address.ts'
+import { getLink } from '../../../kernel/netlink/link.ts'
+import { listBaseChains } from '../../../kernel/nftables/ruleset.ts'
+import { readSysctl } from '../../../kernel/sysctl.ts'
+import { parsePrefix } from '../../../lib/ip.ts'
+import type { Network } from '../../../model/network.ts'
+import { bad, good, type HostScene, type Steps } from './diagnosis.ts'
+
+/** Steps that hold for every container of the network. */
+export function* checkNetwork(scene: HostScene, network: Network): Steps {
+  if (network.hostInterface === undefined) return
+  yield* checkInterface(scene, network, network.hostInterface)
+  if (!network.internal) yield* checkForwarding(network)
+  yield checkRules(scene, network)
+}
+
+function* checkInterface({ host }: HostScene, network: Network, name: string): Steps {
+  const reload = `tsrun network reload ${network.name}`
+  const link = getLink(host, name)
+  if (link === undefined) return yield bad('interface of the network', `the host has no interface "${name}"`, reload)
+  if (!link.up) return yield bad('interface of the network', `"${name}" is down`, `ip link set dev ${name} up`)
+  if (link.kind !== 'bridge') return yield good('interface of the network', `"${name}" is up`)
+  const present = listAddresses(host, link.index)
+  for (const { gateway, subnet } of network.pools) {
+    const wanted = `${gateway}/${parsePrefix(subnet).length}`
+    if (!present.includes(wanted))
+      return yield bad(
+        'gateway address',
+        `"${name}" has not the address ${wanted}`,
+        `ip address add ${wanted} dev ${name}`,
+      )
+  }
+  yield good('interface of the network', `"${name}" is up, ${present.join(', ')}`)
+}
+
+function* checkForwarding(network: Network): Steps {
+  const families = new Set(network.pools.map(({ subnet }) => parsePrefix(subnet).family))
+  const settings = [
+    ...(families.has(4) ? [['net', 'ipv4', 'ip_forward']] : []),
+    ...(families.has(6) ? [['net', 'ipv6', 'conf', 'all', 'forwarding']] : []),
+  ]
+  for (const name of settings)
+    if (readSysctl(name) === '0')
+      return yield bad(
+        'forwarding',
+        `the host does not forward: ${name.join('.')} is 0`,
+        `sysctl -w ${name.join('.')}=1`,
+      )
+  yield good('forwarding', 'the host forwards packets')
+}
+
+const chainNames = ['guard', 'prerouting', 'output', 'forward', 'postrouting']
+
+function checkRules({ tableName }: HostScene, network: Network) {
+  const reload = `tsrun network reload ${network.name}`
+  const table = new NftTable(tableName)
+  try {
+    if (!table.stands()) return bad('rules', `the table inet ${tableName} is gone`, reload)
+    const chains = listBaseChains(table.socket).filter(chain => chain.table === tableName)
+    for (const name of chainNames) {
+      const chain = chains.find(candidate => candidate.name === name)
+      if (chain === undefined || chain.use === 0)
+        return bad('rules', `the chain inet ${tableName} ${name} is ${chain === undefined ? 'gone' : 'empty'}`, reload)
+    }
+    const missing = networkElements(network).find(element => !table.has(element))
+    if (missing === undefined) return good('rules', `the table inet ${tableName} knows the network`)
+    const key = missing.key.map(field => field.text).join(' . ')
+    return bad('rules', `the set "${missing.set}" of inet ${tableName} lacks ${key}`, reload)
+  } finally {
+    table.close()
+  }
+}
