@@ -45,11 +45,14 @@ export async function* captureContainer(
   let packets = 0
   try {
     yield pcapFileHeader(snapLength)
-    while (packets < count && signal?.aborted !== true) {
+    while (packets < count) {
+      // Asked before the buffer is read: what had come by then is written.
+      const isOver = signal?.aborted === true || !isAlive(run)
       const records = readRecords(socket, count - packets)
       packets += records.length
       if (records.length > 0) yield Buffer.concat(records)
-      else if (!(await socket.waitForPackets(pollMs)) && !isAlive(run)) break
+      else if (isOver) break
+      else await socket.waitForPackets(pollMs)
     }
   } finally {
     options.onEnd?.({ packets, dropped: socket.countDropped() })

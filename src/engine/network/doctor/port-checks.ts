@@ -62,7 +62,9 @@ function* checkListener(
       `the program in "${endpoint.containerName}" listens on ${onPort.join(', ')} alone, where only the container itself reaches it`,
       'make it listen on 0.0.0.0',
     )
-  const others = [...new Set(sockets.map(socket => socket.port))].filter(port => port > 0)
+  // Beside what is there for the container itself, such as tsrun's resolver.
+  const open = sockets.filter(socket => !formatAddress(socket.address).startsWith('127.'))
+  const others = [...new Set(open.map(socket => socket.port))].filter(port => port > 0)
   yield bad(
     label,
     `nothing listens on ${protocol} port ${containerPort} in "${endpoint.containerName}"${others.length === 0 ? '' : `, but on ${others.join(', ')}`}`,
