@@ -302,7 +302,7 @@ describe('network create -d macvlan refuses, and changes nothing', () => {
     expectError(
       refusal,
       1,
-      /unknown network driver "nonsense"\n {2}hint: the drivers are bridge, host, none, .*macvlan, ipvlan/,
+      /unknown network driver "nonsense"\n {2}hint: the drivers are bridge, ptp, macvlan, ipvlan, phys, host, none; others are npm packages/,
     )
   })
 

@@ -192,3 +192,36 @@ describe('a driver of a program', () => {
     }),
   )
 })
+
+describe('network connect and disconnect', () => {
+  test(
+    'work with every driver while the container runs, again and again',
+    inWorld(async world => {
+      await world.host.sh('ip link add nic0 type veth peer name far; ip link set nic0 up; ip link set far up')
+      await world.ok('network create br'.split(' '))
+      const lan = ['--subnet', '198.51.100.0/24', '--ip-range', '198.51.100.64/28']
+      await world.ok(['network', 'create', '-d', 'macvlan', '-o', 'parent=eth0', ...lan, 'lan'])
+      await world.ok('network create -d ptp --subnet 10.40.0.0/24 p'.split(' '))
+      await world.ok('network create -d phys -o device=nic0 nic'.split(' '))
+      await world.ok('run -d --name a --network br busybox sleep 1000'.split(' '))
+      const hostLinks = async () => (await world.host.ipJson('link')).map(link => link.ifname).sort()
+      const before = [await world.ok('exec a ip -o addr'.split(' ')), await hostLinks()]
+
+      for (let round = 0; round < 2; round++) {
+        await world.ok('network connect --ip 198.51.100.70 lan a'.split(' '))
+        await world.ok('network connect --ip 10.40.0.9 p a'.split(' '))
+        await world.ok('network connect nic a'.split(' '))
+        expect(await world.neighbour.ping('198.51.100.70')).toBe(true)
+        expect(await world.host.ping('10.40.0.9')).toBe(true)
+        expect(await hostLinks()).not.toContain('nic0')
+        for (const network of ['lan', 'p', 'nic']) await world.ok(['network', 'disconnect', network, 'a'])
+
+        expect([await world.ok('exec a ip -o addr'.split(' ')), await hostLinks()]).toEqual(before)
+      }
+      await world.ok('network connect nic a'.split(' '))
+      await world.ok(['rm', '-f', 'a'])
+      expect(await hostLinks()).toContain('nic0')
+      await world.host.sh('ip link del nic0')
+    }),
+  )
+})

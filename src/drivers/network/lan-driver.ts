@@ -3,7 +3,7 @@
 
 import { hasCode } from '../../ffi/errno.ts'
 import { linkAddIpvlan, linkAddMacvlan } from '../../kernel/netlink/child-link.ts'
-import { getLink, type Link, linkRemove } from '../../kernel/netlink/link.ts'
+import { getLink, type Link, linkRemove, linkRename } from '../../kernel/netlink/link.ts'
 import { NetlinkError, withNetlinkSocket } from '../../kernel/netlink/socket.ts'
 import { netnsInode, openNetnsSocket } from '../../kernel/netns.ts'
 import { Undo } from '../../lib/rollback.ts'
@@ -149,7 +149,8 @@ export class LanDriver implements NetworkDriver {
       const parent = ensureParent(host, { ...this.#parentOf(network, options), cannot }, new Undo())
       const { mode, mtu } = options
       const link = {
-        name: endpoint.containerInterface,
+        // Kernels before 6.13 look for the name on the host too, where `eth0` is taken: it gets its own inside.
+        name: passingName(endpoint),
         parent,
         netns: { fd: sandbox.netnsFd, label: endpoint.containerName },
         ...(mtu === undefined ? {} : { mtu }),
@@ -159,6 +160,7 @@ export class LanDriver implements NetworkDriver {
         // A MAC address for passthru would be set on the parent.
         else if (mode.mode === 'passthru') host.apply(linkAddMacvlan(link, mode.mode))
         else host.apply(linkAddMacvlan({ ...link, mac: endpoint.mac }, mode.mode))
+        nameInside(endpoint, sandbox)
       } catch (error) {
         throw explainRefusal({ network, endpoint, options, parent }, error)
       }
@@ -167,6 +169,27 @@ export class LanDriver implements NetworkDriver {
 
   #parentOf(network: Network, options: LanOptions = parseLanOptions(this.name, network)): LanParent {
     return { engineId: this.#engineId, network, options, cannot: cannotCreate(network) }
+  }
+}
+
+/** What the interface is called until it is in the container. */
+function passingName(endpoint: Endpoint): string {
+  return `tmp${endpoint.id.slice(0, 6)}${endpoint.id.slice(32, 38)}`
+}
+
+/** Gives a new interface its name; where that is taken inside, it is removed. @throws NetlinkError EEXIST */
+function nameInside(endpoint: Endpoint, sandbox: Sandbox): void {
+  const socket = openNetnsSocket(sandbox.netnsFd, endpoint.containerName)
+  const name = passingName(endpoint)
+  try {
+    const link = getLink(socket, name)
+    if (link === undefined) throw new Error(`the interface "${name}" vanished while it was set up`)
+    socket.apply(linkRename(link, endpoint.containerInterface))
+  } catch (error) {
+    if (hasCode(error, 'EEXIST')) socket.apply(linkRemove(name))
+    throw error
+  } finally {
+    socket.close()
   }
 }
 
