@@ -125,6 +125,7 @@ export const commandGroups: readonly { readonly title: string; readonly commands
         load: () => import('./commands/builder.ts'),
       },
       { name: 'images', summary: 'list images', load: () => import('./commands/images.ts') },
+      { name: 'search', summary: 'find images in the local store', load: () => import('./commands/search.ts') },
       { name: 'rmi', summary: 'remove images', load: () => import('./commands/rmi.ts') },
       { name: 'pull', summary: 'get an image from a registry', load: () => import('./commands/pull.ts') },
       { name: 'push', summary: 'give an image to a registry', load: () => import('./commands/push.ts') },

@@ -1,5 +1,5 @@
 // The 512-byte header block of tar (POSIX ustar, GNU, V7) and the records of a PAX header, decoded and encoded.
-// Values of PAX records stay bytes: security.capability is binary, which is why tar-stream (it decodes as UTF-8) is not used.
+// Values of PAX records stay bytes: security.capability is binary, which is why no package is used (see HACKING.md).
 
 import { TarFormatError, type TarTime } from './tar-entry.ts'
 

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { succeed } from '../helpers/command.ts'
 import { Home, Registry } from '../helpers/registry.ts'
-import { dist } from '../helpers/world.ts'
+import { dist, faceCommand } from '../helpers/world.ts'
 
 let registry: Registry
 let home: Home
@@ -75,6 +75,51 @@ describe('events', () => {
     await home.fails('tag', 'nothing-here', 'b')
     expect(await imageEvents()).toEqual([])
   })
+})
+
+test('search finds names by their beginning, and images by pattern, age and label', async () => {
+  await home.ok('export', '-o', join(home.dir, 'fs.tar'), await home.ok('create', '--net', 'none', 'busybox'))
+  await home.ok(
+    'import',
+    '--change',
+    'LABEL org.opencontainers.image.description=ours',
+    join(home.dir, 'fs.tar'),
+    'a.test/team/web:1',
+  )
+  await home.ok('tag', 'busybox', 'busy/bee:2')
+  const search = (...args: string[]) => home.ok('search', '--format', '{{.Name}} {{.Description}}', ...args)
+  const images = (...args: string[]) => home.ok('images', '--format', '{{.Repository}}:{{.Tag}}', ...args)
+
+  expect(await search('we')).toBe('a.test/team/web:1 ours')
+  expect((await search('busy', '-f', 'reference=busy/*')).split(' ')[0]).toBe('busy/bee:2')
+  expect((await search('docker.io/library/busy')).split(' ')[0]).toBe('busybox:latest')
+  expect(await search('usybox')).toBe('')
+  expect((await search('busy', '--limit', '1')).split('\n')).toHaveLength(1)
+  expect(await images('*/bee')).toBe('busy/bee:2')
+  expect(await images('--filter', 'reference=*/*/w?b:1')).toBe('a.test/team/web:1')
+  expect(await images('--filter', 'since=busybox')).toBe('a.test/team/web:1')
+  expect((await images('--filter', 'before=a.test/team/web:1')).split('\n').sort()).toEqual([
+    'busy/bee:2',
+    'busybox:latest',
+  ])
+  expect(await home.fails('images', '--filter', 'reference=[')).toContain('invalid filter "reference=["')
+})
+
+test('several images saved into one pipe are loaded with all their names', async () => {
+  await home.ok('tag', 'busybox', 'one:1')
+  await home.ok('tag', 'busybox', 'a.test/two:2')
+  const other = new Home()
+  const [from, to] = [home, other].map(({ env }) => `TSRUN_ROOT=${env.TSRUN_ROOT} TSRUN_STATE=${env.TSRUN_STATE}`)
+  const tsrun = faceCommand().join(' ')
+
+  const command = `${from} ${tsrun} save one:1 a.test/two:2 busybox | gzip | ${to} ${tsrun} load -q`
+  const said = await succeed(['sh', '-c', command], { env: home.env })
+
+  expect(said.split('\n').filter(Boolean).sort()).toEqual(
+    ['a.test/two:2', 'busybox:latest', 'one:1'].map(name => `Loaded image: ${name}`),
+  )
+  expect(await other.run('a.test/two:2', 'echo', 'hello')).toBe('hello')
+  other.remove()
 })
 
 /** Runs a program against the built library, with `engine` open. */

@@ -70,7 +70,8 @@ export async function loadLayout(
 ): Promise<LoadedImage[]> {
   const loader = new Loader(store, staging, source)
   const platform = options.platform ?? hostPlatform()
-  const loaded: LoadedImage[] = []
+  // An image with several names stands in the index once for each.
+  const loaded = new Map<Digest, LoadedImage>()
   for (const target of parseIndex(source.index).manifests) {
     if (!isIndexType(target.mediaType) && !isManifestType(target.mediaType)) continue
     const manifest = await loader.choose(target, platform, options.platform !== undefined)
@@ -85,9 +86,10 @@ export async function loadLayout(
       ...(limits === undefined ? {} : { limits }),
       ...(signal === undefined ? {} : { signal }),
     })
-    loaded.push({ record, names })
+    const earlier = loaded.get(manifest.digest)?.names ?? []
+    loaded.set(manifest.digest, { record, names: withoutDoubles([...earlier, ...names]) })
   }
-  if (loaded.length > 0) return loaded
+  if (loaded.size > 0) return [...loaded.values()]
   throw new TsrunError(
     'not-found',
     'no-image-for-platform',
@@ -165,6 +167,10 @@ function namesFor(target: Descriptor, config: Digest, options: LoadLayoutOptions
   const own = nameOf(target)
   const names = [...(own === undefined ? [] : [own]), ...(options.tagsByConfig?.get(config) ?? []).map(parseReference)]
   if (names.length === 0 && options.fallbackName !== undefined) names.push(options.fallbackName)
+  return withoutDoubles(names)
+}
+
+function withoutDoubles(names: readonly ImageReference[]): ImageReference[] {
   return [...new Map(names.map(name => [formatReference(name), name])).values()]
 }
 
