@@ -33,8 +33,7 @@ export async function* readLog(path: string, options: LogOptions, ended: Promise
   const isAborted = () => options.signal?.aborted === true
   const reader = new LineReader(path)
   try {
-    let lines = [...readElders(path), ...reader.read()]
-    if (options.tail !== undefined) lines = tailOf(lines, options.tail)
+    const lines = options.tail === undefined ? reader.read() : lastLines(reader.read(), options.tail)
     for (const line of lines) {
       if (isAborted()) return
       if (inside(line)) yield line
@@ -59,10 +58,14 @@ export async function* readLog(path: string, options: LogOptions, ended: Promise
   }
 }
 
-/** Reads one growing file, and goes over to its successor when it has been rotated away. */
+/**
+ * Reads a log that grows and is rotated meanwhile, from its oldest file to its newest: an open file is known by its inode,
+ * whatever it is called by now, so none in between is left out however fast the rotation is. Only what the monitor has
+ * deleted before it was opened is lost.
+ */
 class LineReader {
   readonly #path: string
-  #fd: number | undefined
+  #open: { readonly fd: number; readonly ino: number } | undefined
   #rest: Buffer = Buffer.alloc(0)
 
   constructor(path: string) {
@@ -71,20 +74,40 @@ class LineReader {
 
   /** All complete lines that have come since the last call. */
   *read(): Generator<LogLine> {
-    for (;;) {
-      this.#fd ??= openOrUndefined(this.#path)
-      if (this.#fd === undefined) return
-      yield* this.#readOpen(this.#fd)
-      if (!isRotatedAway(this.#path, this.#fd)) return
-      yield* this.#readOpen(this.#fd)
-      this.close()
+    if (this.#open === undefined) this.#openNext()
+    while (this.#open !== undefined) {
+      yield* this.#readOpen(this.#open.fd)
+      if (!isRotatedAway(this.#path, this.#open.fd)) return
+      // What came between the last read and the rotation.
+      yield* this.#readOpen(this.#open.fd)
+      if (!this.#openNext()) return
     }
   }
 
   close(): void {
-    if (this.#fd !== undefined) closeSync(this.#fd)
-    this.#fd = undefined
+    if (this.#open !== undefined) closeSync(this.#open.fd)
+    this.#open = undefined
     this.#rest = Buffer.alloc(0)
+  }
+
+  /** Goes over to the next younger file; at first, or when its own has been deleted, to the oldest. */
+  #openNext(): boolean {
+    for (;;) {
+      const files = filesOf(this.#path)
+      const next = files[files.findIndex(({ ino }) => ino === this.#open?.ino) + 1]
+      if (next === undefined) return false
+      const fd = openOrUndefined(next.name)
+      if (fd === undefined) continue
+      // It may have been renamed since it was looked at.
+      if (fstatSync(fd).ino !== next.ino) {
+        closeSync(fd)
+        continue
+      }
+      // Only now: while a file is open, its inode cannot become another's.
+      this.close()
+      this.#open = { fd, ino: next.ino }
+      return true
+    }
   }
 
   *#readOpen(fd: number): Generator<LogLine> {
@@ -120,17 +143,38 @@ export function parseLine(line: Buffer): LogLine | undefined {
 
 const newline = Buffer.from('\n')
 
-function* readElders(path: string): Generator<LogLine> {
-  const elders: string[] = []
-  for (let number = 1; exists(`${path}.${number}`); number += 1) elders.unshift(`${path}.${number}`)
-  for (const elder of elders) {
-    const reader = new LineReader(elder)
-    try {
-      yield* reader.read()
-    } finally {
-      reader.close()
+/**
+ * The files of a log, the oldest first. Looked at from the youngest on: a rotation moves files the other way, so one may be
+ * seen twice but none is missed.
+ */
+function filesOf(path: string): { readonly name: string; readonly ino: number }[] {
+  const found = new Map<number, string>()
+  // In the middle of a rotation there is one hole.
+  for (let number = 0, missing = 0; missing < 2; number += 1) {
+    const name = number === 0 ? path : `${path}.${number}`
+    const ino = statSync(name, { throwIfNoEntry: false })?.ino
+    if (ino === undefined) missing += number === 0 ? 0 : 1
+    else {
+      missing = 0
+      // Again at the end, where it stands by now.
+      found.delete(ino)
+      found.set(ino, name)
     }
   }
+  return [...found].map(([ino, name]) => ({ name, ino })).reverse()
+}
+
+/** As tailOf(), for lines that come one by one: keeps little more than what is asked for. */
+function lastLines(lines: Iterable<LogLine>, count: number): LogLine[] {
+  let kept: LogLine[] = []
+  let most = 4096
+  for (const line of lines) {
+    kept.push(line)
+    if (kept.length < most) continue
+    kept = tailOf(kept, count)
+    most = Math.max(4096, 2 * kept.length)
+  }
+  return tailOf(kept, count)
 }
 
 /** The last `count` lines, where a line that was cut into parts counts once. */
@@ -189,10 +233,6 @@ function isRotatedAway(path: string, fd: number): boolean {
     if (hasCode(error, 'ENOENT')) return false
     throw error
   }
-}
-
-function exists(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false }) !== undefined
 }
 
 function openOrUndefined(path: string): number | undefined {
