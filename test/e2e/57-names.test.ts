@@ -184,26 +184,6 @@ describe('names follow', () => {
   )
 
   test(
-    'a second container under the same alias, and a full answer where datagrams are too small',
-    inWorld(async world => {
-      await world.ok(['network', 'create', '--subnet', '10.57.3.0/24', '--subnet', 'fd00:57:3::/64', 'br'])
-      await world.ok(['run', '-d', '--name', 'asker', '--network', 'br', ...sleeper])
-      for (let i = 0; i < 20; i++)
-        await world.ok(['run', '-d', '--network', 'br', '--network-alias', 'many', ...sleeper])
-
-      const small = await askOne(world, 'asker', { name: 'many', type: 'AAAA' })
-      const large = await askOne(world, 'asker', { name: 'many', type: 'AAAA', edns: 4096 })
-      const tcp = await askOne(world, 'asker', { name: 'many', type: 'AAAA', tcp: true })
-
-      expect(small.flags).toContain('tc')
-      expect(small.length).toBeLessThanOrEqual(512)
-      expect(large.values).toHaveLength(20)
-      expect(large.flags).not.toContain('tc')
-      expect(new Set(tcp.values).size).toBe(20)
-    }),
-  )
-
-  test(
     '--network-alias with a blank is refused',
     inWorld(async world => {
       await world.ok(['network', 'create', 'br'])

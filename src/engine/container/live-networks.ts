@@ -210,6 +210,9 @@ async function settle(
   )
   updateHosts(context, container, before.endpoints, settled)
   undo.add('hosts file', () => {})
+  const { updateNames } = await import('../dns/serve-names.ts')
+  await updateNames(context, container, { ...run, endpoints: settled })
+  undo.add('names', () => {})
 }
 
 /** The gateways of the endpoint's network, whether or not they are its way out. */

@@ -28,12 +28,12 @@ export function buildNamesText(input: NamesInput): string {
 }
 
 /**
- * A container that is only on internal networks must not get a word outside, and a query is one (CVE-2024-29018): servers of
- * its own are asked where they are on its networks, and nobody else.
+ * A container that is only on internal networks, or on none any more, must not get a word outside, and a query is one
+ * (CVE-2024-29018): servers of its own are asked where they are on its networks, and nobody else.
  */
 function forwardLines({ endpoints, networks, servers }: NamesInput): string[] {
   const joined = networks.filter(network => endpoints.some(endpoint => endpoint.networkId === network.id))
-  const isShutIn = joined.length > 0 && joined.every(network => network.internal)
+  const isShutIn = joined.every(network => network.internal)
   if (servers.length === 0) return [isShutIn ? 'forward none' : 'forward host']
   const pools = joined.flatMap(network => network.pools.map(pool => parsePrefix(pool.subnet)))
   const isInside = (server: string) => pools.some(pool => contains(pool, parseAddress(server)))

@@ -3,7 +3,7 @@
 // the records when it has died. A rehearsal of a command makes its own sockets and leaves the resolver, and the containers that
 // really run, alone.
 
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isRehearsal } from '../../kernel/explain.ts'
 import { closePidfd, openPidfd } from '../../kernel/pidfd.ts'
@@ -20,11 +20,12 @@ import type { Undo } from '../../lib/rollback.ts'
 import type { Container, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint } from '../../model/network.ts'
+import { resolvConfFor } from '../container/etc-dir.ts'
 import type { EngineContext } from '../context.ts'
 import { DEFAULT_NETWORK } from '../network/network-service.ts'
 import { hostAddresses } from './host-addresses.ts'
 import { buildNamesText } from './names-text.ts'
-import { usesResolver } from './uses-resolver.ts'
+import { needsResolver, usesResolver } from './uses-resolver.ts'
 
 const PATIENCE_MS = 5_000
 const PAUSE_MS = 1
@@ -68,9 +69,13 @@ export async function registerNames(
   }
 }
 
-/** Tells the resolver what has changed about a running container: its name, its networks, its addresses. Idempotent. */
+/**
+ * Tells the resolver what has changed about a running container: its name, its networks, its addresses. One that comes to its
+ * first network with names is given the resolver. Idempotent.
+ */
 export async function updateNames(context: EngineContext, container: Container, run: RunRecord): Promise<void> {
-  if (isRehearsal() || run.endpoints.length === 0 || !usesResolver(context, container.id)) return
+  if (isRehearsal() || sharesNetwork(container)) return
+  if (!usesResolver(context, container.id) && !giveResolver(context, container, run)) return
   const text = namesText(context, container, run.endpoints)
   const reply = tellResolver(context.paths.resolver, { type: 'put', id: container.id, text })
   if (reply === 'done') return
@@ -110,6 +115,23 @@ async function reattachAll(context: EngineContext, except?: string): Promise<voi
   }
 }
 
+/**
+ * Names the resolver in the container's resolv.conf, in place, since the file is bound into it.
+ * @returns false where that is not called for, or the container has made the file its own
+ */
+function giveResolver(context: EngineContext, container: Container, run: RunRecord): boolean {
+  const joined = context.networks.list().filter(({ id }) => run.endpoints.some(({ networkId }) => networkId === id))
+  if (!needsResolver(joined.map(({ name }) => name))) return false
+  const path = context.paths.runFile(container.id, 'resolv.conf')
+  if (readFileSync(path, 'utf8') !== resolvConfFor(container, false)) return false
+  writeFileSync(path, resolvConfFor(container, true))
+  return true
+}
+
+function sharesNetwork({ spec }: Container): boolean {
+  return spec.networks?.[0]?.network.startsWith('container:') === true
+}
+
 /** Opens new sockets in the container's namespace for a resolver that knows nothing of it. */
 async function reattach(context: EngineContext, container: Container, run: RunRecord): Promise<void> {
   const netnsFd = openSync(`/proc/${run.pid}/ns/net`, 'r')
@@ -129,7 +151,9 @@ function users(context: EngineContext, except?: string): { container: Container;
     const container = store.read(id)
     const { status, run } = store.state(id)
     const lives = status === 'running' || status === 'paused'
-    return lives && container !== undefined && run !== undefined && run.endpoints.length > 0 ? [{ container, run }] : []
+    return lives && run !== undefined && container !== undefined && !sharesNetwork(container)
+      ? [{ container, run }]
+      : []
   })
 }
 
