@@ -77,6 +77,8 @@ export interface PortMapping {
   readonly containerPort: number
   /** Who carries it; absent: what the network says. */
   readonly publishMode?: 'nat' | 'proxy'
+  /** No address was named and the network has no IPv6: the host's `::1` leads there too, as `localhost` means that first. */
+  readonly alsoLoopback6?: boolean
 }
 
 /** What joins one container to one network. */

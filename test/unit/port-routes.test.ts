@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { checkProxiedPorts, heldPorts, kernelPorts } from '../../src/engine/network/port-routes.ts'
+import { checkProxiedPorts, heldPorts, kernelPorts, onHostAddresses } from '../../src/engine/network/port-routes.ts'
 import type { Endpoint, Network, PortMapping } from '../../src/model/network.ts'
 
 const network: Network = {
@@ -44,12 +44,12 @@ describe('a port published on', () => {
     ['::1', both, 'fd00::2'],
     ['::1', v6, 'fd00::2'],
     ['::', v4, '10.0.0.2'],
-    ['::', both, undefined],
+    ['::1', both, 'fd00::2'],
     ['2001:db8::1', v4, '10.0.0.2'],
     ['2001:db8::1', v6, undefined],
     // Half an endpoint, made up for the teardown of a start that was cut off.
     ['::1', ['', ''], undefined],
-    ['::', ['', 'fd00::2/64'], undefined],
+    ['2001:db8::1', ['', 'fd00::2/64'], undefined],
   ])('%s for %j is proxied to %s', (hostIp, addresses, proxyTo) => {
     const web = endpoint(addresses, port(hostIp))
 
@@ -68,6 +68,24 @@ describe('a port published on', () => {
     expect(heldPorts(web)).toEqual([{ ...proxied, proxyTo }])
     expect(kernelPorts(web).ports).toEqual([])
   })
+})
+
+test('a port on :: is carried by the kernel, but for ::1, which the monitor carries', () => {
+  const web = endpoint(both, port('::'))
+
+  expect(heldPorts(web)).toEqual([{ ...port('::'), proxyTo: 'fd00::2' }])
+  expect(kernelPorts(web).ports).toEqual([port('::')])
+})
+
+test('a port on no address is on ::1 as well where the network has no IPv6, if it can be had', () => {
+  const v4Network = { ...network, pools: [{ subnet: '10.0.0.0/24', gateway: '10.0.0.1' }] }
+  const web = endpoint(v4, ...onHostAddresses([port('')], v4Network))
+
+  expect(heldPorts(web)).toMatchObject([
+    { hostIp: '0.0.0.0' },
+    { hostIp: '::1', hostPort: 8080, containerPort: 80, proxyTo: '10.0.0.2', optional: true },
+  ])
+  expect(kernelPorts(web).ports).toMatchObject([{ hostIp: '0.0.0.0' }])
 })
 
 test('kernelPorts() takes nothing else out of the endpoint', () => {

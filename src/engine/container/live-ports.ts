@@ -3,9 +3,10 @@
 
 import type { Undo } from '../../lib/rollback.ts'
 import type { Container } from '../../model/container.ts'
+import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, Network } from '../../model/network.ts'
 import type { EngineContext } from '../context.ts'
-import { type HeldPort, heldPorts, kernelPorts } from '../network/port-routes.ts'
+import { type HeldPort, heldPorts, isSamePort, kernelPorts } from '../network/port-routes.ts'
 import { changeHeldPorts } from './held-ports.ts'
 
 /** Endpoints as they were and as they are to be. */
@@ -44,6 +45,7 @@ export async function movePorts(
   const subject = { name: container.name, nameOf: (short: string) => nameOf(context, short) }
   // Those that only lead elsewhere are changed in one step: the host port is never free in between.
   const free = dropped.filter(port => !added.some(other => isSamePlace(other, port)))
+  for (const port of added) assertNobodyElse(context, container, port)
   await changeHeldPorts(socket, subject, { hold: added, release: [] })
   undo.add('hold ports', () => {})
   for (const endpoint of moved) {
@@ -53,6 +55,24 @@ export async function movePorts(
     await republish(context, network, { old, endpoint, undo })
   }
   await changeHeldPorts(socket, subject, { hold: [], release: free })
+}
+
+/** The kernel only says that a port is taken; where a container has it, here is its name. @throws TsrunError conflict */
+function assertNobodyElse({ store }: EngineContext, { id, name }: Container, port: HeldPort): void {
+  if (port.optional === true) return
+  const others = store.runningIds().filter(other => other !== id)
+  const owner = others.find(other =>
+    store.readRun(other)?.endpoints.some(endpoint => endpoint.ports.some(theirs => isSamePort(theirs, port))),
+  )
+  if (owner === undefined) return
+  const ownerName = store.read(owner)?.name ?? owner
+  const host = port.hostIp.includes(':') ? `[${port.hostIp}]` : port.hostIp
+  throw new TsrunError(
+    'conflict',
+    'port-taken',
+    `cannot publish ${host}:${port.hostPort}/${port.protocol} for "${name}": the port is published by container "${ownerName}"`,
+    { hint: `choose another host port, or stop "${ownerName}": tsrun stop ${ownerName}` },
+  )
 }
 
 async function republish(

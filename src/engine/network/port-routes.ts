@@ -21,7 +21,9 @@ export function onHostAddresses(ports: readonly PortMapping[], network: Network)
   const places = hostBinding.length > 0 ? hostBinding : everywhere
   return ports.flatMap(port => {
     const carried = publishMode === 'nat' ? port : { publishMode, ...port }
-    return port.hostIp === '' ? places.map(hostIp => ({ ...carried, hostIp })) : [carried]
+    if (port.hostIp !== '') return [carried]
+    const alsoLoopback6 = !hasV6 && places === everywhere
+    return places.map(hostIp => ({ ...carried, hostIp, ...(alsoLoopback6 ? { alsoLoopback6 } : {}) }))
   })
 }
 
@@ -32,12 +34,28 @@ export interface HeldPort extends PortMapping {
   readonly optional?: boolean
 }
 
-/** What the monitor holds on the host: every published port. */
+/** What the monitor holds on the host: every published port, and what the kernel leaves out of it. */
 export function heldPorts(endpoint: Endpoint): HeldPort[] {
-  return endpoint.ports.map(port => {
-    const proxyTo = proxyTarget(port, endpoint)
-    return proxyTo === undefined ? port : { ...port, proxyTo }
+  return endpoint.ports.flatMap((port): HeldPort[] => {
+    const proxyTo = proxyTarget(port, endpoint) ?? leftOver(port, endpoint)
+    const held = proxyTo === undefined ? port : { ...port, proxyTo }
+    const loopback = port.alsoLoopback6 === true ? loopback6(port, endpoint) : undefined
+    return loopback === undefined ? [held] : [held, loopback]
   })
+}
+
+/** The kernel carries what comes to `::` but for ::1: that is all that reaches the monitor's socket. */
+function leftOver({ hostIp, protocol }: PortMapping, endpoint: Endpoint): string | undefined {
+  if (hostIp !== '::' || protocol === 'sctp') return undefined
+  return proxyTarget({ hostIp: '::1', protocol, hostPort: 0, containerPort: 0 }, endpoint)
+}
+
+/** Where the host has no IPv6, or somebody else has that port of ::1, the container does without. */
+function loopback6(port: PortMapping, endpoint: Endpoint): HeldPort | undefined {
+  const { protocol, hostPort, containerPort } = port
+  const mapping = { protocol, hostIp: '::1', hostPort, containerPort }
+  const proxyTo = protocol === 'sctp' ? undefined : proxyTarget(mapping, endpoint)
+  return proxyTo === undefined ? undefined : { ...mapping, proxyTo, optional: true }
 }
 
 /** The endpoint as the firewall driver is to see it: with the ports that the kernel carries. */
@@ -84,7 +102,8 @@ function proxyTarget({ hostIp, publishMode }: PortMapping, endpoint: Endpoint): 
   return own === undefined ? addresses[0] : undefined
 }
 
-function isSamePort(a: PortMapping, b: PortMapping): boolean {
+/** Whether no two can have both: the same port, and an address in common. */
+export function isSamePort(a: PortMapping, b: PortMapping): boolean {
   const isAny = ({ hostIp }: PortMapping) => hostIp === '0.0.0.0' || hostIp === '::'
   return (
     a.protocol === b.protocol &&
