@@ -42,7 +42,6 @@ const absent: Readonly<Record<string, string>> = {
   context: 'there is no daemon to choose: --root and --state choose an engine',
   manifest: 'indexes of several platforms are pulled, not made',
   plugin: 'drivers are part of tsrun',
-  search: 'a registry is searched in a browser',
   trust: 'signatures are not looked at; pull by digest: NAME@sha256:...',
   ...Object.fromEntries(
     ['config', 'node', 'secret', 'service', 'stack', 'swarm'].map(word => [word, 'swarm: tsrun is for one machine']),
