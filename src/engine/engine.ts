@@ -42,6 +42,8 @@ import type { SystemInfo } from './system-info.ts'
 import { VolumeService } from './volume/volume-service.ts'
 
 const SOCKET_LINGER_MS = 50
+/** Layers that came longer ago are brought to the disk on the way of a build. */
+const SETTLE_AGE_MS = 60_000
 
 /** Where an engine keeps things. Two with different directories know nothing of each other. */
 export interface EngineOptions {
@@ -142,7 +144,9 @@ export class Engine {
   async build(options: BuildOptions): Promise<BuiltImage> {
     const { buildImage } = await import('./build/build-image.ts')
     const services = { context: this.#context, containers: this.containers, images: this.images }
-    return buildImage(services, options)
+    const image = await buildImage(services, options)
+    await this.images.settle(SETTLE_AGE_MS)
+    return image
   }
 
   /** Removes what builds have kept for the next ones. */

@@ -86,7 +86,10 @@ function readDockerfile(directory: string, options: BuildOptions): BuildContext[
 function readIgnoreFile(directory: string, dockerfile: string): IgnoreRules | undefined {
   const path = resolve(directory, dockerfile)
   const own = `${basename(path)}.dockerignore`
-  const text = readIfThere(resolve(dirname(path), own))
+  const beside = resolve(dirname(path), own)
+  const text = beside.startsWith(`${directory}/`)
+    ? readInside(directory, beside.slice(directory.length + 1))
+    : readIfThere(beside)
   if (text !== undefined) return parseIgnoreFile(text.toString('utf8'), own)
   const general = readInside(directory, '.dockerignore')
   return general === undefined ? undefined : parseIgnoreFile(general.toString('utf8'), '.dockerignore')

@@ -16,6 +16,7 @@ import type { ContainerService } from '../container/container-service.ts'
 import type { EngineContext } from '../context.ts'
 import { FileTree } from '../files/file-tree.ts'
 import { addImage } from '../image/add-image.ts'
+import { tellImages } from '../image/image-events.ts'
 import { familiarReference, parseReference } from '../image/image-reference.ts'
 import type { ImageService } from '../image/image-service.ts'
 import { ImageStore } from '../image/image-store.ts'
@@ -81,7 +82,10 @@ export async function buildImage(services: BuildServices, options: BuildOptions)
         limit: limiter(Math.max(2, availableParallelism())),
       }
       const image = await buildStages(parts, stop)
-      return await steps.during('exporting to image', () => exportImage(parts, image, names))
+      const built = await steps.during('exporting to image', () => exportImage(parts, image, names))
+      const tell = tellImages(store, services.context.events)
+      for (const name of built.names) tell('tag', built.id, name)
+      return built
     } finally {
       files.close()
     }

@@ -10,6 +10,9 @@ import { syntaxError } from './dockerfile/syntax-error.ts'
 import { type FileSource, findFiles } from './file-source.ts'
 import { excludePatterns } from './ignore-file.ts'
 
+/** A download is in memory while it is looked at. */
+const MAX_DOWNLOAD_BYTES = 512 << 20
+
 /** A download that the step makes when the cache does not have it. */
 export interface RemoteFile {
   readonly url: string
@@ -92,17 +95,35 @@ export async function download({ url, name, sha256 }: RemoteFile, signal: AbortS
   try {
     response = await fetch(url, { signal })
     if (!response.ok) throw unavailable(`HTTP ${response.status}`)
-    content = Buffer.from(await response.arrayBuffer())
+    content = await bodyOf(response)
   } catch (error) {
     if (error instanceof TsrunError || signal.aborted) throw error
     throw unavailable(error instanceof Error ? error.message : String(error), error)
   }
+  if (content.length > MAX_DOWNLOAD_BYTES)
+    throw new TsrunError(
+      'invalid',
+      'download',
+      `cannot download ${url}: it is larger than ${MAX_DOWNLOAD_BYTES >> 20} MiB`,
+    )
   const digest = createHash('sha256').update(content).digest('hex')
   if (digest !== sha256)
     throw new TsrunError('invalid', 'checksum', `what ${url} gives is not what --checksum says: it is sha256:${digest}`)
   const modified = Date.parse(response.headers.get('last-modified') ?? '')
   // As docker has it: nobody but the owner may read it.
   return { name, content, mode: 0o600, ...(Number.isNaN(modified) ? {} : { mtime: Math.floor(modified / 1000) }) }
+}
+
+/** All of it, or a little more than is allowed. */
+async function bodyOf(response: Response): Promise<Buffer> {
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for await (const chunk of response.body ?? []) {
+    chunks.push(chunk)
+    length += chunk.length
+    if (length > MAX_DOWNLOAD_BYTES) break
+  }
+  return Buffer.concat(chunks)
 }
 
 function remoteFile(instruction: Instruction, url: string, checksum: string | undefined): RemoteFile {

@@ -19,7 +19,7 @@ import { TsrunError } from '../../model/errors.ts'
 import { unpackFiles } from '../files/unpack-files.ts'
 import type { BuildParts } from './build-parts.ts'
 import type { BuildSecret } from './build-types.ts'
-import { holdCache } from './cache-mounts.ts'
+import { type HeldCache, holdCache } from './cache-mounts.ts'
 import type { Instruction } from './dockerfile/instruction.ts'
 import { syntaxError } from './dockerfile/syntax-error.ts'
 import { type FileSource, findFiles, packSource, type SourceFile } from './file-source.ts'
@@ -85,21 +85,23 @@ export async function prepareMounts(
 ): Promise<StepMounts> {
   const mounts: MountSpec[] = []
   const env: string[] = []
-  const held: (() => void)[] = []
+  const held = new Map<string, HeldCache>()
   const release = () => {
-    for (const give of held.splice(0)) give()
+    for (const cache of held.values()) cache.release()
+    held.clear()
   }
   try {
-    for (const mount of found) {
+    // Always in the same order: steps that want two locked caches of each other would wait for ever.
+    for (const mount of [...found].sort(byCacheId)) {
       const readonly = mount.type === 'cache' ? mount.readonly : mount.type === 'bind' && !mount.isWritable
       if (mount.type === 'tmpfs') {
         const data = mount.size === undefined ? 'mode=1777' : `mode=1777,size=${mount.size}`
         mounts.push({ type: 'tmpfs', source: '', target: mount.target, readonly, data })
       } else if (mount.type === 'cache') {
         const root = join(parts.context.paths.build, 'mounts')
-        const { directory, release: giveBack } = await holdCache(root, mount, parts.signal)
-        held.push(giveBack)
-        mounts.push({ type: 'bind', source: directory, target: mount.target, readonly })
+        const cache = held.get(mount.id) ?? (await holdCache(root, mount, parts.signal))
+        held.set(mount.id, cache)
+        mounts.push({ type: 'bind', source: cache.directory, target: mount.target, readonly })
       } else if (mount.type === 'bind') {
         mounts.push({ type: 'bind', source: await shown(parts, mount), target: mount.target, readonly })
       } else addSecret(parts, place, mount, { mounts, env })
@@ -109,6 +111,11 @@ export async function prepareMounts(
     throw error
   }
   return { mounts, env, release }
+}
+
+function byCacheId(a: FoundMount, b: FoundMount): number {
+  const [first, second] = [a, b].map(mount => (mount.type === 'cache' ? mount.id : ''))
+  return first === second ? 0 : (first ?? '') < (second ?? '') ? -1 : 1
 }
 
 /** A directory of the context as it is where nothing is left out and nothing is written; else a copy of what is to be seen. */

@@ -88,7 +88,8 @@ export class Attachment {
   /** The owner has torn the container down: the monitor may go. @param leftover as in OutputRelay; closed here */
   release(leftover?: number): void {
     if (leftover !== undefined) closeSync(leftover)
-    this.#socket.end(encodeFrame(FRAME.RELEASED, Buffer.alloc(0)))
+    // The monitor hangs up when the kernel has unmounted its root, which on a busy disk takes a while: nobody waits for that.
+    this.#socket.end(encodeFrame(FRAME.RELEASED, Buffer.alloc(0)), () => this.#socket.unref())
   }
 
   /** Detaches; the container goes on. */
