@@ -76,7 +76,9 @@ void drop_root(const char *empty_directory)
 		die_errno("set no_new_privs");
 }
 
-#ifdef ARCHITECTURE
+/* The sanitizers make system calls of their own. */
+#if defined(ARCHITECTURE) && !defined(__SANITIZE_ADDRESS__)
+#define HAS_FILTER 1
 #define LOAD_WORD(field) { LOAD, 0, 0, offsetof(struct call_data, field) }
 #define ALLOW_CALL(number) { JUMP_IF_EQUAL, 0, 1, (number) }, { RETURN, 0, 0, ALLOW }
 
@@ -124,7 +126,7 @@ void confine_answerer(void)
 	/* With the keeper its sockets would be nobody's any more; without a signal it could miss that. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
 		die_errno("follow the keeper");
-#if defined(ARCHITECTURE) && !defined(__SANITIZE_ADDRESS__)
+#ifdef HAS_FILTER
 	struct filter_program program = { sizeof(answerer_filter) / sizeof(*answerer_filter), answerer_filter };
 	if (prctl(PR_SET_SECCOMP, FILTER_MODE, &program, 0, 0) < 0)
 		die_errno("load the seccomp program");
