@@ -3,7 +3,7 @@
 # by scripts/vm; prints a line for each fact and fails at the first that does not hold.
 set -eu
 tsrun=${TSRUN:-dist/tsrun}
-TSRUN_ROOT=$(mktemp -d /scratch/root.XXXX) TSRUN_STATE=$(mktemp -d /tmp/state.XXXX)
+TSRUN_ROOT=$(mktemp -d "${SCRATCH:-/scratch}/root.XXXX") TSRUN_STATE=$(mktemp -d /tmp/state.XXXX)
 export TSRUN_ROOT TSRUN_STATE
 
 ok() { echo "ok: $*"; }
@@ -23,7 +23,7 @@ ip -n lan link set eth0 up
 ip -n lan link add link eth0 name eth0.10 type vlan id 10
 ip -n lan address add 198.51.100.2/24 dev eth0.10
 ip -n lan link set eth0.10 up
-ip -n lan route add 203.0.113.0/24 dev eth0
+ip -n lan route add 203.0.113.0/24 via 192.0.2.1
 
 lan='--subnet 192.0.2.0/24 --gateway 192.0.2.2 --ip-range 192.0.2.64/27'
 
