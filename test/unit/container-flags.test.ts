@@ -412,7 +412,7 @@ test('every flag of run with any value gives a spec that JSON keeps, a TsrunErro
     }),
     { numRuns: 5000 },
   )
-}, 30_000)
+})
 
 test.each([
   ...['--memory', '--memory-swap', '--memory-reservation', '--cpus', '--cpu-shares', '--cpu-quota', '--cpu-period'],
