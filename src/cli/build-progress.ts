@@ -170,11 +170,15 @@ export function renderFailedStep({ title, lines }: FailedStep): string {
   return ['------', ` > ${printable(title)}:`, ...lines, '------', ''].join('\n')
 }
 
-/** What a step writes must not give orders to a terminal. */
+/** What a step writes must not give orders to a terminal: its control sequences (ECMA-48: CSI, OSC) and characters are left out. */
 function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what must not get through
-  return text.replace(/\x1b\[[0-9;?]*[ -/]*[@-~]/g, '').replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, '')
+  return text.replace(controlSequence, '').replace(controlCharacter, '')
 }
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: those are what must not get through
+const controlSequence = /\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)/g
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the same
+const controlCharacter = /[\x00-\x08\x0a-\x1f\x7f-\x9f]/g
 
 function cut(line: string, width: number): string {
   const text = line.replaceAll('\t', ' ')

@@ -130,6 +130,12 @@ describe('build stays inside', () => {
           /it leads out of the build context/,
         )
 
+      symlinkSync(secret, join(folder, 'Linked'))
+      symlinkSync(secret, join(folder, 'Linked.dockerignore'))
+      const linked = await world.tsrun(['build', '-f', join(folder, 'Linked'), folder])
+      expect(linked.stderr).toMatch(/there is no file/)
+      expect(linked.stderr).not.toContain('secret of the host')
+
       await built(world, 'FROM busybox\nCOPY . /all/\n')
 
       expect(await inApp(world, 'cat "/all/dir/new\nline"; readlink /all/dir/up; readlink /all/file-link')).toBe(

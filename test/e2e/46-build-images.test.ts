@@ -162,6 +162,31 @@ COPY --from=1 /m /m
   )
 })
 
+describe('in a terminal', () => {
+  test(
+    'the steps that run are drawn in place, what they write gives the terminal no orders, and Ctrl-C ends them',
+    inWorld(async world => {
+      const folder = writeContext(world, {
+        Dockerfile: 'FROM busybox\nRUN true\nRUN printf "\\033]0;title\\007shown\\033[31m red\\n"; sleep 1000\n',
+      })
+      const terminal = await world.terminal(['build', '-t', 'app', folder])
+      await terminal.waitFor(/# shown red/)
+      terminal.type('\x03')
+      const { code, before, after } = await terminal.finished()
+
+      expect(code).toBe(130)
+      expect(after).toBe(before)
+      const output = terminal.output()
+      expect(output).toMatch(/=> \[2\/3\] RUN true {2}\d+\.\ds/)
+      expect(output).toMatch(/=> \[3\/3\] RUN printf.* {2}\d+\.\ds/)
+      expect(output).toMatch(/CANCELED/)
+      expect(output).not.toContain('\x1b]0;')
+      expect(output).not.toContain('\x1b[31m')
+      expect(await world.ok(['ps', '-aq'])).toBe('')
+    }),
+  )
+})
+
 describe('engine.build()', () => {
   test(
     'tells what happens, ends with a signal, and throws what the command line says',
