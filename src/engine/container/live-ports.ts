@@ -46,6 +46,9 @@ export async function movePorts(
   // Those that only lead elsewhere are changed in one step: the host port is never free in between.
   const free = dropped.filter(port => !added.some(other => isSamePlace(other, port)))
   for (const port of added) assertNobodyElse(context, container, port)
+  // Our own ::1 keeps us from having :: of the same port.
+  const inTheWay = free.filter(port => added.some(other => isSamePort(other, port)))
+  await changeHeldPorts(socket, subject, { hold: [], release: inTheWay })
   await changeHeldPorts(socket, subject, { hold: added, release: [] })
   undo.add('hold ports', () => {})
   for (const endpoint of moved) {
