@@ -57,6 +57,7 @@ export {
   type PullImageOptions,
   type PullPolicy,
   type PushedImage,
+  type RemoteManifest,
   type RemovedImages,
   type ResolvedImage,
   type TransferEvent,

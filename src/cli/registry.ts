@@ -129,6 +129,11 @@ export const commandGroups: readonly { readonly title: string; readonly commands
       { name: 'rmi', summary: 'remove images', load: () => import('./commands/rmi.ts') },
       { name: 'pull', summary: 'get an image from a registry', load: () => import('./commands/pull.ts') },
       { name: 'push', summary: 'give an image to a registry', load: () => import('./commands/push.ts') },
+      {
+        name: 'manifest',
+        summary: 'show what a registry has under a name',
+        load: () => import('./commands/manifest.ts'),
+      },
       { name: 'login', summary: 'log in to a registry', load: () => import('./commands/login.ts') },
       { name: 'logout', summary: 'forget the credentials for a registry', load: () => import('./commands/logout.ts') },
       { name: 'load', summary: 'read images from an archive', load: () => import('./commands/load.ts') },

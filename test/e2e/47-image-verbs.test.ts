@@ -105,6 +105,21 @@ test('search finds names by their beginning, and images by pattern, age and labe
   expect(await home.fails('images', '--filter', 'reference=[')).toContain('invalid filter "reference=["')
 })
 
+test('manifest inspect shows what the registry has, and brings nothing in', async () => {
+  const name = await published('shown:1')
+  const other = new Home()
+
+  const document = JSON.parse(await other.ok('manifest', 'inspect', name))
+  const verbose = JSON.parse(await other.ok('manifest', 'inspect', '-v', name))
+
+  const there = await registry.manifest('shown', '1')
+  expect(document).toEqual(there.document)
+  expect(verbose).toMatchObject({ Ref: name, mediaType: there.type, size: there.size, document })
+  expect(await other.ok('images', '-q')).toBe('')
+  expect(await other.fails('manifest', 'inspect', `${registry.host}/no/such`)).toContain('no/such')
+  other.remove()
+})
+
 test('several images saved into one pipe are loaded with all their names', async () => {
   await home.ok('tag', 'busybox', 'one:1')
   await home.ok('tag', 'busybox', 'a.test/two:2')

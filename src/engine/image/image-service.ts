@@ -12,7 +12,7 @@ import { type TellImage, tellImages, tellTransfer } from './image-events.ts'
 import { familiarReference, parseReference } from './image-reference.ts'
 import { type ImageRecord, ImageStore } from './image-store.ts'
 import type { HistoryLine, ImageInspect, ImageSummary, ImageUsage } from './list-images.ts'
-import type { PulledImage } from './pull-image.ts'
+import type { PulledImage, RemoteManifest } from './pull-image.ts'
 import type { PushedImage } from './push-image.ts'
 import type { ImageUser, RemovedImages } from './remove-image.ts'
 import { notFound, type ResolvedImage, resolveImage, useImage } from './resolve-image.ts'
@@ -20,7 +20,7 @@ import type { ArchiveFormat } from './save-image.ts'
 import type { PullImageOptions, TransferOptions } from './transfer-events.ts'
 
 export type { HistoryLine, ImageInspect, ImageSummary, ImageUsage } from './list-images.ts'
-export type { PulledImage } from './pull-image.ts'
+export type { PulledImage, RemoteManifest } from './pull-image.ts'
 export type { PushedImage } from './push-image.ts'
 export type { ImageUser, RemovedImages } from './remove-image.ts'
 export type { ResolvedImage } from './resolve-image.ts'
@@ -207,6 +207,12 @@ export class ImageService {
   async tags(repository: string, options: { readonly signal?: AbortSignal } = {}): Promise<string[]> {
     const { repositoryTags } = await import('./pull-image.ts')
     return repositoryTags(parseReference(repository), options.signal)
+  }
+
+  /** The manifest or index that the registry has under a name; nothing is pulled. @throws TsrunError not-found, denied, unavailable */
+  async manifest(reference: string, options: { readonly signal?: AbortSignal } = {}): Promise<RemoteManifest> {
+    const { remoteManifest } = await import('./pull-image.ts')
+    return remoteManifest(reference, options.signal)
   }
 
   /** Gives an image to the registry that its name says. @throws TsrunError not-found, denied, unavailable; the signal's reason */

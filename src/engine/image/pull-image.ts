@@ -87,6 +87,44 @@ export async function repositoryTags(reference: ImageReference, signal?: AbortSi
   }
 }
 
+/** What a registry has under a name. */
+export interface RemoteManifest {
+  /** Registry, repository and tag or digest in full. */
+  readonly name: string
+  readonly descriptor: Descriptor
+  /** The manifest or index, as it stands there. */
+  readonly document: unknown
+}
+
+/** Asks as a pull would, mirrors and search order included, and brings nothing into the store. */
+export async function remoteManifest(text: string, signal?: AbortSignal): Promise<RemoteManifest> {
+  const access = new RegistryAccess()
+  try {
+    const names = candidates(text, access.config)
+    for (const [index, reference] of names.entries()) {
+      const clients = access.clients(reference, 'pull')
+      for (const [number, client] of clients.entries()) {
+        try {
+          const { bytes, digest, mediaType } = await client.document(
+            reference.digest ?? reference.tag ?? 'latest',
+            signal,
+          )
+          const descriptor = { mediaType: documentType(bytes, mediaType), digest, size: bytes.length }
+          return { name: formatReference(reference), descriptor, document: JSON.parse(bytes.toString()) }
+        } catch (error) {
+          signal?.throwIfAborted()
+          const isLast = index === names.length - 1 && number === clients.length - 1
+          const isTheirs = error instanceof RegistryError || error instanceof TransportError
+          if (isLast || !isTheirs) throw aboutImage('pull', reference, error)
+        }
+      }
+    }
+    throw new Error('a reference stands for at least one name')
+  } finally {
+    access.close()
+  }
+}
+
 class Pull {
   readonly #store: ImageStore
   readonly #reference: ImageReference
