@@ -1,6 +1,5 @@
 // tsrun-dns as a process: what it may do, what it takes, and that neither hostile queries nor kill -9 end the names.
 
-import { randomBytes } from 'node:crypto'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { eventually } from '../helpers/command.ts'
@@ -8,6 +7,7 @@ import {
   askFrom,
   askOne,
   codes,
+  floodScript,
   pidOf,
   type Query,
   type ResolverProcess,
@@ -112,7 +112,7 @@ describe('tsrun-dns', () => {
       const before = resolverProcesses(world)
       await world.host.exec(
         'nsenter',
-        [`--net=/proc/${await pidOf(world, 'asker')}/ns/net`, process.execPath, '-e', flood],
+        [`--net=/proc/${await pidOf(world, 'asker')}/ns/net`, process.execPath, '-e', floodScript()],
         {
           timeoutMs: 60_000,
         },
@@ -196,30 +196,3 @@ describe('tsrun-dns', () => {
 function pssOf(pid: number): number {
   return Number(/^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1])
 }
-
-/** Half of them random, half of them queries with some bytes changed; the random numbers are told when it fails. */
-const flood = `
-  const seed = Buffer.from('${randomBytes(16).toString('hex')}', 'hex')
-  const { createHash } = require('node:crypto')
-  let state = seed
-  const random = length => {
-    let bytes = Buffer.alloc(0)
-    while (bytes.length < length) bytes = Buffer.concat([bytes, (state = createHash('sha512').update(state).digest())])
-    return bytes.subarray(0, length)
-  }
-  const query = Buffer.from('1234010000010000000000010377656200000100010000290400000000000000', 'hex')
-  const udp = require('node:dgram').createSocket('udp4')
-  udp.on('error', () => {})
-  udp.connect(53, '127.0.0.11', async () => {
-    for (let i = 0; i < 10000; i++) {
-      const bytes = i % 2 ? Buffer.from(query) : Buffer.from(random(random(1)[0] * 5))
-      if (i % 2) for (const at of random(1 + random(1)[0] % 4)) bytes[at % bytes.length] = random(1)[0]
-      udp.send(bytes)
-      if (i % 50 === 0) await new Promise(resolve => setTimeout(resolve, 1))
-    }
-    const open = Array.from({ length: 200 }, (_, i) => {
-      const socket = require('node:net').connect(53, '127.0.0.11', () => socket.write(i % 3 ? random(i) : Buffer.from('0004', 'hex')))
-      return socket.on('error', () => {})
-    })
-    setTimeout(() => { for (const socket of open) socket.destroy(); process.exit(0) }, 500)
-  })`

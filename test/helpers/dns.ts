@@ -1,5 +1,6 @@
 // DNS for the tests: raw queries from inside a container's network namespace, and servers that the host asks.
 
+import { randomBytes } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -62,9 +63,13 @@ export async function askFrom(
   queries: readonly Query[],
   server = '127.0.0.11',
 ): Promise<Answer[]> {
-  const netns = `--net=/proc/${await pidOf(world, container)}/ns/net`
+  return askIn(`/proc/${await pidOf(world, container)}/ns/net`, queries, server)
+}
+
+/** Sends all queries at once from a network namespace, given by a file of it. */
+export async function askIn(netns: string, queries: readonly Query[], server = '127.0.0.11'): Promise<Answer[]> {
   const input = queries.map(query => `${JSON.stringify(query)}\n`).join('')
-  const stdout = await succeed(['nsenter', netns, process.execPath, peers, 'ask', server], {
+  const stdout = await succeed(['nsenter', `--net=${netns}`, process.execPath, peers, 'ask', server], {
     env: plainEnvironment,
     input,
     timeoutMs: 60_000,
@@ -139,6 +144,37 @@ export function withResolvConf(world: World, text: string): HostWithResolvConf {
   }
 }
 
+/**
+ * A program for `node -e` that sends 10,000 datagrams and 200 connections: half of the datagrams random, half of them queries
+ * with some bytes changed. The seed is in it, and so in the output of a test that fails.
+ */
+export function floodScript(): string {
+  return `
+  const { createHash } = require('node:crypto')
+  let state = Buffer.from('${randomBytes(16).toString('hex')}', 'hex')
+  const random = length => {
+    let bytes = Buffer.alloc(0)
+    while (bytes.length < length) bytes = Buffer.concat([bytes, (state = createHash('sha512').update(state).digest())])
+    return bytes.subarray(0, length)
+  }
+  const query = Buffer.from('1234010000010000000000010377656200000100010000290400000000000000', 'hex')
+  const udp = require('node:dgram').createSocket('udp4')
+  udp.on('error', () => {})
+  udp.connect(53, '127.0.0.11', async () => {
+    for (let i = 0; i < 10000; i++) {
+      const bytes = i % 2 ? Buffer.from(query) : Buffer.from(random(random(1)[0] * 5))
+      if (i % 2) for (const at of random(1 + random(1)[0] % 4)) bytes[at % bytes.length] = random(1)[0]
+      udp.send(bytes)
+      if (i % 50 === 0) await new Promise(resolve => setTimeout(resolve, 1))
+    }
+    const open = Array.from({ length: 200 }, (_, i) => {
+      const socket = require('node:net').connect(53, '127.0.0.11', () => socket.write(i % 3 ? random(i) : Buffer.from('0004', 'hex')))
+      return socket.on('error', () => {})
+    })
+    setTimeout(() => { for (const socket of open) socket.destroy(); process.exit(0) }, 500)
+  })`
+}
+
 /** One of the two processes of tsrun-dns. */
 export interface ResolverProcess {
   readonly pid: number
@@ -146,7 +182,7 @@ export interface ResolverProcess {
 }
 
 /** The processes of the world's resolver: the keeper first, then the answerer. */
-export function resolverProcesses(world: World): ResolverProcess[] {
+export function resolverProcesses(world: Pick<World, 'state'>): ResolverProcess[] {
   const all = readdirSync('/proc')
     .filter(name => /^\d+$/.test(name))
     .map(name => ({ pid: Number(name), title: readOrEmpty(`/proc/${name}/cmdline`).replaceAll('\0', ' ').trim() }))
