@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
 import { benchImages } from './images.ts'
 import { type Candidate, type Measurement, measure, median, ratio, run } from './measure.ts'
+import { benchNames } from './names.ts'
 import { createWorld, type World } from './world.ts'
 
 interface Result {
@@ -25,6 +26,7 @@ try {
     'images-large': world => benchImages(world, Math.min(rounds, 3), 500),
   }
   run(world.tsrun('run', '--rm', 'busybox', 'true'))
+  if (cases.includes('names')) benchNames(world)
   for (const [name, bench] of Object.entries(all))
     if (cases.length === 0 ? !name.startsWith('images') : cases.includes(name)) results.push(...bench(world))
   report(results)

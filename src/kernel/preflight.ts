@@ -12,6 +12,7 @@ import { type KernelFeatures, readKernelFeatures, readText } from './kernel-feat
 import { Nfnetlink } from './nftables/nfnetlink.ts'
 import { listBaseChains } from './nftables/ruleset.ts'
 import { probeOverlay } from './overlay-probe.ts'
+import { checkNames } from './preflight-names.ts'
 
 /** One requirement, what was found of it, and what to do. */
 export interface PreflightCheck {
@@ -67,6 +68,7 @@ export function runPreflight(options: PreflightOptions = {}): PreflightCheck[] {
     ...libraries.map(library => attempt(library.name, library.severity, () => checkLibrary(library))),
     ...(options.initPath === undefined ? [] : [checkInit(options.initPath)]),
     ...(options.root === undefined ? [] : [checkStore(options.root)]),
+    attempt('names', 'recommended', checkNames),
     attempt('user namespaces', 'recommended', checkUserNamespaces),
     attempt('ip_forward', 'info', checkForwarding),
     attempt('bridge netfilter', 'info', checkBridgeNetfilter),
