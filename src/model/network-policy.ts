@@ -60,3 +60,6 @@ export function policyOf({ options }: Pick<Network, 'options'>): NetworkPolicy {
  * network driver sets it, the firewall drops frames between two such interfaces.
  */
 export const isolatedPortGroup = 0x7473
+
+/** The same in a further bridge of a network, where no packet is translated and so none is excepted. */
+export const isolatedFurtherGroup = 0x7474

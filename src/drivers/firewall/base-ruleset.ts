@@ -2,17 +2,18 @@
 // and never change: a network or a published port is nothing but elements of their sets, so that ten thousand networks
 // cost a packet no more than one. docs/design/firewall.md explains each rule and lists the attacks they are there for.
 
-import { isolatedPortGroup } from '../../model/network-policy.ts'
+import { isolatedFurtherGroup, isolatedPortGroup } from '../../model/network-policy.ts'
 
 /** Set on every packet that our forward chain admits. One rule in a foreign chain lets them pass. */
 export const admittedMark = 0x02000000
 
 /** Changes whenever the base rules do: tables with other rules are replaced. */
-export const layoutSet = 'layout_3'
+export const layoutSet = 'layout_4'
 
 /** The table of the user's own rules, shared by all engines of a host. Ours when it is empty, theirs when it is not. */
 export const userTable = 'tsrun-user'
 
+const unmarked = `0x${(~admittedMark >>> 0).toString(16)}`
 const mark = `0x${admittedMark.toString(16).padStart(8, '0')}`
 
 /** The chains and sets of a table, as an nft script that fails if the table exists. */
@@ -22,6 +23,7 @@ table inet ${table} {
   set ${layoutSet} { type mark; }
   set bridges { type ifname; }
   set same { type ifname . ifname; }
+  set further { type ifname; }
   set internal { type ifname; }
   set open { type ifname; }
   set nohairpin { type ifname . ifname; }
@@ -55,7 +57,8 @@ table inet ${table} {
     type filter hook prerouting priority raw; policy accept;
     iifname "lo" accept
     ip daddr 127.0.0.0/8 drop comment "loopback addresses from outside: bridges have route_localnet"
-    iifname @bridges accept
+    iifname @bridges meta mark set meta mark & ${unmarked} accept comment "a further bridge has marked what passed it"
+    iifname @further notrack accept comment "on the way to their first bridge, where everything is done"
     iifgroup @groups accept
     ip daddr @subnets4 ip daddr != @direct4 ip daddr != @keep4 drop comment "straight to a container, not through a published port"
     ip6 daddr @subnets6 ip6 daddr != @direct6 ip6 daddr != @keep6 drop comment "straight to a container, not through a published port"
@@ -85,6 +88,8 @@ table inet ${table} {
   chain forward {
     type filter hook forward priority filter - 5; policy accept;
     iifname @bridges goto from_bridge
+    iifname . oifname @same goto admit comment "inside a further bridge"
+    iifname @further drop
     iifgroup @groups goto from_group
     oifname @bridges goto to_bridge
     oifgroup @groups goto to_group
@@ -174,13 +179,14 @@ add element inet ${table} ${layoutSet} { 1 }
  * published ports, carry the mark.
  */
 export function portIsolationRuleset(table: string): string {
-  const group = `0x${isolatedPortGroup.toString(16)}`
+  const [group, further] = [isolatedPortGroup, isolatedFurtherGroup].map(number => `0x${number.toString(16)}`)
   return `add table bridge ${table}
 delete table bridge ${table}
 table bridge ${table} {
   chain forward {
     type filter hook forward priority 10; policy accept;
     meta iifgroup ${group} meta oifgroup ${group} meta mark & ${mark} == 0 drop comment "icc=false"
+    meta iifgroup ${further} meta oifgroup ${further} drop comment "icc=false"
   }
 }
 `

@@ -21,6 +21,7 @@ export function networkElements(network: Network): SetElement[] {
   const suffix = network.hostInterface === undefined ? '_groups' : ''
   return [
     ...members.map(member => ({ ...member, comment })),
+    ...furtherElements(network).map(element => ({ ...element, comment })),
     ...(policy.icc ? pairs.map(key => ({ set: `same${suffix}`, key, comment })) : []),
     ...(policy.hairpin ? [] : pairs.map(key => ({ set: `nohairpin${suffix}`, key, comment }))),
     ...(network.internal ? keys.map(key => ({ set: `internal${suffix}`, key, comment })) : []),
@@ -35,10 +36,17 @@ export function isRouted(network: Pick<Network, 'hostInterface' | 'hostGroup'>):
 }
 
 /** What says which of the host's interfaces are the network's; nothing where its packets do not pass through the host. */
-export function memberElements({ hostInterface, furtherInterfaces = [], hostGroup }: Network): SetElement[] {
-  if (hostInterface !== undefined)
-    return [hostInterface, ...furtherInterfaces].map(name => ({ set: 'bridges', key: [nameField(name)] }))
+export function memberElements({ hostInterface, hostGroup }: Network): SetElement[] {
+  if (hostInterface !== undefined) return [{ set: 'bridges', key: [nameField(hostInterface)] }]
   return hostGroup === undefined ? [] : [{ set: 'groups', key: [numberField(hostGroup)] }]
+}
+
+/** Further bridges only pass frames on: what they mean is decided in the first one. */
+function furtherElements({ furtherInterfaces = [] }: Network): SetElement[] {
+  return furtherInterfaces.map(nameField).flatMap(name => [
+    { set: 'further', key: [name] },
+    { set: 'same', key: [name, name] },
+  ])
 }
 
 function subnetElements({ subnet }: Pool, { mode, masquerade, sourceAddress }: NetworkPolicy): SetElement[] {

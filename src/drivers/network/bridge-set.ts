@@ -86,9 +86,9 @@ export function replugEndpoints(
     if (link === undefined || !isEndpointLink(engineId, link)) continue
     if (link.master !== undefined && indexes.has(link.master)) continue
     try {
-      plugInto(socket, name, bridges)
+      const bridge = plugInto(socket, name, bridges)
       // The settings of a port go with its bridge.
-      socket.apply(linkSet(name, { ...portSettings(network), up: true }))
+      socket.apply(linkSet(name, { ...portSettings(network, bridge), up: true }))
       count++
     } catch (error) {
       // Its container has ended meanwhile.
@@ -98,14 +98,16 @@ export function replugEndpoints(
   return count
 }
 
-function plugInto(socket: NetlinkSocket, name: string, bridges: readonly Link[]): void {
-  for (const [index, bridge] of bridges.entries()) {
-    try {
-      socket.apply(linkSet(name, { master: bridge }))
-      return
-    } catch (error) {
-      if (!isBridgeFull(error) || index === bridges.length - 1) throw error
-    }
+/** @returns the bridge that had room */
+function plugInto(socket: NetlinkSocket, name: string, bridges: readonly Link[]): Link {
+  const [bridge, ...others] = bridges
+  if (bridge === undefined) throw new Error('a network has a bridge')
+  try {
+    socket.apply(linkSet(name, { master: bridge }))
+    return bridge
+  } catch (error) {
+    if (!isBridgeFull(error) || others.length === 0) throw error
+    return plugInto(socket, name, others)
   }
 }
 
@@ -129,9 +131,9 @@ function ensureJoint(
     [inFurther, further, {}],
   ] as const
   for (const [name, bridge, settings] of ends) {
-    socket.apply(linkSet(name, { alias, ipv6AddressMode: 'none', ...settings }))
+    socket.apply(linkSet(name, { alias, ipv6AddressMode: 'none' }))
     if (getLink(socket, name)?.master !== bridge.index) plugJoint(socket, { name, bridge, further, network, engineId })
-    socket.apply(linkSet(name, { up: true }))
+    socket.apply(linkSet(name, { ...settings, up: true }))
   }
 }
 
@@ -146,7 +148,10 @@ function plugJoint(
     const moved = listLinks(socket, { master: joint.bridge.index }).find(link => isEndpointLink(joint.engineId, link))
     if (!isBridgeFull(error) || moved === undefined) throw error
     socket.apply(linkSet(moved.name, { master: joint.further }))
-    socket.apply([linkSet(moved.name, portSettings(joint.network)), linkSet(joint.name, { master: joint.bridge })])
+    socket.apply([
+      linkSet(moved.name, portSettings(joint.network, joint.further)),
+      linkSet(joint.name, { master: joint.bridge }),
+    ])
   }
 }
 

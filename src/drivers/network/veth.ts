@@ -7,7 +7,7 @@ import { NetlinkError, type NetlinkSocket, withNetlinkSocket } from '../../kerne
 import type { Undo } from '../../lib/rollback.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, Network } from '../../model/network.ts'
-import { isolatedPortGroup, policyOf } from '../../model/network-policy.ts'
+import { isolatedFurtherGroup, isolatedPortGroup, policyOf } from '../../model/network-policy.ts'
 import { endpointAlias, endpointInterfaceName, isEndpointLink } from './bridge-names.ts'
 import { cannotConnect, explainConflict, type SandboxInterface } from './sandbox-interface.ts'
 
@@ -63,7 +63,7 @@ function addVeth(plug: Plug, name: string): void {
       linkAddVeth({ name, mtu, queues: 1, master: bridge, peer: { ...peer, netnsLabel: endpoint.containerName } }),
       linkSet(name, {
         alias: endpointAlias(engineId, endpoint),
-        ...portSettings(network),
+        ...portSettings(network, bridge),
         // A port of a bridge needs no address. Before the carrier comes, so the kernel makes none.
         ...(ipv6 ? { ipv6AddressMode: 'none' as const } : {}),
         up: true,
@@ -76,12 +76,13 @@ function addVeth(plug: Plug, name: string): void {
   }
 }
 
-/** How a port of the network's bridge is set. */
-export function portSettings(network: Network): { readonly hairpin: boolean; readonly group?: number } {
+/** How a container's port of one of the network's bridges is set. */
+export function portSettings(network: Network, bridge: Link): { readonly hairpin: boolean; readonly group?: number } {
   const { icc, hairpin } = policyOf(network)
   // A container may reach its own published port: with br_netfilter the packet is redirected inside the bridge and has to
   // leave by the port it came from.
-  return { hairpin, ...(icc ? {} : { group: isolatedPortGroup }) }
+  if (icc) return { hairpin }
+  return { hairpin, group: network.furtherInterfaces?.includes(bridge.name) ? isolatedFurtherGroup : isolatedPortGroup }
 }
 
 /** Whether a change failed because the bridge has no port number left. */
