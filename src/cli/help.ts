@@ -40,7 +40,6 @@ const absent: Readonly<Record<string, string>> = {
   checkpoint: 'there is no checkpoint and restore',
   compose: 'there is no compose; the library does the same in a program: docs/api.md, examples/two-services.ts',
   context: 'there is no daemon to choose: --root and --state choose an engine',
-  manifest: 'indexes of several platforms are pulled, not made',
   plugin: 'drivers are part of tsrun',
   trust: 'signatures are not looked at; pull by digest: NAME@sha256:...',
   ...Object.fromEntries(
