@@ -64,6 +64,7 @@ struct child {
 };
 void take_engine_fd(void);
 void open_joins(const struct bootstrap *b);
+int has_user_namespace(const struct bootstrap *b); /* a new one, or one to join by its path */
 int user_namespace_to_join(const struct bootstrap *b); /* -1: none with a path */
 struct spawned spawn_container(const struct child *child);
 void join_network(const struct bootstrap *b);

@@ -307,8 +307,7 @@ static void prepare(const struct bootstrap *b)
 	open_attach_socket(b, &monitor);
 	open_log(b);
 	open_joins(b);
-	if (b->namespaces & K_CLONE_NEWUSER || user_namespace_to_join(b) >= 0)
-		prepare_mounts(b);
+	prepare_mounts(b);
 }
 
 _Noreturn void monitor_main(void)

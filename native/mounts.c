@@ -26,7 +26,7 @@ static int *prepared; /* detached bind sources, -1 for the other mounts */
 
 /*
  * In the monitor, for a container with a user namespace: its root is nobody on the host and may not be able to reach the
- * layers or a bind's source, so both are opened here and only attached there.
+ * layers or a bind's source, so both are opened here and only attached there. Without one, only what says so.
  */
 void prepare_mounts(const struct bootstrap *b)
 {
@@ -37,14 +37,15 @@ void prepare_mounts(const struct bootstrap *b)
 		die_errno("allocate the list of mounts");
 	for (size_t i = 0; i < b->mounts.count; i++) {
 		const struct mount *m = &b->mounts.items[i];
-		int bind = (m->flags & MS_BIND) != 0;
+		int bind = m->flags & MS_BIND && (has_user_namespace(b) || m->options & MOUNT_OPTION_OPEN_FIRST);
 		prepared[i] = bind ? clone_mount(AT_FDCWD, m->source, (m->flags & MS_REC) != 0) : -1;
 		if (bind && prepared[i] < 0 && !(m->options & MOUNT_OPTION_OPTIONAL))
 			die_errno("open %s to mount it on %s", m->source, m->destination);
 		if (prepared[i] >= 0 && m->options & MOUNT_OPTION_IDMAP && idmap_mount(prepared[i], user_namespace) < 0)
 			die_errno("map the ids of %s for %s (its file system may not be able to)", m->source, m->destination);
 	}
-	prepare_rootfs(b);
+	if (has_user_namespace(b))
+		prepare_rootfs(b);
 }
 
 void close_prepared_mounts(const struct bootstrap *b)

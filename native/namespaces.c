@@ -62,6 +62,11 @@ int user_namespace_to_join(const struct bootstrap *b)
 	return -1;
 }
 
+int has_user_namespace(const struct bootstrap *b)
+{
+	return b->namespaces & K_CLONE_NEWUSER || user_namespace_to_join(b) >= 0;
+}
+
 /* fork(2) with flags. Where the kernel cannot have a process born in a cgroup it moves there itself; see enter_cgroups(). */
 static pid_t clone_process(uint64_t flags)
 {

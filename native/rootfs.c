@@ -44,13 +44,33 @@ static int set_layer(int context, const char *key, const char *path)
 	return set_option(context, key, value);
 }
 
-/* Splits "volatile,xino=off" into parameters of a filesystem context. 0, or -1 with errno. */
+/* Cuts the next option off: up to a comma outside of quotes, which go. NULL when there is none left. */
+static char *next_option(char **rest)
+{
+	char *start = *rest, *to = start;
+	int quoted = 0;
+	if (!start)
+		return NULL;
+	for (char *from = start;; from++) {
+		if (!*from || (*from == ',' && !quoted)) {
+			*rest = *from ? from + 1 : NULL;
+			*to = 0;
+			return start;
+		}
+		if (*from == '"')
+			quoted = !quoted;
+		else
+			*to++ = *from;
+	}
+}
+
+/* Splits `volatile,context="u:r:t:s0:c1,c2"` into parameters of a filesystem context. 0, or -1 with errno. */
 int set_mount_options(int context, const char *options)
 {
 	char *copy = strdup(options);
 	char *rest = copy;
 	int result = copy ? 0 : -1;
-	for (char *option; result == 0 && (option = strsep(&rest, ","));) {
+	for (char *option; result == 0 && (option = next_option(&rest));) {
 		char *value = strchr(option, '=');
 		if (value)
 			*value++ = 0;

@@ -8,8 +8,10 @@ import { tryParseBoolean } from './parse-boolean.ts'
 import { tryParseCsv } from './parse-csv.ts'
 
 const propagations = ['private', 'rprivate', 'slave', 'rslave', 'shared', 'rshared']
-/** What docker takes for SELinux and for macOS; nothing follows from them here. */
-const idleOptions = ['z', 'Z', 'consistent', 'cached', 'delegated']
+/** What docker takes for macOS; nothing follows from them here. */
+const idleOptions = ['consistent', 'cached', 'delegated']
+const ownOptions = ['ro', 'rw', 'nocopy', 'z', 'Z', 'U', 'idmap']
+const recursions = ['enabled', 'disabled', 'writable', 'readonly'] as const
 
 /** `HOST:CONTAINER[:OPTIONS]`, `VOLUME:CONTAINER[:OPTIONS]` or `CONTAINER`. @throws TsrunError invalid */
 export function parseVolume(text: string): MountSpec {
@@ -24,7 +26,7 @@ export function parseVolume(text: string): MountSpec {
   const words = options.split(',').filter(Boolean)
   if (words.includes('ro') && words.includes('rw')) throw invalid('-v', text, 'it is either "ro" or "rw"')
   const propagation = words.findLast(word => propagations.includes(word))
-  const unknown = words.find(word => !['ro', 'rw', 'nocopy', ...propagations, ...idleOptions].includes(word))
+  const unknown = words.find(word => ![...ownOptions, ...propagations, ...idleOptions].includes(word))
   if (unknown !== undefined) throw invalid('-v', text, `there is no option "${unknown}"`)
   return {
     type: isPath ? 'bind' : 'volume',
@@ -33,6 +35,9 @@ export function parseVolume(text: string): MountSpec {
     readonly: words.includes('ro'),
     ...(propagation === undefined ? {} : { propagation }),
     ...(words.includes('nocopy') ? { noCopy: true } : {}),
+    ...(words.includes('Z') ? { relabel: 'private' } : words.includes('z') ? { relabel: 'shared' } : {}),
+    ...(words.includes('U') ? { chown: true } : {}),
+    ...(words.includes('idmap') ? { idmap: true } : {}),
     ...(isPath ? { createSource: true } : {}),
   }
 }
@@ -44,6 +49,12 @@ type MountKey =
   | 'readonly'
   | 'consistency'
   | 'bind-propagation'
+  | 'bind-recursive'
+  | 'bind-nonrecursive'
+  | 'volume-subpath'
+  | 'relabel'
+  | 'chown'
+  | 'idmap'
   | 'volume-nocopy'
   | 'tmpfs-size'
   | 'tmpfs-mode'
@@ -60,7 +71,15 @@ const mountKeys: ReadonlyMap<string, MountKey> = new Map([
   ['ro', 'readonly'],
   ['consistency', 'consistency'],
   ['bind-propagation', 'bind-propagation'],
+  ['bind-recursive', 'bind-recursive'],
+  ['bind-nonrecursive', 'bind-nonrecursive'],
   ['volume-nocopy', 'volume-nocopy'],
+  ['volume-subpath', 'volume-subpath'],
+  ['subpath', 'volume-subpath'],
+  ['relabel', 'relabel'],
+  ['u', 'chown'],
+  ['chown', 'chown'],
+  ['idmap', 'idmap'],
   ['tmpfs-size', 'tmpfs-size'],
   ['tmpfs-mode', 'tmpfs-mode'],
 ])
@@ -84,7 +103,32 @@ export function parseMount(text: string): MountSpec {
     ...(propagation === undefined ? {} : { propagation }),
     ...(type === 'tmpfs' ? { data: tmpfsData(text, fields) } : {}),
     ...(truth(text, fields, 'volume-nocopy') ? { noCopy: true } : {}),
+    ...recursion(text, fields),
+    ...(fields.has('volume-subpath') ? { subpath: fields.get('volume-subpath') ?? '' } : {}),
+    ...relabelling(text, fields),
+    ...(truth(text, fields, 'chown') ? { chown: true } : {}),
+    ...(truth(text, fields, 'idmap') ? { idmap: true } : {}),
   }
+}
+
+/** Keys that stand for true by themselves. */
+const truths: ReadonlySet<MountKey> = new Set(['readonly', 'volume-nocopy', 'bind-nonrecursive', 'chown', 'idmap'])
+
+function recursion(text: string, fields: MountFields): Pick<MountSpec, 'recursive'> {
+  if (truth(text, fields, 'bind-nonrecursive')) return { recursive: 'disabled' }
+  const value = fields.get('bind-recursive')
+  if (value === undefined) return {}
+  const recursive = recursions.find(known => known === value)
+  if (recursive === undefined)
+    throw invalid('--mount', text, `"${value}" for bind-recursive is none of ${recursions.join(', ')}`)
+  return { recursive }
+}
+
+function relabelling(text: string, fields: MountFields): Pick<MountSpec, 'relabel'> {
+  const value = fields.get('relabel')
+  if (value === undefined) return {}
+  if (value === 'shared' || value === 'private') return { relabel: value }
+  throw invalid('--mount', text, `"${value}" for relabel is neither shared nor private`)
 }
 
 type MountFields = ReadonlyMap<MountKey, string>
@@ -100,8 +144,7 @@ function splitFields(text: string): MountFields {
     const key = mountKeys.get(name)
     if (key === undefined)
       throw invalid('--mount', text, `there is no key "${name}": ${[...mountKeys.keys()].join(', ')}`)
-    if (at < 0 && key !== 'readonly' && key !== 'volume-nocopy')
-      throw invalid('--mount', text, `"${name}" needs a value: ${name}=...`)
+    if (at < 0 && !truths.has(key)) throw invalid('--mount', text, `"${name}" needs a value: ${name}=...`)
     fields.set(key, at < 0 ? 'true' : word.slice(at + 1))
   }
   return fields

@@ -8,6 +8,7 @@ import { call, SYS } from './libc.ts'
 export const AT_FDCWD = -100
 export const AT_REMOVEDIR = 0x200
 const AT_SYMLINK_NOFOLLOW = 0x100
+const AT_EMPTY_PATH = 0x1000
 
 export const O_PATH = 0o10000000
 export const O_CLOEXEC = 0o2000000
@@ -100,6 +101,12 @@ export function fchmod(fd: number, mode: number): void {
 export function chownAt(fd: number, name: Buffer, uid: number, gid: number): void {
   const declaration = 'int fchownat(int, const void *, unsigned int, unsigned int, int)'
   call('fchownat', declaration, [fd, name, uid, gid, AT_SYMLINK_NOFOLLOW])
+}
+
+/** fchownat(2) of what an O_PATH descriptor is, a symbolic link itself included. */
+export function chownPlace(fd: number, uid: number, gid: number): void {
+  const declaration = 'int fchownat(int, const void *, unsigned int, unsigned int, int)'
+  call('fchownat', declaration, [fd, cString(''), uid, gid, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH])
 }
 
 /** fchmodat(2): follows a symbolic link, so only for what is known to be none. */

@@ -9,6 +9,8 @@ import { TsrunError } from '../model/errors.ts'
 import { capabilityField, capabilityMask, capabilityNames } from './capabilities.ts'
 import { cgroupLayout } from './cgroup/layout.ts'
 import { type KernelFeatures, readKernelFeatures, readText } from './kernel-features.ts'
+import { AppArmor, defaultProfile } from './lsm/apparmor.ts'
+import { SeLinux } from './lsm/selinux.ts'
 import { Nfnetlink } from './nftables/nfnetlink.ts'
 import { listBaseChains } from './nftables/ruleset.ts'
 import { probeOverlay } from './overlay-probe.ts'
@@ -70,6 +72,8 @@ export function runPreflight(options: PreflightOptions = {}): PreflightCheck[] {
     ...(options.root === undefined ? [] : [checkStore(options.root)]),
     attempt('names', 'recommended', checkNames),
     attempt('user namespaces', 'recommended', checkUserNamespaces),
+    attempt('AppArmor', 'recommended', checkAppArmor),
+    attempt('SELinux', 'recommended', checkSeLinux),
     attempt('ip_forward', 'info', checkForwarding),
     attempt('bridge netfilter', 'info', checkBridgeNetfilter),
     attempt('foreign forward drop', 'info', checkForeignDrop),
@@ -273,6 +277,29 @@ function checkUserNamespaces(): Result {
     ok,
     detail: max === undefined ? 'not in this kernel' : `user.max_user_namespaces = ${max}${age}`,
     remedy: `Linux ${oldestForUserns.join('.')} or later with CONFIG_USER_NS, and sysctl -w user.max_user_namespaces=15000; only --userns needs it`,
+  }
+}
+
+function checkAppArmor(): Result {
+  const apparmor = new AppArmor()
+  if (!apparmor.isEnabled) return { ok: true, detail: 'not enforced by this kernel: containers have no profile' }
+  return {
+    ok: apparmor.parser !== undefined,
+    detail:
+      apparmor.parser === undefined
+        ? 'enforced, but no profile can be loaded'
+        : `enforced; ${defaultProfile} by default`,
+    remedy: 'apt-get install apparmor, for apparmor_parser; without, containers are not confined',
+  }
+}
+
+function checkSeLinux(): Result {
+  const selinux = new SeLinux()
+  if (!selinux.isEnabled) return { ok: true, detail: 'not in use on this host: containers have no labels' }
+  return {
+    ok: selinux.hasContainerPolicy,
+    detail: selinux.hasContainerPolicy ? 'in use' : 'in use, but its policy knows no containers',
+    remedy: 'install container-selinux; without, containers have no labels',
   }
 }
 

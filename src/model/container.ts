@@ -23,6 +23,19 @@ export interface MountSpec {
   readonly data?: string
   /** volume: do not fill a new volume with the image's content. */
   readonly noCopy?: boolean
+  /** Give the source the SELinux label of containers (`shared`, `:z`) or of this one alone (`private`, `:Z`), where there is SELinux. */
+  readonly relabel?: 'shared' | 'private'
+  /**
+   * bind: what becomes of mounts below the source. `enabled` (default): they come along, and are read-only with the rest where the
+   * kernel can (5.12); `writable`: they come along and stay writable; `readonly`: as enabled, or an error; `disabled`: they do not.
+   */
+  readonly recursive?: 'enabled' | 'disabled' | 'writable' | 'readonly'
+  /** volume: a folder or file in it, instead of all of it. */
+  readonly subpath?: string
+  /** Give the source, with all in it, to the container's user at each start (podman's `:U`). */
+  readonly chown?: boolean
+  /** bind, in a container with mapped users: files have the container's ids on disk, as those of volumes have. */
+  readonly idmap?: boolean
   /** bind: make the source a directory when it is missing, as `-v` does and `--mount` does not. */
   readonly createSource?: boolean
 }

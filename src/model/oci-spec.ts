@@ -52,6 +52,8 @@ export interface OciSpec {
     readonly cgroupsPath: string
     readonly sysctl: Readonly<Record<string, string>>
     readonly rootfsPropagation: string
+    /** SELinux label of the root and of file systems that are made for the container. */
+    readonly mountLabel?: string
     readonly maskedPaths: readonly string[]
     readonly readonlyPaths: readonly string[]
   }

@@ -1,6 +1,6 @@
 // What --security-opt, --sysctl and exec's flags allow and refuse: seen from inside, and nothing changed outside.
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -74,6 +74,17 @@ describe('--security-opt', () => {
       expect(stderr).toContain(`invalid value "${option}" for --security-opt`)
     },
   )
+
+  test('refuses labels of a host that has none', async () => {
+    const profile = await run(['--security-opt', 'apparmor=tsrun-test-none'], 'true')
+    expect(profile.code).toBe(125)
+    expect(profile.stderr).toContain('cannot apply AppArmor profile "tsrun-test-none"')
+    // On a host with SELinux the label is one that its policy knows.
+    const label = await run(['--security-opt', 'label=type:container_t'], 'true')
+    expect(label.code).toBe(existsSync('/sys/fs/selinux/enforce') ? 0 : 125)
+    for (const off of ['apparmor=unconfined', 'label=disable'])
+      expect((await run(['--security-opt', off], 'true')).code).toBe(0)
+  })
 
   test('seccomp takes the flags and default errno of a profile, and refuses what it cannot do', async () => {
     const profile = (name: string, fields: object) => {

@@ -8,7 +8,14 @@ test.each([
   ['/host:/box', { type: 'bind', source: '/host', target: '/box', readonly: false, createSource: true }],
   ['/host:/box:ro', { type: 'bind', source: '/host', target: '/box', readonly: true, createSource: true }],
   ['/host:/box:rw', { type: 'bind', source: '/host', target: '/box', readonly: false, createSource: true }],
-  ['/host:/box:ro,Z', { type: 'bind', source: '/host', target: '/box', readonly: true, createSource: true }],
+  [
+    '/host:/box:ro,Z',
+    { type: 'bind', source: '/host', target: '/box', readonly: true, relabel: 'private', createSource: true },
+  ],
+  [
+    'data:/box:z,U',
+    { type: 'volume', source: 'data', target: '/box', readonly: false, relabel: 'shared', chown: true },
+  ],
   [
     '/host:/box:rslave,ro',
     { type: 'bind', source: '/host', target: '/box', readonly: true, propagation: 'rslave', createSource: true },

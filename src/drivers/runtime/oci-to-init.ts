@@ -65,10 +65,10 @@ export function toInitConfig(spec: OciSpec, extras: InitExtras): InitConfig {
         upperDir: spec.annotations['run.tsrun.overlay.upperdir'] ?? '',
         workDir: spec.annotations['run.tsrun.overlay.workdir'] ?? '',
         // What the upper folder holds is then plain enough to make a layer of (commit), whatever the host's defaults.
-        options: 'redirect_dir=off,metacopy=off',
+        options: ['redirect_dir=off', 'metacopy=off', ...labelOption(spec.linux.mountLabel)].join(','),
       },
     },
-    mounts: spec.mounts.map(toInitMount),
+    mounts: spec.mounts.map(mount => toInitMount(mount, spec.linux.mountLabel)),
     devices: spec.linux.devices.map(device => ({
       path: device.path,
       type: device.type === 'b' ? 'b' : device.type === 'p' ? 'p' : 'c',
@@ -195,7 +195,15 @@ const propagations = new Set([
   'runbindable',
 ])
 
-function toInitMount(mount: OciMount): InitMount {
+/** Labels hold commas: the quotes keep them together, for mount(2) as for tsrun-init. */
+function labelOption(label: string | undefined): string[] {
+  return label === undefined ? [] : [`context="${label}"`]
+}
+
+/** Kinds of file systems that are made anew for each container and keep labels. */
+const labelled = new Set(['tmpfs', 'devpts'])
+
+function toInitMount(mount: OciMount, label: string | undefined): InitMount {
   let flags = 0
   let propagation: Propagation | undefined
   let recursiveReadOnly = false
@@ -217,10 +225,12 @@ function toInitMount(mount: OciMount): InitMount {
     source: mount.source,
     flags: recursiveReadOnly ? flags | 1 : flags,
     ...(propagation === undefined ? {} : { propagation }),
-    data: data.join(','),
+    data: [...data, ...(labelled.has(mount.type) ? labelOption(label) : [])].join(','),
     ...(recursiveReadOnly ? { recursiveReadOnly } : {}),
     ...(tmpCopyUp ? { tmpCopyUp } : {}),
     ...(idmap ? { idmap } : {}),
+    // A descriptor leads into the mounts of the process that opened it, and the container's are others.
+    ...(/^\/proc\/\d+\/fd\/\d+$/.test(mount.source) ? { openFirst: true } : {}),
   }
 }
 

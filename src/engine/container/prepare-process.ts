@@ -29,14 +29,20 @@ export interface PreparedProcess {
   readonly seccomp: SeccompFilter | undefined
 }
 
-/** For a start: accounts come from the container's layers. @throws TsrunError invalid (user, capability, profile) */
-export function prepareProcess(context: EngineContext, container: Container): PreparedProcess {
+/** Who the container's process is, by the accounts in its layers. @throws TsrunError invalid */
+export function accountOf(context: EngineContext, container: Container): PreparedProcess['user'] {
   const layers = [context.paths.containerFile(container.id, 'upper'), ...container.image.layerDirs]
   const read = (path: string) => readFileInLayers(layers, path, MAX_ACCOUNT_FILE_BYTES)?.toString('utf8') ?? ''
-  const { spec } = container
-  const user = resolveUser(container.process.user, read('/etc/passwd'), read('/etc/group'), spec.groupAdd ?? [])
+  const extra = container.spec.groupAdd ?? []
+  const user = resolveUser(container.process.user, read('/etc/passwd'), read('/etc/group'), extra)
   assertMapped(container, user)
-  return { user, ...restrictions(context, container, user.uid, spec.privileged === true) }
+  return user
+}
+
+/** For a start: accounts come from the container's layers. @throws TsrunError invalid (user, capability, profile) */
+export function prepareProcess(context: EngineContext, container: Container): PreparedProcess {
+  const user = accountOf(context, container)
+  return { user, ...restrictions(context, container, user.uid, container.spec.privileged === true) }
 }
 
 /** For an exec: accounts come from the running container's own root. */

@@ -1,10 +1,11 @@
 // Container + what was found out about it -> OCI runtime configuration. Pure: reads nothing, changes nothing.
 
-import type { Container } from '../../model/container.ts'
+import type { Container, MountSpec } from '../../model/container.ts'
 import { type IdMapping, toHostId } from '../../model/id-maps.ts'
 import type { OciIdMapping, OciMount, OciSpec } from '../../model/oci-spec.ts'
 import { parseSecurityOptions, remainingPaths } from '../../model/security-options.ts'
 import { defaultDevices, defaultMounts, maskedPaths, readonlyPaths } from './default-mounts.ts'
+import type { Confinement } from './labels.ts'
 
 /** What the container's record does not say. */
 export interface SpecInput {
@@ -32,6 +33,7 @@ export interface SpecInput {
   readonly devices: OciSpec['linux']['devices']
   readonly namespaces: OciSpec['linux']['namespaces']
   readonly cgroupsPath: string
+  readonly confinement: Confinement
   readonly consoleSize?: { readonly height: number; readonly width: number }
 }
 
@@ -40,6 +42,7 @@ const defaultPath = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 export function buildSpec(input: SpecInput): OciSpec {
   const { container } = input
   const { spec, idMaps } = container
+  const { apparmor, selinux } = input.confinement
   const privileged = spec.privileged === true
   const security = parseSecurityOptions(spec.securityOpt ?? [])
   const unmask = privileged ? 'all' : security.unmask
@@ -58,6 +61,8 @@ export function buildSpec(input: SpecInput): OciSpec {
       capabilities: input.capabilities,
       rlimits: (spec.ulimits ?? []).map(u => ({ type: `RLIMIT_${u.name.toUpperCase()}`, soft: u.soft, hard: u.hard })),
       noNewPrivileges: security.noNewPrivileges,
+      ...(apparmor === undefined ? {} : { apparmorProfile: apparmor }),
+      ...(selinux === undefined ? {} : { selinuxLabel: selinux.process }),
       ...(spec.oomScoreAdj === undefined ? {} : { oomScoreAdj: spec.oomScoreAdj }),
     },
     root: { path: input.rootfs, readonly: spec.readonlyRootfs === true },
@@ -82,7 +87,8 @@ export function buildSpec(input: SpecInput): OciSpec {
       devices: [...defaultDevices, ...input.devices],
       cgroupsPath: input.cgroupsPath,
       sysctl: spec.sysctls ?? {},
-      rootfsPropagation: spec.mounts?.some(m => /shared|slave/.test(m.propagation ?? '')) ? 'rslave' : 'rprivate',
+      rootfsPropagation: rootPropagation(spec.mounts ?? []),
+      ...(selinux === undefined ? {} : { mountLabel: selinux.files }),
       maskedPaths: [...remainingPaths(maskedPaths, unmask), ...security.mask],
       readonlyPaths: remainingPaths(readonlyPaths, unmask),
     },
@@ -92,6 +98,12 @@ export function buildSpec(input: SpecInput): OciSpec {
       'run.tsrun.overlay.workdir': input.workDir,
     },
   }
+}
+
+/** As far as the mounts inside have to know of those of the host, or the other way round. */
+function rootPropagation(mounts: readonly MountSpec[]): string {
+  const has = (kind: string) => mounts.some(({ propagation = '' }) => propagation.endsWith(kind))
+  return has('shared') ? 'rshared' : has('slave') ? 'rslave' : 'rprivate'
 }
 
 function buildEnvironment(container: Container, hostname: string, home: string): string[] {

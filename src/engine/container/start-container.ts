@@ -24,6 +24,7 @@ import { emitContainer, emitMounts } from './container-events.ts'
 import { defaultSymlinks } from './default-mounts.ts'
 import { findDevices, type HostDevices } from './devices.ts'
 import { prepareEtc } from './etc-dir.ts'
+import { confinementOf, labelEtc } from './labels.ts'
 import { type PreparedNetwork, prepareNetwork } from './prepare-network.ts'
 import { prepareProcess } from './prepare-process.ts'
 import { buildSpec } from './spec-builder.ts'
@@ -108,6 +109,7 @@ async function start(
   network.released()
   const pid = init.waitReady()
   users?.released()
+  oci.released()
   mark('tsrun-init ready')
   const run: RunRecord = { ...starting, phase: 'running', pid, pidStartTime: processStartTime(pid) ?? '' }
   store.writeRun(id, run)
@@ -180,12 +182,15 @@ async function buildBundle(
   context: EngineContext,
   container: Container,
   parts: BundleParts,
-): Promise<{ spec: OciSpec; seccomp: SeccompFilter | undefined }> {
+): Promise<{ spec: OciSpec; seccomp: SeccompFilter | undefined; released(): void }> {
   const { paths } = context
   const { id } = container
   const { network, cgroup, options } = parts
-  const userMounts = await prepareMounts(context, container, parts.undo)
+  const confinement = await confinementOf(container)
+  const prepared = await prepareMounts(context, container, parts.undo, confinement)
   const process = prepareProcess(context, container)
+  const etcDir = prepareEtc(context, container, { ...network, hasResolver: parts.hasResolver })
+  if (confinement.selinux !== undefined) await labelEtc(etcDir, confinement.selinux.files)
   const spec = buildSpec({
     container,
     user: process.user,
@@ -194,12 +199,13 @@ async function buildBundle(
     layerDirs: container.image.layerDirs,
     upperDir: paths.containerFile(id, 'upper'),
     workDir: paths.containerFile(id, 'work'),
-    etcDir: prepareEtc(context, container, { ...network, hasResolver: parts.hasResolver }),
+    etcDir,
     capabilities: process.capabilities,
-    userMounts,
+    userMounts: prepared.mounts,
     cgroupMounts: cgroupMounts(cgroup),
     devices: parts.devices.nodes,
     namespaces: network.namespaces,
+    confinement,
     cgroupsPath: cgroup.path,
     ...(options.consoleSize
       ? { consoleSize: { height: options.consoleSize.rows, width: options.consoleSize.columns } }
@@ -209,7 +215,7 @@ async function buildBundle(
   const lastExit = context.store.readExit(id)
   rmSync(paths.containerFile(id, 'exit.json'), { force: true })
   if (lastExit !== undefined) parts.undo.add('last exit record', () => context.store.writeExit(id, lastExit))
-  return { spec, seccomp: process.seccomp }
+  return { spec, seccomp: process.seccomp, released: prepared.release }
 }
 
 function initExtras(

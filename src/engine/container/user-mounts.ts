@@ -1,37 +1,122 @@
 // The user's binds, volumes and tmpfs -> OCI mounts. Makes the folders that `-v` promises to make.
 
-import { mkdirSync, statSync } from 'node:fs'
+import { closeSync, mkdirSync, statSync } from 'node:fs'
+import { release } from 'node:os'
 import { hasCode } from '../../ffi/errno.ts'
+import { AT_FDCWD, cString, O_PATH, openAt2, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS } from '../../ffi/file-at.ts'
 import type { Undo } from '../../lib/rollback.ts'
+import { byteString } from '../../lib/tar-entry.ts'
 import type { Container, MountSpec } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
+import { toHostId } from '../../model/id-maps.ts'
 import type { OciMount } from '../../model/oci-spec.ts'
 import type { EngineContext } from '../context.ts'
+import type { Confinement } from './labels.ts'
 
-/** @throws TsrunError not-found (bind source), invalid */
-export async function prepareMounts(context: EngineContext, container: Container, undo: Undo): Promise<OciMount[]> {
-  const mounts: OciMount[] = []
-  for (const mount of container.spec.mounts ?? []) mounts.push(await toMount(context, container, mount, undo))
-  return mounts
+/** The user's mounts, and what has to stay open until tsrun-init has made them. */
+export interface PreparedMounts {
+  readonly mounts: readonly OciMount[]
+  /** Idempotent. */
+  release(): void
 }
 
-async function toMount(context: EngineContext, container: Container, mount: MountSpec, undo: Undo): Promise<OciMount> {
-  const access = mount.readonly ? 'ro' : 'rw'
-  if (mount.type === 'tmpfs') {
-    const given = (mount.data ?? '').split(',').filter(Boolean)
-    const options = ['nosuid', 'nodev', 'noexec', ...given, ...(mount.readonly ? ['ro'] : [])]
-    return { destination: mount.target, type: 'tmpfs', source: 'tmpfs', options }
+/** @throws TsrunError not-found (source), invalid, unsupported (label) */
+export async function prepareMounts(
+  context: EngineContext,
+  container: Container,
+  undo: Undo,
+  { selinux }: Confinement,
+): Promise<PreparedMounts> {
+  const opened: number[] = []
+  const close = () => {
+    for (const fd of opened.splice(0)) closeSync(fd)
   }
-  const source =
-    mount.type === 'bind' ? bindSource(container, mount) : await context.volumes.directoryFor(container, mount, undo)
+  undo.add('sources of mounts', close)
+  const mounts: OciMount[] = []
+  for (const mount of container.spec.mounts ?? []) {
+    if (mount.type === 'tmpfs') {
+      mounts.push(toTmpfs(mount))
+      continue
+    }
+    const whole =
+      mount.type === 'bind' ? bindSource(container, mount) : await context.volumes.directoryFor(container, mount, undo)
+    const source = mount.subpath === undefined ? whole : openSubpath(container, mount, whole, opened)
+    mounts.push({ destination: mount.target, type: 'bind', source, options: bindOptions(container, mount) })
+    if (mount.chown === true) await giveToUser(context, container, mount, source)
+    // A volume is for containers, whoever they are.
+    const relabelling = mount.relabel ?? (mount.type === 'volume' ? 'shared' : undefined)
+    if (selinux === undefined || relabelling === undefined) continue
+    const { relabel } = await import('../../kernel/lsm/relabel.ts')
+    relabel(source, relabelling === 'private' ? selinux.files : selinux.sharedFiles)
+  }
+  return { mounts, release: close }
+}
+
+function toTmpfs({ target, data = '', readonly }: MountSpec): OciMount {
+  const options = ['nosuid', 'nodev', 'noexec', ...data.split(',').filter(Boolean), ...(readonly ? ['ro'] : [])]
+  return { destination: target, type: 'tmpfs', source: 'tmpfs', options }
+}
+
+function bindOptions({ idMaps }: Container, mount: MountSpec): string[] {
+  const recursive = mount.recursive ?? 'enabled'
+  const readsBelow = recursive === 'readonly' || (recursive === 'enabled' && kernelIsAtLeast(5, 12))
+  const access = !mount.readonly ? 'rw' : readsBelow ? 'rro' : 'ro'
   // A volume's files have the container's ids on disk, so that containers with other users can share it.
-  const isMapped = container.idMaps !== undefined && mount.type === 'volume'
-  return {
-    destination: mount.target,
-    type: 'bind',
-    source,
-    options: ['rbind', access, mount.propagation ?? 'rprivate', ...(isMapped ? ['idmap'] : [])],
+  const isMapped = idMaps !== undefined && (mount.type === 'volume' || mount.idmap === true)
+  return [
+    recursive === 'disabled' ? 'bind' : 'rbind',
+    access,
+    mount.propagation ?? 'rprivate',
+    ...(isMapped ? ['idmap'] : []),
+  ]
+}
+
+function kernelIsAtLeast(wantedMajor: number, wantedMinor: number): boolean {
+  const [major = 0, minor = 0] = release()
+    .split('.')
+    .map(part => Number.parseInt(part, 10))
+  return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor)
+}
+
+/**
+ * A place in a volume, found without ever leaving it and kept by its descriptor: containers that have the volume may be swapping
+ * links in it (CVE-2021-30465).
+ */
+function openSubpath(container: Container, mount: MountSpec, whole: string, opened: number[]): string {
+  const root = openAt2(AT_FDCWD, cString(byteString(whole)), O_PATH, 0)
+  try {
+    const place = cString(byteString(`./${mount.subpath}`))
+    const fd = openAt2(root, place, O_PATH, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+    opened.push(fd)
+    return `/proc/${process.pid}/fd/${fd}`
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) throw error
+    throw new TsrunError(
+      'not-found',
+      'volume-subpath',
+      `cannot start "${container.name}": the volume for "${mount.target}" has no "${mount.subpath}"`,
+      { hint: 'make it first, from a container that mounts the whole volume' },
+    )
+  } finally {
+    closeSync(root)
   }
+}
+
+async function giveToUser(
+  context: EngineContext,
+  container: Container,
+  mount: MountSpec,
+  source: string,
+): Promise<void> {
+  const [{ accountOf }, { changeOwner }] = await Promise.all([
+    import('./prepare-process.ts'),
+    import('../../kernel/change-owner.ts'),
+  ])
+  const { uid, gid } = accountOf(context, container)
+  const { idMaps } = container
+  // On disk: the container's own ids where the mount is mapped, and else what they are on the host.
+  if (idMaps === undefined || mount.type === 'volume' || mount.idmap === true) changeOwner(source, uid, gid)
+  else changeOwner(source, toHostId(idMaps.uid, uid) ?? uid, toHostId(idMaps.gid, gid) ?? gid)
 }
 
 function bindSource(container: Container, mount: MountSpec): string {

@@ -115,7 +115,8 @@ function encodeMount(out: AttributeWriter, mount: InitMount): void {
     (mount.recursiveReadOnly === true ? MOUNT_OPTION.RECURSIVE_READ_ONLY : 0) |
     (mount.tmpCopyUp === true ? MOUNT_OPTION.TMP_COPY_UP : 0) |
     (mount.optional === true ? MOUNT_OPTION.OPTIONAL : 0) |
-    (mount.idmap === true ? MOUNT_OPTION.IDMAP : 0)
+    (mount.idmap === true ? MOUNT_OPTION.IDMAP : 0) |
+    (mount.openFirst === true ? MOUNT_OPTION.OPEN_FIRST : 0)
   out.record(TAG.MOUNT, r =>
     r
       .u32(Number(BigInt(mount.flags) & 0xffffffffn))

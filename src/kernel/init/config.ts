@@ -88,6 +88,8 @@ export interface InitMount {
   readonly tmpCopyUp?: boolean
   /** bind: what is on disk are the ids of the user namespace that is joined; needs Linux 5.12. */
   readonly idmap?: boolean
+  /** bind: open the source before anything else, in the host's mounts: for a path through a descriptor of the engine. */
+  readonly openFirst?: boolean
   /** Skip this mount when it cannot be made. */
   readonly optional?: boolean
 }

@@ -59,7 +59,7 @@ export const FLAG = {
 } as const
 
 /** Bits of a mount's options, beside the kernel's MS_ flags. */
-export const MOUNT_OPTION = { RECURSIVE_READ_ONLY: 1, TMP_COPY_UP: 2, OPTIONAL: 4, IDMAP: 8 } as const
+export const MOUNT_OPTION = { RECURSIVE_READ_ONLY: 1, TMP_COPY_UP: 2, OPTIONAL: 4, IDMAP: 8, OPEN_FIRST: 16 } as const
 
 /** The closed set of messages on fd 3: {u32 type, u32 payload length, payload}, host endian. */
 export const MESSAGE = { GO: 1, READY: 2, STARTED: 3, FAILED: 4 } as const
