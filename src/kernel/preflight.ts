@@ -166,6 +166,7 @@ const kernelParts: readonly KernelPart[] = [
     severity: 'info',
     use: 'VPNs in containers (--device /dev/net/tun)',
   },
+  { name: 'nft bridge', option: 'CONFIG_NF_TABLES_BRIDGE', severity: 'info', use: 'icc=false' },
   { name: 'macvlan', option: 'CONFIG_MACVLAN', module: 'macvlan', severity: 'info', use: 'macvlan networks' },
   { name: 'ipvlan', option: 'CONFIG_IPVLAN', module: 'ipvlan', severity: 'info', use: 'ipvlan networks' },
   {

@@ -152,7 +152,14 @@ export class NftFirewall implements FirewallDriver {
   #isolatePorts(network: Network): void {
     if (policyOf(network).icc) return
     if (listTables(this.#table.socket, NFPROTO_BRIDGE).includes(this.#table.name)) return
-    this.#run(portIsolationRuleset(this.#table.name))
+    try {
+      this.#run(portIsolationRuleset(this.#table.name))
+    } catch (error) {
+      if (!(error instanceof NftScriptError)) throw error
+      const message = `cannot keep containers of network "${network.name}" apart: nftables has no rules for bridges here`
+      const hint = 'the kernel needs CONFIG_NF_TABLES_BRIDGE; without it leave icc=false out'
+      throw new TsrunError('unsupported', 'no-nft-bridge', message, { hint, cause: error })
+    }
   }
 
   #portIsolationDeletion(): NfMessage[] {
