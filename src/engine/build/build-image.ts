@@ -1,5 +1,5 @@
 // A build from its beginning to its end: Dockerfile, plan, stages side by side, image. All that it makes on the way is in two
-// staging folders, which go when it ends, or with the next command when it is killed.
+// staging folders, which go when it ends, or with the next build when it is killed.
 
 import { mkdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
@@ -60,7 +60,9 @@ export async function buildImage(services: BuildServices, options: BuildOptions)
   mkdirSync(secrets, { recursive: true, mode: 0o700 })
   const secretStaging = Staging.open(secrets, false)
   try {
+    // What killed builds have left: it may be much, and hold secrets.
     sweepStaging(secrets, secretStaging)
+    sweepStaging(store.files.staging, staging)
     await removeLostContainers(services)
     const steps = new StepLog(options.onEvent, signal)
     const files = await openBuildContext(options, staging)
