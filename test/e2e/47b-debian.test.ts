@@ -15,7 +15,7 @@ let archive: string
 beforeAll(async () => {
   archive = await debianArchive()
   registry = await Registry.start()
-  source = new Home()
+  source = new Home({ timeoutMs: 120_000 })
   image = `${registry.host}/debian:services`
   await source.ok('load', '-q', '-i', archive)
   await source.ok('tag', 'debian:services', image)
@@ -28,7 +28,7 @@ afterAll(async () => {
 
 describe('a Debian image', { timeout: 120_000 }, () => {
   test('is pulled in layers that umoci unpacks to the same tree', async () => {
-    const home = new Home()
+    const home = new Home({ timeoutMs: 120_000 })
     await home.ok('pull', '-q', image)
     expect((await registry.manifest('debian', 'services')).document.layers).toHaveLength(3)
 
@@ -46,7 +46,7 @@ describe('a Debian image', { timeout: 120_000 }, () => {
   test('serves a page of nginx through a published port, computes in python3, and its redis answers', async () => {
     const world = await World.create()
     // The registry is on the machine's loopback, which the world does not see: the store is filled from outside.
-    await succeed([...faceCommand(), 'pull', '-q', image], { env: world.env })
+    await succeed([...faceCommand(), 'pull', '-q', image], { env: world.env, timeoutMs: 120_000 })
 
     const page = 'printf "from debian" > /var/www/html/index.html; exec nginx -g "daemon off;"'
     await world.ok(['run', '-d', '--name', 'web', '-p', '8080:80', image, 'sh', '-c', page])

@@ -38,7 +38,7 @@ afterAll(async () => {
 })
 beforeEach(() => {
   proxy.reset()
-  home = new Home()
+  home = new Home({ timeoutMs: 120_000 })
 })
 afterEach(() => home.remove())
 
@@ -55,7 +55,7 @@ async function checkTidy(): Promise<void> {
   await home.checkStore()
 }
 
-describe('a pull', { timeout: 120_000 }, () => {
+describe('a pull', { timeout: 240_000 }, () => {
   test('interrupted and killed twelve times at random goes on, and does not fetch much twice', async () => {
     proxy.mischief = ({ path }) => (path.includes('/blobs/') ? { rate: 1_500_000 } : undefined)
     let interrupted = 0

@@ -11,7 +11,7 @@ import { faceCommand } from '../helpers/world.ts'
 let home: Home
 
 beforeEach(() => {
-  home = new Home()
+  home = new Home({ timeoutMs: 120_000 })
 })
 afterEach(() => home.remove())
 

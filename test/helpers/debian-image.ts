@@ -63,7 +63,7 @@ async function bootstrap(work: string, codename: string, uri: string): Promise<v
 }
 
 async function build(work: string, target: string): Promise<void> {
-  const home = new Home()
+  const home = new Home({ timeoutMs: 2 * minutes })
   const registry = await Registry.start()
   const step = async (from: string, to: string, script: string, ...changes: string[]): Promise<void> => {
     const debs = `${join(work, 'debs')}:/debs:ro`

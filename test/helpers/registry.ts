@@ -95,8 +95,11 @@ export class Home {
   readonly dir: string
   readonly root: string
   readonly env: NodeJS.ProcessEnv
+  readonly #patience: CommandOptions
 
-  constructor() {
+  /** @param timeoutMs how long a command may take, where it has much to do */
+  constructor({ timeoutMs }: { timeoutMs?: number } = {}) {
+    this.#patience = timeoutMs === undefined ? {} : { timeoutMs }
     this.dir = mkdtempSync(join(tmpdir(), 'tsrun-home-'))
     this.root = join(this.dir, 'root')
     mkdirSync(join(this.dir, 'bin'))
@@ -123,12 +126,12 @@ export class Home {
   }
 
   tsrun(args: readonly string[], options: CommandOptions = {}): Promise<Result> {
-    return execute([...faceCommand(), ...args], { env: this.env, ...options })
+    return execute([...faceCommand(), ...args], { env: this.env, ...this.#patience, ...options })
   }
 
   /** A command that must succeed; its stdout without the last line feed. */
   async ok(...args: string[]): Promise<string> {
-    return (await succeed([...faceCommand(), ...args], { env: this.env })).replace(/\n$/, '')
+    return (await succeed([...faceCommand(), ...args], { env: this.env, ...this.#patience })).replace(/\n$/, '')
   }
 
   /** The stderr of a command that must fail. */

@@ -11,9 +11,8 @@ export function register(program: Command): Command {
     .addHelpText('after', '\nExample:\n  tsrun manifest inspect alpine:3.20')
     .action(async (image: string, flags: { verbose?: boolean }) => {
       await using engine = await Engine.open()
-      const found = await engine.images.manifest(image)
-      const shown =
-        flags.verbose === true ? { Ref: found.name, ...found.descriptor, document: found.document } : found.document
+      const { name, ...found } = await engine.images.manifest(image)
+      const shown = flags.verbose === true ? { Ref: name, ...found } : found.document
       process.stdout.write(`${JSON.stringify(shown, null, 2)}\n`)
     })
   return manifest

@@ -91,7 +91,10 @@ export async function repositoryTags(reference: ImageReference, signal?: AbortSi
 export interface RemoteManifest {
   /** Registry, repository and tag or digest in full. */
   readonly name: string
-  readonly descriptor: Descriptor
+  readonly mediaType: string
+  readonly digest: Digest
+  /** Bytes. */
+  readonly size: number
   /** The manifest or index, as it stands there. */
   readonly document: unknown
 }
@@ -109,8 +112,13 @@ export async function remoteManifest(text: string, signal?: AbortSignal): Promis
             reference.digest ?? reference.tag ?? 'latest',
             signal,
           )
-          const descriptor = { mediaType: documentType(bytes, mediaType), digest, size: bytes.length }
-          return { name: formatReference(reference), descriptor, document: JSON.parse(bytes.toString()) }
+          return {
+            name: formatReference(reference),
+            mediaType: documentType(bytes, mediaType),
+            digest,
+            size: bytes.length,
+            document: JSON.parse(bytes.toString()),
+          }
         } catch (error) {
           signal?.throwIfAborted()
           const isLast = index === names.length - 1 && number === clients.length - 1
