@@ -13,8 +13,8 @@
 #include "dns.h"
 
 enum {
-	MAX_STREAMS = 64,
-	MAX_STREAMS_EACH = 4,
+	MAX_STREAMS = 40, /* with the longest answers for each, less than 3 MB */
+	MAX_STREAMS_EACH = 16,
 	IDLE_MS = 10000,
 	QUERY_BYTES = 1024,
 };
@@ -150,7 +150,7 @@ void accept_streams(struct watch *w, uint32_t events)
 	int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0)
 		return;
-	struct stream *stream = user->streams < MAX_STREAMS_EACH ? calloc(1, sizeof(*stream)) : NULL;
+	struct stream *stream = user->streams < fair_share(MAX_STREAMS_EACH, MAX_STREAMS) ? calloc(1, sizeof(*stream)) : NULL;
 	if (!stream) {
 		close(fd);
 		return;
