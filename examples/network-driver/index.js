@@ -80,6 +80,8 @@ class LanBridgeDriver {
   async connect(network, endpoint, sandbox, undo) {
     const kit = this.#kit
     const name = hostInterfaceOf(endpoint)
+    // A restarted container can meet the pair of its last life, whose namespace is still being torn down.
+    await this.disconnect(network, endpoint)
     kit.withHostSocket(socket => {
       const master = kit.getLink(socket, network.options.bridge ?? '')
       if (master === undefined)

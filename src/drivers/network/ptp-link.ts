@@ -37,8 +37,14 @@ export function plugPtp(plug: PtpPlug, undo: Undo): void {
     addPair(plug)
   } catch (error) {
     // A restarted container can meet the veth of its last life, whose namespace is still being torn down.
-    if (!hasCode(error, 'EEXIST') || !unplugVeth(host, engineId, endpoint)) throw explainConflict(plug, error)
-    addPair(plug)
+    // It may also go by itself this very moment: either way the name is free then, or a stranger's.
+    if (!hasCode(error, 'EEXIST')) throw error
+    unplugVeth(host, engineId, endpoint)
+    try {
+      addPair(plug)
+    } catch (again) {
+      throw explainConflict(plug, again)
+    }
   }
   undo.add('add veth', () => void withNetlinkSocket(again => unplugVeth(again, engineId, endpoint)))
   configureHostEnd(plug)
