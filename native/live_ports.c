@@ -108,6 +108,20 @@ static int add_port(const struct port *wanted)
 	return 0;
 }
 
+/*
+ * The container has ended: whoever starts it again at once must find its ports free. Those that the proxy serves are closed with
+ * it: answers may still be on their way.
+ */
+void release_reservations(struct monitor *m)
+{
+	for (size_t i = 0; i < m->b->ports.count; i++)
+		if (m->b->ports.items[i].held && !m->b->ports.items[i].target)
+			release_port(&m->b->ports.items[i]);
+	for (struct live_port *l = live_ports; l; l = l->next)
+		if (l->port.held && !l->port.target)
+			release_port(&l->port);
+}
+
 int change_port(struct monitor *m, int hold, const uint8_t *request, size_t length)
 {
 	struct port wanted;

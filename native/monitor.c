@@ -337,6 +337,7 @@ _Noreturn void monitor_main(void)
 	monitor.proxy = open_proxy();
 	serve_container(&monitor);
 	close_proxied_ports();
+	release_reservations(&monitor);
 	stage("drain");
 	finish_log();
 	write_exit_record(&monitor);

@@ -94,6 +94,7 @@ _Noreturn void run_exit_command(const struct bootstrap *b);
 
 /* live_ports.c */
 int change_port(struct monitor *m, int hold, const uint8_t *request, size_t length); /* an errno; 0: done */
+void release_reservations(struct monitor *m);
 
 /* proxy.c: published ports that are served here instead of by the kernel. */
 int open_proxy(void);

@@ -9,6 +9,14 @@ import { addresses, inWorld } from '../helpers/world.ts'
 const v4Only = ['network', 'create', '--subnet', '10.81.0.0/24', 'v4']
 const dual = ['network', 'create', '--subnet', '10.82.0.0/24', '--subnet', 'fd00:82::/64', 'dual']
 
+test(
+  'a restart finds the ports of its last life free, however fast it is',
+  inWorld(async world => {
+    await world.ok('run -d --name web -p 80:80 -p 53:53/udp busybox sleep 1000'.split(' '))
+    for (let round = 0; round < 10; round++) await world.ok(['restart', '-t', '0', 'web'])
+  }),
+)
+
 describe('update', () => {
   test(
     '--publish-add and --publish-rm change the ports of a running container, and its restarts keep them',

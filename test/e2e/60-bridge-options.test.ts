@@ -188,6 +188,37 @@ test(
   }),
 )
 
+test(
+  'vlan puts the bridge and its containers into a VLAN, or says what the kernel lacks',
+  inWorld(async world => {
+    await world.host.exec('ip', ['link', 'add', 'name', 'trial', 'type', 'bridge'])
+    const trial = await world.host.tryExec('ip', [
+      'link',
+      'set',
+      'dev',
+      'trial',
+      'type',
+      'bridge',
+      'vlan_filtering',
+      '1',
+    ])
+    await world.host.exec('ip', ['link', 'delete', 'dev', 'trial'])
+
+    const created = await world.tsrun(['network', 'create', '-o', 'vlan=10', '--subnet', '192.168.0.0/24', 'tagged'])
+
+    if (trial.code !== 0) {
+      expectError(created, 1, /the kernel has no VLANs in bridges\n {2}hint: .*CONFIG_BRIDGE_VLAN_FILTERING/)
+      expect(await world.host.ipJson('link', 'show', 'type', 'bridge')).toEqual([])
+      return
+    }
+    expect(created.code).toBe(0)
+    await world.serve('web', ['--network', 'tagged'])
+    const vlans = JSON.parse(await world.host.exec('bridge', ['-j', 'vlan', 'show']))
+    expect(vlans.flatMap((port: { vlans: { vlan: number }[] }) => port.vlans.map(each => each.vlan))).toEqual([10, 10])
+    expect((await world.host.curl(`http://${await world.addressOf('web')}/`)).status).toBe(200)
+  }),
+)
+
 describe('insane options', () => {
   const refused: [string, string[], RegExp][] = [
     ['an unknown one', ['-o', 'colour=red'], /unknown option "colour"/],
@@ -201,6 +232,7 @@ describe('insane options', () => {
     ['a binding that is none', ['-o', 'host-binding=everywhere'], /no value of "host-binding"/],
     ['a prefix that ends in a digit', ['-o', 'interface-prefix=eth1'], /cannot begin interface names/],
     ['a prefix with a slash', ['-o', 'interface-prefix=a/b'], /cannot begin interface names/],
+    ['no VLAN', ['-o', 'vlan=4095'], /"4095" is no VLAN/],
     ['no IP version', ['--ipv4=false'], /no IPv4, and no IPv6/],
     [
       'an IPv4 subnet without IPv4',

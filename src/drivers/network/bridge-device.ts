@@ -2,6 +2,7 @@
 
 import { hasCode } from '../../ffi/errno.ts'
 import { type AddressSpec, addressAdd, listAddresses } from '../../kernel/netlink/address.ts'
+import { bridgeSetVlan } from '../../kernel/netlink/bridge-vlan.ts'
 import { getLink, type Link, linkAddBridge, linkRemove, linkSet } from '../../kernel/netlink/link.ts'
 import type { NetlinkChange } from '../../kernel/netlink/message.ts'
 import { type NetlinkSocket, withNetlinkSocket } from '../../kernel/netlink/socket.ts'
@@ -48,6 +49,7 @@ export function ensureBridge(socket: NetlinkSocket, wanted: BridgeNetwork, undo:
   if (link.mtu !== wanted.mtu) changes.push(linkSet(bridge, { mtu: wanted.mtu }))
   if (ipv6 && link.ipv6AddressMode !== mode) changes.push(linkSet(bridge, { ipv6AddressMode: mode }))
   socket.apply(changes)
+  setVlan(socket, wanted)
   setBridgeSysctls(bridge, ipv6)
   const present = new Set(listAddresses(socket, link.index))
   const own = isFirst ? network.pools.map(gatewayAddress) : []
@@ -103,6 +105,20 @@ function addBridge(socket: NetlinkSocket, wanted: BridgeNetwork, undo: Undo): Li
   const link = getLink(socket, bridge)
   if (link === undefined) throw new Error(`the bridge "${bridge}" vanished while it was set up`)
   return link
+}
+
+/** The bridge and every container on it are in this VLAN; other interfaces are the administrator's to plug in. */
+function setVlan(socket: NetlinkSocket, { network, bridge }: BridgeNetwork): void {
+  if (network.options.vlan === undefined) return
+  try {
+    socket.apply(bridgeSetVlan(bridge, Number(network.options.vlan)))
+  } catch (error) {
+    if (!hasCode(error, 'EOPNOTSUPP')) throw error
+    throw new TsrunError('unsupported', 'no-vlan', `${cannotCreate(network)}: the kernel has no VLANs in bridges`, {
+      hint: 'the kernel needs CONFIG_BRIDGE_VLAN_FILTERING; leave -o vlan out',
+      cause: error,
+    })
+  }
 }
 
 function addAddress(socket: NetlinkSocket, spec: AddressSpec): void {

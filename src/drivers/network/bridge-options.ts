@@ -26,6 +26,7 @@ const checks: Readonly<Record<string, Check>> = {
   'host-binding': checkAddresses,
   'publish-mode': oneOf(['nat', 'proxy']),
   'interface-prefix': checkPrefix,
+  vlan: checkVlan,
 }
 
 const docker = 'com.docker.network'
@@ -100,6 +101,12 @@ function checkMtu(network: Draft, text: string): string {
   throw invalid(network, 'bad-mtu', `"${text}" is no MTU`, {
     hint: `the MTU${least === 1280 ? ' of a network with IPv6' : ''} is a number from ${least} to 65535`,
   })
+}
+
+function checkVlan(network: Draft, text: string): string {
+  const vlan = /^\d{1,4}$/.test(text) ? Number(text) : 0
+  if (vlan >= 1 && vlan <= 4094) return String(vlan)
+  throw invalid(network, 'bad-vlan', `"${text}" is no VLAN`, { hint: 'a VLAN is a number from 1 to 4094' })
 }
 
 function checkBoolean(network: Draft, text: string, option: string): string {

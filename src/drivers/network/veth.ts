@@ -30,8 +30,10 @@ export function plugVeth(plug: Plug, undo: Undo): void {
   try {
     addVeth(plug, name)
   } catch (error) {
-    // A restarted container can meet the veth of its last life, whose namespace is still being torn down.
-    if (!hasCode(error, 'EEXIST') || !unplugVeth(host, engineId, endpoint)) throw explained(plug, error)
+    // A restarted container can meet the veth of its last life, whose namespace is still being torn down. It may also go by
+    // itself this very moment: either way the name is free then, or a stranger's.
+    if (!hasCode(error, 'EEXIST')) throw explained(plug, error)
+    unplugVeth(host, engineId, endpoint)
     try {
       addVeth(plug, name)
     } catch (again) {
