@@ -101,6 +101,7 @@ export type {
   Pool,
   PoolPlan,
   PoolRequest,
+  PoolUsage,
   PortMapping,
   Protocol,
   Sandbox,

@@ -4,7 +4,7 @@ import type { Engine } from '../engine/engine.ts'
 
 /** The object that `docker network inspect` prints, plus what stands in the kernel. @throws TsrunError not-found */
 export async function inspectNetwork(engine: Engine, reference: string): Promise<unknown> {
-  const { network, endpoints, kernel } = await engine.networks.inspect(reference)
+  const { network, endpoints, kernel, usage } = await engine.networks.inspect(reference)
   return {
     Name: network.name,
     Id: network.id,
@@ -13,11 +13,12 @@ export async function inspectNetwork(engine: Engine, reference: string): Promise
     Driver: network.driver,
     EnableIPv6: network.pools.some(pool => pool.subnet.includes(':')),
     IPAM: {
-      Driver: 'file',
+      Driver: network.ipamDriver ?? 'file',
       Config: network.pools.map(pool => ({
         Subnet: pool.subnet,
         Gateway: pool.gateway,
         ...(pool.ipRange === undefined ? {} : { IPRange: pool.ipRange }),
+        ...(pool.auxiliary === undefined ? {} : { AuxiliaryAddresses: pool.auxiliary }),
       })),
     },
     Internal: network.internal,
@@ -36,6 +37,13 @@ export async function inspectNetwork(engine: Engine, reference: string): Promise
     ),
     Options: network.options,
     Labels: network.labels,
+    Status: {
+      IPAM: {
+        Subnets: Object.fromEntries(
+          usage.map(({ subnet, inUse, available }) => [subnet, { IPsInUse: inUse, DynamicIPsAvailable: available }]),
+        ),
+      },
+    },
     Kernel: kernel,
   }
 }

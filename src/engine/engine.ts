@@ -221,7 +221,10 @@ function wire(paths: Paths, libraryDir: string, { usernsRemap, networkDrivers: o
     engineId,
     snapshot: async () => ({ networks: networkStore.list(), endpoints: endpoints().map(kernelPorts) }),
   })
-  const ipam = new FileIpam({ directory: paths.ipam })
+  const ipam = new FileIpam({
+    directory: paths.ipam,
+    defaultRanges: async () => (await import('../drivers/ipam/networks-config.ts')).readDefaultRanges(),
+  })
   const networkDrivers = new NetworkDrivers({
     engineId,
     hostState: hostState(paths),

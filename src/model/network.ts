@@ -12,6 +12,17 @@ export interface Pool {
   readonly gateway: string
   /** The part that addresses are taken from, as CIDR; the whole subnet when absent. */
   readonly ipRange?: string
+  /** Addresses of the subnet that no container gets, by whatever name says what they are: other machines on it. */
+  readonly auxiliary?: Readonly<Record<string, string>>
+}
+
+/** How full a pool is. Numbers stop at 2^53 - 1, which IPv6 subnets have more than. */
+export interface PoolUsage {
+  readonly subnet: string
+  /** Addresses that containers have or keep, and those kept from them: gateway, network and broadcast, auxiliary ones. */
+  readonly inUse: number
+  /** Addresses that the next containers can have, of the IP range where there is one. */
+  readonly available: number
 }
 
 /** A subnet as asked for; without `subnet` the first free default one of `family`, which is 4 unless said otherwise. */
@@ -19,6 +30,7 @@ export interface PoolRequest {
   readonly subnet?: string
   readonly gateway?: string
   readonly ipRange?: string
+  readonly auxiliary?: Readonly<Record<string, string>>
   readonly family?: 4 | 6
 }
 
@@ -32,6 +44,8 @@ export interface NetworkSpec {
   readonly ipv6?: boolean
   /** Whether it has IPv4 addresses. Default: unless only IPv6 subnets are given. */
   readonly ipv4?: boolean
+  /** Who gives out addresses: `file` (default; docker calls it `default`), or `null`: containers get none. */
+  readonly ipamDriver?: string
   /** No way out and no way in: containers of the network reach only each other and the gateway. */
   readonly internal?: boolean
   readonly labels?: Readonly<Record<string, string>>
@@ -46,6 +60,8 @@ export interface Network {
   readonly name: string
   readonly driver: string
   readonly pools: readonly Pool[]
+  /** Absent: `file`. With `null` there are no pools. */
+  readonly ipamDriver?: 'null'
   readonly internal: boolean
   readonly labels: Readonly<Record<string, string>>
   readonly options: Readonly<Record<string, string>>
@@ -220,6 +236,8 @@ export interface IpamAllocator {
   requestAddress(pool: Pool, owner: string, wanted?: string): Promise<string>
   /** Gives back one address if `owner` holds it. Idempotent. */
   releaseAddress(pool: Pool, address: string, owner: string): Promise<void>
+  /** How full a pool is. */
+  usage(pool: Pool): Promise<PoolUsage>
   /** All pools that are reserved. */
   listPools(): Promise<readonly Pool[]>
   /** All addresses given out of a pool, and to whom. */

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 import { shortId } from '../../engine/ids.ts'
+import { contains, networkOf, tryParseAddress, tryParsePrefix } from '../../lib/ip.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Network, NetworkSpec } from '../../model/network.ts'
 import { collect } from '../collect.ts'
@@ -38,6 +39,8 @@ interface CreateFlags {
   readonly subnet?: string[]
   readonly gateway?: string[]
   readonly ipRange?: string[]
+  readonly auxAddress?: string[]
+  readonly ipamDriver?: string
   readonly ipv4?: boolean
   readonly ipv6?: boolean
   readonly internal?: boolean
@@ -54,6 +57,8 @@ function addCreate(network: Command): void {
     .option('--subnet <cidr>', 'its addresses; default: the first free range', collect)
     .option('--gateway <address>', "the host's address on it; default: the first", collect)
     .option('--ip-range <cidr>', 'give addresses only out of this part', collect)
+    .option('--aux-address <name=address>', 'never give this address out: another machine has it', collect)
+    .option('--ipam-driver <driver>', 'file (default), or null: containers get no addresses')
     .option('--ipv6', "IPv6 as well, out of this host's own range unless a subnet is given")
     .option('--ipv4', 'IPv4, as always; --ipv4=false with --ipv6: only IPv6')
     .option('--internal', 'no way out or in')
@@ -72,6 +77,7 @@ function addCreate(network: Command): void {
         name,
         ...(flags.driver === undefined ? {} : { driver: flags.driver }),
         pools: toPools(flags),
+        ...(flags.ipamDriver === undefined ? {} : { ipamDriver: flags.ipamDriver }),
         ...(flags.ipv4 === undefined ? {} : { ipv4: flags.ipv4 }),
         ...(flags.ipv6 === undefined ? {} : { ipv6: flags.ipv6 }),
         internal: flags.internal === true,
@@ -84,9 +90,21 @@ function addCreate(network: Command): void {
     })
 }
 
-/** Gateways and ranges belong to subnets in the order given. */
+/** Gateways and ranges belong to subnets in the order given, reserved addresses to the subnet that they are in. */
 function toPools(flags: CreateFlags): NetworkSpec['pools'] {
   const { subnet = [], gateway = [], ipRange = [] } = flags
+  const auxiliary = Object.entries(parsePairs('--aux-address', flags.auxAddress ?? []))
+  const poolOf = (address: string) => subnet.findIndex(cidr => isWithin(address, cidr))
+  const [lost] = auxiliary.filter(([, address]) => poolOf(address) < 0)
+  if (lost !== undefined)
+    throw new TsrunError(
+      'invalid',
+      'aux-address',
+      `cannot reserve the address "${lost.join('=')}": no --subnet has it`,
+      {
+        hint: 'write it as NAME=ADDRESS, e.g. --subnet 192.168.1.0/24 --aux-address printer=192.168.1.7',
+      },
+    )
   const needsSubnet = subnet.length === 0 && (gateway.length > 0 || ipRange.length > 0)
   if (needsSubnet || gateway.length > subnet.length || ipRange.length > subnet.length)
     throw new TsrunError('invalid', 'pools', 'cannot tell which subnet each --gateway and --ip-range belongs to', {
@@ -96,7 +114,18 @@ function toPools(flags: CreateFlags): NetworkSpec['pools'] {
     subnet: cidr,
     ...(gateway[index] === undefined ? {} : { gateway: gateway[index] }),
     ...(ipRange[index] === undefined ? {} : { ipRange: ipRange[index] }),
+    ...ofPool(auxiliary.filter(([, address]) => poolOf(address) === index)),
   }))
+}
+
+function ofPool(auxiliary: readonly (readonly [string, string])[]): { auxiliary?: Record<string, string> } {
+  return auxiliary.length === 0 ? {} : { auxiliary: Object.fromEntries(auxiliary) }
+}
+
+/** A subnet that is none is refused later, by whoever knows what to say. */
+function isWithin(address: string, cidr: string): boolean {
+  const [parsed, prefix] = [tryParseAddress(address), tryParsePrefix(cidr)]
+  return parsed !== undefined && prefix !== undefined && contains(networkOf(prefix), parsed)
 }
 
 function addList(network: Command): void {

@@ -13,7 +13,7 @@ import {
   tryParseAddress,
 } from '../../lib/ip.ts'
 import { TsrunError } from '../../model/errors.ts'
-import type { Pool } from '../../model/network.ts'
+import type { Pool, PoolUsage } from '../../model/network.ts'
 
 /** Where the addresses of one pool are kept. */
 export interface AddressStore {
@@ -108,6 +108,24 @@ export function usable(pool: Pool): bigint {
   const never = new Set([...reservedValues(parsePrefix(pool.subnet)), parseAddress(pool.gateway).value])
   const excluded = [...never].filter(value => contains(range, { family: range.family, value })).length
   return lastAddress(range).value - range.value + 1n - BigInt(excluded)
+}
+
+/** How full the pool is. @param taken canonical addresses without prefix length */
+export function usageOf(pool: Pool, taken: ReadonlySet<string>): PoolUsage {
+  const subnet = parsePrefix(pool.subnet)
+  const range = parsePrefix(pool.ipRange ?? pool.subnet)
+  const kept = [...reservedValues(subnet), parseAddress(pool.gateway).value]
+  const inRange = [...taken].filter(address => address !== pool.gateway && contains(range, parseAddress(address)))
+  const values = new Set([...kept, ...[...taken].map(address => parseAddress(address).value)])
+  return {
+    subnet: pool.subnet,
+    inUse: values.size,
+    available: Number(atMost(usable(pool) - BigInt(inRange.length), BigInt(Number.MAX_SAFE_INTEGER))),
+  }
+}
+
+function atMost(value: bigint, most: bigint): bigint {
+  return value > most ? most : value
 }
 
 function rangeText(pool: Pool): string {

@@ -7,8 +7,8 @@ import { hasCode } from '../../ffi/errno.ts'
 import { withLock } from '../../kernel/flock.ts'
 import { formatAddress, parsePrefix, tryParseAddress, tryParsePrefix } from '../../lib/ip.ts'
 import { TsrunError } from '../../model/errors.ts'
-import type { IpamAllocator, Pool, PoolRequest } from '../../model/network.ts'
-import { takeAddress } from './address-allocator.ts'
+import type { IpamAllocator, Pool, PoolRequest, PoolUsage } from '../../model/network.ts'
+import { takeAddress, usageOf } from './address-allocator.ts'
 import { FileAddressStore, readLink } from './file-address-store.ts'
 import { localRange } from './local-range.ts'
 import { choosePool, type DefaultRange, firstHost, standardRanges, type UsedSubnet } from './pool-allocator.ts'
@@ -16,15 +16,18 @@ import { choosePool, type DefaultRange, firstHost, standardRanges, type UsedSubn
 export interface FileIpamOptions {
   /** Made on first use. */
   readonly directory: string
-  /** Where pools come from that nobody chose; default 10.210.0.0 to 10.255.255.255 in /24s. */
-  readonly defaultRanges?: readonly DefaultRange[]
+  /**
+   * Where pools come from that nobody chose; asked when one is. Where it has none of a family: 10.210.0.0 to 10.255.255.255
+   * in /24s, and the host's own IPv6 range in /64s.
+   */
+  readonly defaultRanges?: () => Promise<readonly DefaultRange[]>
 }
 
 export class FileIpam implements IpamAllocator {
   readonly #directory: string
-  readonly #defaultRanges: readonly DefaultRange[]
+  readonly #defaultRanges: () => Promise<readonly DefaultRange[]>
 
-  constructor({ directory, defaultRanges = standardRanges }: FileIpamOptions) {
+  constructor({ directory, defaultRanges = async () => [] }: FileIpamOptions) {
     this.#directory = directory
     this.#defaultRanges = defaultRanges
   }
@@ -34,7 +37,7 @@ export class FileIpam implements IpamAllocator {
     return this.#locked(async () => {
       const pools = (await this.listPools()).map(pool => ({ subnet: pool.subnet, name: `the pool ${pool.subnet}` }))
       const routes = busy.map(({ subnet, name }) => ({ subnet, name: `the host ${name}` }))
-      const ranges = wanted.family === 6 ? [await localRange(this.#directory)] : this.#defaultRanges
+      const ranges = wanted.subnet === undefined ? await this.#rangesOf(wanted.family ?? 4) : []
       const pool = await choosePool(wanted, [...pools, ...routes], ranges)
       const folder = this.#folder(pool)
       mkdirSync(folder, { mode: 0o700 })
@@ -96,6 +99,16 @@ export class FileIpam implements IpamAllocator {
       if (hasCode(error, 'ENOENT')) return []
       throw error
     }
+  }
+
+  async usage(pool: Pool): Promise<PoolUsage> {
+    return usageOf(pool, new Set((await this.listAddresses(pool)).map(({ address }) => address)))
+  }
+
+  async #rangesOf(family: 4 | 6): Promise<readonly DefaultRange[]> {
+    const configured = (await this.#defaultRanges()).filter(({ range }) => parsePrefix(range).family === family)
+    if (configured.length > 0) return configured
+    return family === 6 ? [await localRange(this.#directory)] : standardRanges
   }
 
   #store(pool: Pool): FileAddressStore {

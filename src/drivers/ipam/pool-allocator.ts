@@ -71,6 +71,7 @@ function chooseDefault(
   for (const [name, value] of [
     ['gateway', wanted.gateway],
     ['IP range', wanted.ipRange],
+    ['reserved address', Object.values(wanted.auxiliary ?? {})[0]],
   ] as const)
     if (value !== undefined)
       throw invalid(value, `a ${name} needs a subnet`, `say which one, e.g. --subnet 10.210.0.0/24`)
@@ -84,7 +85,7 @@ function chooseDefault(
   }
   const all = ranges.map(({ range }) => range).join(', ')
   throw new TsrunError('unavailable', 'no-free-pool', `cannot choose a subnet: nothing is free in ${all}`, {
-    hint: 'give one with --subnet, or remove networks that are no longer needed',
+    hint: 'give one with --subnet, remove networks that are no longer needed, or widen the ranges in /etc/tsrun/networks.json',
   })
 }
 
@@ -123,7 +124,8 @@ const unusable = [
 function completePool(subnet: IpPrefix, wanted: PoolRequest): Pool {
   const text = formatPrefix(subnet)
   const gateway = wanted.gateway === undefined ? firstHost(subnet) : checkGateway(subnet, wanted.gateway)
-  if (wanted.ipRange === undefined) return { subnet: text, gateway }
+  const auxiliary = checkAuxiliary(subnet, wanted.auxiliary ?? {})
+  if (wanted.ipRange === undefined) return { subnet: text, gateway, ...auxiliary }
   const range = tryParsePrefix(wanted.ipRange)
   if (range === undefined) throw invalid(text, `the IP range "${wanted.ipRange}" is not in CIDR form`, undefined)
   if (networkOf(range).value !== range.value)
@@ -133,7 +135,7 @@ function completePool(subnet: IpPrefix, wanted: PoolRequest): Pool {
       `did you mean ${formatPrefix(networkOf(range))}?`,
     )
   if (!contains(subnet, range)) throw invalid(text, `the IP range ${wanted.ipRange} is not inside it`, undefined)
-  return { subnet: text, gateway, ipRange: formatPrefix(range) }
+  return { subnet: text, gateway, ipRange: formatPrefix(range), ...auxiliary }
 }
 
 function checkGateway(subnet: IpPrefix, text: string): string {
@@ -146,6 +148,16 @@ function checkGateway(subnet: IpPrefix, text: string): string {
   if (gateway.value === broadcastOf(subnet)?.value)
     throw invalid(pool, `the gateway ${text} is its broadcast address`, hint)
   return formatAddress(gateway)
+}
+
+/** IPAM refuses those that are the gateway, network or broadcast address when they are taken. */
+function checkAuxiliary(subnet: IpPrefix, wanted: Readonly<Record<string, string>>): Pick<Pool, 'auxiliary'> {
+  const entries = Object.entries(wanted).map(([name, text]) => {
+    const address = tryParseAddress(text)
+    if (address !== undefined && contains(subnet, address)) return [name, formatAddress(address)] as const
+    throw invalid(formatPrefix(subnet), `the reserved address ${name}=${text} is not inside it`, undefined)
+  })
+  return entries.length === 0 ? {} : { auxiliary: Object.fromEntries(entries) }
 }
 
 /** The address that is the gateway unless the user says otherwise. */

@@ -1,6 +1,7 @@
 // Joins a container's sandbox to a network and takes it out again: address, link, rules and ports, tied together by an
 // Endpoint. IPAM, firewall and driver know nothing of each other.
 
+import { contains, parsePrefix, tryParseAddress } from '../../lib/ip.ts'
 import { doAll, type Undo } from '../../lib/rollback.ts'
 import type {
   DisconnectOptions,
@@ -74,6 +75,13 @@ export async function reserveEndpoint(
   return driver.prepareEndpoint === undefined ? endpoint : driver.prepareEndpoint(network, endpoint)
 }
 
+/** The pool that an address is of; where it is in none, the first of its family, which says so when it is asked for. */
+export function poolFor(pools: readonly Pool[], address: string): Pool | undefined {
+  const parsed = tryParseAddress(withoutPrefix(address))
+  const holds = ({ subnet }: Pool) => parsed !== undefined && contains(parsePrefix(subnet), parsed)
+  return pools.find(holds) ?? pools.find(({ subnet }) => familyOf(subnet) === familyOf(address))
+}
+
 /** The gateways of a network for the families that it gives the default route of. */
 export function gatewaysOf(network: Network, families: readonly (4 | 6)[]): string[] {
   if (network.internal) return []
@@ -84,10 +92,10 @@ export function gatewaysOf(network: Network, families: readonly (4 | 6)[]): stri
 async function reserveAddress(
   ipam: IpamAllocator,
   pool: Pool,
-  { container, ips, preferred = [] }: EndpointRequest,
+  { network, container, ips, preferred = [] }: EndpointRequest,
   undo: Undo,
 ): Promise<string> {
-  const ofPool = (address: string) => familyOf(address) === familyOf(pool.subnet)
+  const ofPool = (address: string) => poolFor(network.pools, address) === pool
   const wanted = ips.find(ofPool)
   const again = preferred.find(ofPool)
   const address =

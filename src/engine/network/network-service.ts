@@ -1,9 +1,8 @@
 // The verbs of networks: create, list, inspect, remove, prune. Validates everything before the first change.
 
-import { contains, parsePrefix, tryParseAddress } from '../../lib/ip.ts'
 import { type Undo, withRollback } from '../../lib/rollback.ts'
 import { TsrunError } from '../../model/errors.ts'
-import type { Endpoint, IpamAllocator, Network, NetworkSpec, Pool, PoolPlan } from '../../model/network.ts'
+import type { Endpoint, IpamAllocator, Network, NetworkSpec, PoolPlan, PoolUsage } from '../../model/network.ts'
 import type { EventBus } from '../events.ts'
 import { assertName, newId } from '../ids.ts'
 import type { Journal } from '../journal.ts'
@@ -12,7 +11,8 @@ import { type PruneFilter, passesPruneFilter } from '../prune-filter.ts'
 import type { NetworkDrivers } from './connect-sandbox.ts'
 import type { NetworkGraph } from './network-graph.ts'
 import { type NetworkStore, nameTaken } from './network-store.ts'
-import { wantedPools } from './wanted-pools.ts'
+import { requestPools } from './request-pools.ts'
+import { ipamDriverOf, wantedPools } from './wanted-pools.ts'
 
 /** The network that containers join when none is named. Made on first use. */
 export const DEFAULT_NETWORK = 'bridge'
@@ -41,6 +41,8 @@ export interface NetworkInspection {
   readonly network: Network
   readonly endpoints: readonly Endpoint[]
   readonly kernel: Readonly<Record<string, unknown>>
+  /** How full each pool is, in their order. */
+  readonly usage: readonly PoolUsage[]
 }
 
 /** The verbs of networks. A network is meant by its name, its id, or the first digits of one. */
@@ -94,8 +96,9 @@ export class NetworkService {
   /** A network with what stands in the kernel and who is on it. @throws TsrunError not-found */
   async inspect(reference: string): Promise<NetworkInspection> {
     const network = this.find(reference)
-    const { driver } = await this.#parts.drivers(network.driver)
-    return { network, endpoints: this.#endpointsOf(network), kernel: await driver.inspect(network) }
+    const { driver, ipam } = await this.#parts.drivers(network.driver)
+    const usage = await Promise.all(network.pools.map(pool => ipam.usage(pool)))
+    return { network, endpoints: this.#endpointsOf(network), kernel: await driver.inspect(network), usage }
   }
 
   /**
@@ -196,6 +199,7 @@ export class NetworkService {
   }
 
   async #create(spec: NetworkSpec): Promise<Network> {
+    const ipamDriver = ipamDriverOf(spec)
     const { driver, firewall, ipam } = await this.#parts.drivers(spec.driver ?? 'bridge')
     return this.#parts.locks.withNetwork(spec.name, async () => {
       if (this.#parts.store.has(spec.name)) throw nameTaken(spec.name)
@@ -207,27 +211,23 @@ export class NetworkService {
         internal: spec.internal === true,
         labels: spec.labels ?? {},
         options: spec.options ?? {},
+        ...(ipamDriver === 'file' ? {} : { ipamDriver }),
         createdAt: new Date().toISOString(),
       }
       const others = this.list()
       const checked = driver.validate(draft, others)
       const versionsSaid = spec.ipv4 !== undefined || spec.ipv6 !== undefined
-      const plan: PoolPlan = driver.planPools?.(checked, versionsSaid ? wantedPools(spec) : spec.pools) ?? {
+      const own = ipamDriver === 'file' ? driver.planPools : undefined
+      const plan: PoolPlan = own?.call(driver, checked, versionsSaid ? wantedPools(spec) : spec.pools) ?? {
         wanted: wantedPools(spec),
       }
       const job = this.#parts.journal.begin('network', spec.name)
       const make = async (undo: Undo) => {
         undo.add('network job', () => {})
-        const pools: Pool[] = []
-        const busy = plan.isOutside === true ? [] : this.#parts.hostRoutes()
-        for (const wanted of plan.wanted) {
-          const pool = await ipam.requestPool(wanted, busy).catch((error: unknown) => {
-            throw this.#explained(spec.name, error)
-          })
-          undo.add('pool', () => ipam.releasePool(pool))
-          pools.push(pool)
-        }
-        await this.#reserve(plan.reserved ?? [], pools, draft.id)
+        const pools = await requestPools(
+          { ipam, network: draft, plan, hostRoutes: this.#parts.hostRoutes, others },
+          undo,
+        )
         const network = driver.validate({ ...draft, pools }, others)
         job.note(JSON.stringify(network))
         await driver.create(network, undo)
@@ -242,30 +242,6 @@ export class NetworkService {
     })
   }
 
-  /** Keeps addresses from containers; they are the network's, and go with its pool. */
-  async #reserve(addresses: readonly string[], pools: readonly Pool[], owner: string): Promise<void> {
-    for (const address of addresses) {
-      const pool = pools.find(({ subnet, gateway }) => gateway !== address && isWithin(address, subnet))
-      if (pool !== undefined) await this.#parts.ipam.requestAddress(pool, owner, address)
-    }
-  }
-
-  /** IPAM speaks of pools, since it knows no networks: here they get their names. */
-  #explained(name: string, error: unknown): unknown {
-    if (!(error instanceof TsrunError)) return error
-    const message = error.message
-      .replace(/^cannot create a pool( \S+)?: /, `cannot create network "${name}": `)
-      .replace(/the pool (\S+)/, (text, subnet) => {
-        const owner = this.list().find(network => network.pools.some(pool => pool.subnet === subnet))
-        return owner === undefined ? text : `${subnet} of network "${owner.name}"`
-      })
-      .replace(/: it overlaps /, ': the subnet overlaps ')
-    return new TsrunError(error.kind, error.code, message, {
-      ...(error.hint === undefined ? {} : { hint: error.hint }),
-      cause: error,
-    })
-  }
-
   #emit({ id, name, driver }: Network, action: string): void {
     this.#parts.events.emit({ type: 'network', action, id, name, attributes: { name, type: driver } })
   }
@@ -273,9 +249,4 @@ export class NetworkService {
   #endpointsOf(network: Network): Endpoint[] {
     return this.#parts.endpoints().filter(endpoint => endpoint.networkId === network.id)
   }
-}
-
-function isWithin(address: string, subnet: string): boolean {
-  const parsed = tryParseAddress(address)
-  return parsed !== undefined && contains(parsePrefix(subnet), parsed)
 }

@@ -7,7 +7,7 @@ import { TsrunError } from '../../model/errors.ts'
 import type { Network } from '../../model/network.ts'
 import type { EngineContext } from '../context.ts'
 import { shortId } from '../ids.ts'
-import { familyOf, withoutPrefix } from './connect-sandbox.ts'
+import { familyOf, poolFor, withoutPrefix } from './connect-sandbox.ts'
 import { staticIps } from './plan-endpoints.ts'
 
 type Parts = Pick<EngineContext, 'networks' | 'ipam'>
@@ -30,7 +30,7 @@ export async function reserveStatic(
   const network = networkOf(parts, attachment)
   if (network === undefined) return
   for (const address of staticIps(attachment)) {
-    const pool = network.pools.find(({ subnet }) => familyOf(subnet) === familyOf(address))
+    const pool = poolFor(network.pools, address)
     if (pool === undefined) continue
     await parts.ipam.requestAddress(pool, container.id, address)
     undo.add('static address', () => parts.ipam.releaseAddress(pool, address, container.id))
@@ -54,9 +54,16 @@ export async function releaseStatic(
 /** IPAM knows owners by id: here they get their names. */
 export function withNames({ store, networks }: Pick<EngineContext, 'store' | 'networks'>, error: unknown): unknown {
   if (!(error instanceof TsrunError)) return error
-  const isNetwork = (id: string) => networks.list().some(network => network.id === id)
-  // What a network keeps from its containers is the host's.
-  const nameOf = (id: string) => store.read(id)?.name ?? (isNetwork(id) ? 'the host' : shortId(id))
+  // What a network keeps from its containers is the host's, or has a name that the user gave it.
+  const keeperOf = (network: Network) => {
+    const auxiliary = network.pools.flatMap(pool => Object.entries(pool.auxiliary ?? {}))
+    const [name] = auxiliary.find(([, address]) => error.message.includes(` ${address}: `)) ?? []
+    return name === undefined ? 'the host' : `${name}" (--aux-address) of network "${network.name}`
+  }
+  const nameOf = (id: string) => {
+    const network = networks.list().find(each => each.id === id)
+    return store.read(id)?.name ?? (network === undefined ? shortId(id) : keeperOf(network))
+  }
   const message = error.message.replace(/[0-9a-f]{64}/, nameOf)
   return new TsrunError(error.kind, error.code, message, {
     ...(error.hint === undefined ? {} : { hint: error.hint }),
