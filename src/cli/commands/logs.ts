@@ -41,14 +41,43 @@ export function register(program: Command): Command {
       const { container } = await engine.containers.inspect(name)
       const details = flags.details === true ? `${logDetails(container)} ` : ''
       const lineStart = { stdout: true, stderr: true }
+      const output = new GatheredOutput()
       for await (const { time, stream, content } of engine.containers.logs(name, options)) {
         const stamp = lineStart[stream] ? `${flags.timestamps === true ? `${time} ` : ''}${details}` : ''
         lineStart[stream] = content.at(-1) === 10
         const bytes = stamp === '' ? content : Buffer.concat([Buffer.from(stamp), content])
-        const out = process[stream]
-        if (!out.write(bytes)) await new Promise(resolve => out.once('drain', resolve))
+        await output.write(stream, bytes)
       }
+      await output.flush()
     })
+}
+
+/** Lines that come together are written together, in their order: a write for each would take most of the time. */
+class GatheredOutput {
+  readonly #most = 1 << 16
+  #stream: 'stdout' | 'stderr' = 'stdout'
+  #parts: Buffer[] = []
+  #length = 0
+
+  /** Waits while the reader does not keep up. */
+  async write(stream: 'stdout' | 'stderr', bytes: Buffer): Promise<void> {
+    if (stream !== this.#stream) await this.flush()
+    this.#stream = stream
+    // As soon as no further line is there at once.
+    if (this.#parts.length === 0) setImmediate(() => void this.flush())
+    this.#parts.push(bytes)
+    this.#length += bytes.length
+    if (this.#length >= this.#most) await this.flush()
+  }
+
+  async flush(): Promise<void> {
+    if (this.#parts.length === 0) return
+    const bytes = Buffer.concat(this.#parts)
+    this.#parts = []
+    this.#length = 0
+    const out = process[this.#stream]
+    if (!out.write(bytes)) await new Promise(resolve => out.once('drain', resolve))
+  }
 }
 
 /** docker's `KEY=value,KEY=value` of what the log options name, in alphabetical order. */

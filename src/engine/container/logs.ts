@@ -33,6 +33,7 @@ export async function* readLog(path: string, options: LogOptions, ended: Promise
   const isAborted = () => options.signal?.aborted === true
   const reader = new LineReader(path)
   try {
+    if (options.tail !== undefined) reader.skipTo(options.tail)
     const lines = options.tail === undefined ? reader.read() : lastLines(reader.read(), options.tail)
     for (const line of lines) {
       if (isAborted()) return
@@ -66,10 +67,29 @@ export async function* readLog(path: string, options: LogOptions, ended: Promise
 class LineReader {
   readonly #path: string
   #open: { readonly fd: number; readonly ino: number } | undefined
+  #position = 0
   #rest: Buffer = Buffer.alloc(0)
 
   constructor(path: string) {
     this.#path = path
+  }
+
+  /** Starts not far before the last `count` lines, where they are all in the youngest file: a long log is not read for its end. */
+  skipTo(count: number): void {
+    const fd = openOrUndefined(this.#path)
+    if (fd === undefined) return
+    const { size, ino } = fstatSync(fd)
+    for (let span = 1 << 16; span < size; span *= 4) {
+      const bytes = Buffer.allocUnsafe(span)
+      const read = readSync(fd, bytes, 0, span, size - span)
+      const start = bytes.indexOf(10) + 1
+      // One more, since the first may be the end of a line that was cut into parts.
+      if (start === 0 || countLines(bytes.subarray(start, read)) <= count) continue
+      this.#open = { fd, ino }
+      this.#position = size - span + start
+      return
+    }
+    closeSync(fd)
   }
 
   /** All complete lines that have come since the last call. */
@@ -106,6 +126,7 @@ class LineReader {
       // Only now: while a file is open, its inode cannot become another's.
       this.close()
       this.#open = { fd, ino: next.ino }
+      this.#position = 0
       return true
     }
   }
@@ -113,12 +134,13 @@ class LineReader {
   *#readOpen(fd: number): Generator<LogLine> {
     const buffer = Buffer.allocUnsafe(1 << 18)
     for (;;) {
-      const length = readSync(fd, buffer, 0, buffer.length, null)
+      const length = readSync(fd, buffer, 0, buffer.length, this.#position)
       if (length === 0) return
+      this.#position += length
       const bytes = Buffer.concat([this.#rest, buffer.subarray(0, length)])
       let start = 0
       for (let end = bytes.indexOf(10); end >= 0; end = bytes.indexOf(10, start)) {
-        const line = parseLine(bytes.subarray(start, end))
+        const line = parseLine(bytes.subarray(start, end + 1))
         if (line !== undefined) yield line
         start = end + 1
       }
@@ -127,21 +149,36 @@ class LineReader {
   }
 }
 
-/** @returns undefined for a line that is not ours, e.g. one cut off by a full disk */
-export function parseLine(line: Buffer): LogLine | undefined {
-  const first = line.indexOf(32)
-  const second = line.indexOf(32, first + 1)
-  const third = line.indexOf(32, second + 1)
-  if (first < 0 || second < 0 || third < 0) return undefined
-  const stream = line.toString('latin1', first + 1, second)
-  const tag = line.toString('latin1', second + 1, third)
-  if ((stream !== 'stdout' && stream !== 'stderr') || (tag !== 'F' && tag !== 'P')) return undefined
-  const text = line.subarray(third + 1)
-  const content = tag === 'F' ? Buffer.concat([text, newline]) : Buffer.from(text)
-  return { time: line.toString('latin1', 0, first), stream, content }
+/** How many lines of the container end in these lines of the log. */
+function countLines(bytes: Buffer): number {
+  let count = 0
+  let start = 0
+  for (let end = bytes.indexOf(10); end >= 0; end = bytes.indexOf(10, start)) {
+    if (parseLine(bytes.subarray(start, end + 1))?.content.at(-1) === 10) count += 1
+    start = end + 1
+  }
+  return count
 }
 
-const newline = Buffer.from('\n')
+/** What stands between the time and the bytes, and what it says. */
+const kinds: ReadonlyMap<string, { readonly stream: LogLine['stream']; readonly isWhole: boolean }> = new Map([
+  ['stdout F', { stream: 'stdout', isWhole: true }],
+  ['stdout P', { stream: 'stdout', isWhole: false }],
+  ['stderr F', { stream: 'stderr', isWhole: true }],
+  ['stderr P', { stream: 'stderr', isWhole: false }],
+])
+
+/** @param line with its newline @returns undefined for a line that is not ours, e.g. one cut off by a full disk */
+function parseLine(line: Buffer): LogLine | undefined {
+  const first = line.indexOf(32)
+  // Both words have the same length whatever they say: `stdout F`.
+  const last = first + 9
+  if (first < 0 || line[last] !== 32) return undefined
+  const kind = kinds.get(line.toString('latin1', first + 1, last))
+  if (kind === undefined) return undefined
+  const content = line.subarray(last + 1, kind.isWhole ? line.length : line.length - 1)
+  return { time: line.toString('latin1', 0, first), stream: kind.stream, content }
+}
 
 /**
  * The files of a log, the oldest first. Looked at from the youngest on: a rotation moves files the other way, so one may be
