@@ -103,6 +103,36 @@ test(
   }),
 )
 
+test(
+  'where no cgroup hierarchy can be seen, nothing starts and what was created can be removed',
+  inWorld(async world => {
+    // What `ip netns exec` does: a /sys of its own, without /sys/fs/cgroup.
+    const bare = (...args: string[]) =>
+      world.host.tryExec(
+        'unshare',
+        [
+          '-m',
+          'sh',
+          '-c',
+          'umount -l /sys && mount -t sysfs none /sys && exec "$@"',
+          'sh',
+          ...world.tsrunCommand(args).slice(2),
+        ],
+        { env: world.env },
+      )
+    const refusal = /^tsrun: no cgroup hierarchy is mounted\n {2}hint: [^\n]*`ip netns exec` hides it[^\n]*\n$/
+
+    const run = await bare('run', '--rm', 'busybox', 'true')
+    expect(run).toMatchObject({ code: 125, stdout: '' })
+    expect(run.stderr).toMatch(refusal)
+    expect(await world.ok(['ps', '-aq'])).toBe('')
+
+    expect(await bare('create', '--name', 'box', 'busybox')).toMatchObject({ code: 0 })
+    expect((await bare('start', 'box')).stderr).toMatch(refusal)
+    expect(await bare('rm', 'box')).toMatchObject({ code: 0, stdout: 'box\n', stderr: '' })
+  }),
+)
+
 describe('doctor', () => {
   test(
     'finds nothing missing here',

@@ -2,7 +2,7 @@
 // a killed monitor, a failed start and a reboot. Idempotent; the caller holds the container's lock.
 
 import { existsSync, rmSync } from 'node:fs'
-import { killCgroup, removeCgroup, removeCgroupParent } from '../../kernel/cgroup/cgroup.ts'
+import { hasCgroups, killCgroup, removeCgroup, removeCgroupParent } from '../../kernel/cgroup/cgroup.ts'
 import { doAll } from '../../lib/rollback.ts'
 import type { Container, RunRecord } from '../../model/container.ts'
 import type { Endpoint } from '../../model/network.ts'
@@ -24,7 +24,7 @@ export async function tearDownContainer(context: EngineContext, container: Conta
     // Before the rest of the network: the resolver's sockets keep the namespace, and with it the links.
     ['take names away', () => takeNamesAway(context, container)],
     ['disconnect', () => disconnectAll(context, container, run)],
-    ['remove cgroup', () => removeCgroup(run?.cgroup ?? cgroupPathOf(context, container))],
+    ['remove cgroup', () => removeCgroupOf(context, container, run)],
     ['exit record', () => ensureExitRecord(context, id, run)],
     ['stop health checks', () => stopHealthChecks(context, container)],
     ['report the end', () => reportEnd(context, container, run)],
@@ -33,9 +33,15 @@ export async function tearDownContainer(context: EngineContext, container: Conta
   ])
 }
 
+/** A container that was never started has none, so it can be removed where no hierarchy can be seen. */
+async function removeCgroupOf(context: EngineContext, container: Container, run: RunRecord | undefined): Promise<void> {
+  if (!existsSync(context.paths.run(container.id)) && !hasCgroups()) return
+  await removeCgroup(run?.cgroup ?? cgroupPathOf(context, container))
+}
+
 /** With the last container the engine's own cgroup goes, too; one that is just being started makes it again. */
 function removeEmptyCgroupParent(context: EngineContext): void {
-  if (context.store.runningIds().length === 0) removeCgroupParent(`/${context.cgroupParent}`)
+  if (context.store.runningIds().length === 0 && hasCgroups()) removeCgroupParent(`/${context.cgroupParent}`)
 }
 
 /** Removes the container with all its files. The caller has torn it down. Idempotent. */

@@ -2,7 +2,7 @@
 
 export { createCgroup } from './create-cgroup.ts'
 export { type CgroupHandle, type CgroupReference, cgroupPath, openCgroup } from './handle.ts'
-export { type CgroupLayout, cgroupLayout } from './layout.ts'
+export { type CgroupLayout, cgroupLayout, hasCgroups } from './layout.ts'
 export { freezeCgroup, isFrozen, killCgroup, listPids, thawCgroup } from './processes.ts'
 export { removeCgroup, removeCgroupParent } from './remove-cgroup.ts'
 export { type CgroupStats, isPopulated, oomKills, readCgroupStats } from './stats.ts'

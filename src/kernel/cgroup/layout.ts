@@ -27,6 +27,16 @@ export function cgroupLayout(): CgroupLayout {
   return cached
 }
 
+/** Whether any hierarchy can be seen from here: in `ip netns exec` none can, since it mounts a bare /sys of its own. */
+export function hasCgroups(): boolean {
+  try {
+    return cgroupLayout() !== undefined
+  } catch (error) {
+    if (error instanceof TsrunError && error.code === 'no-cgroups') return false
+    throw error
+  }
+}
+
 /** Pure half of cgroupLayout. @throws TsrunError unavailable */
 export function layoutFromMountInfo(mountInfo: string): CgroupLayout {
   const v1Roots = new Map<V1Controller, string>()
@@ -69,7 +79,7 @@ function layout(v2Root: string | undefined, v1Roots: ReadonlyMap<V1Controller, s
   if (v1Roots.size > 0) return v2Root === undefined ? { mode: 'v1', v1Roots } : { mode: 'hybrid', v2Root, v1Roots }
   if (v2Root !== undefined) return { mode: 'v2', v2Root, v1Roots }
   throw new TsrunError('unavailable', 'no-cgroups', 'no cgroup hierarchy is mounted', {
-    hint: 'mount one with: mount -t cgroup2 none /sys/fs/cgroup',
+    hint: 'mount one with: mount -t cgroup2 none /sys/fs/cgroup; `ip netns exec` hides it: nsenter --net=/run/netns/NAME does not',
   })
 }
 
