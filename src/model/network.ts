@@ -208,7 +208,8 @@ export interface FirewallDriver {
   /** Idempotent. Takes everything of ours out with the last network. */
   removeNetwork(network: Network, others: readonly Network[]): Promise<void>
   /**
-   * Publishes the endpoint's ports and admits its traffic.
+   * Publishes the endpoint's ports and admits its traffic. Where other ports of the endpoint stand, they are exchanged in one
+   * transaction, and those that are in both stay untouched.
    * @throws TsrunError conflict when a port is published already
    */
   addEndpoint(network: Network, endpoint: Endpoint, undo: Undo): Promise<void>

@@ -1,7 +1,7 @@
 // The firewall driver against real packets. Witnesses are curl, nft, iptables and the servers' view of their clients.
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import type { Running } from '../helpers/command.ts'
+import { eventually, type Running } from '../helpers/command.ts'
 import type { Namespace } from '../helpers/namespace.ts'
 import { fetchFrom, makeEndpoint, makeNetwork, makeWorld, publishedPort, type World } from './firewall-world.ts'
 
@@ -292,6 +292,47 @@ describe('published ports', () => {
     expect(await fetchFrom(neighbour, 'http://192.0.2.1/')).toBe('refused')
     await agent.call('addEndpoint', { network: front, endpoint: second })
     await agent.call('removeEndpoint', { network: front, endpoint: { ...first, addresses: ['', '10.210.0.3'] } })
+    expect(await host.nftJson()).toEqual(before)
+  })
+
+  test('are exchanged in one transaction that leaves those in both untouched', async () => {
+    const { host, outside, agent } = world
+    await agent.call('addNetwork', { network: front })
+    const before = await host.nftJson()
+    const ports = [publishedPort(80, 8000), publishedPort(81, 8000), publishedPort(90, 8000, '192.0.2.1')]
+    const first = makeEndpoint(front, 'web', 2, ports)
+    const rival = makeEndpoint(front, 'peer', 3, [publishedPort(99, 8000)])
+    const second = { ...first, ports: [publishedPort(80, 8000), publishedPort(82, 8000), publishedPort(90, 8000)] }
+    await agent.call('addEndpoint', { network: front, endpoint: first })
+    await agent.call('addEndpoint', { network: front, endpoint: rival })
+    const monitor = host.start('nft', ['monitor'])
+    // Its first line shows that it listens.
+    await eventually('nft monitor listens', async () => {
+      await host.exec('nft', ['add table inet ready; delete table inet ready'])
+      return monitor.stdout().includes('delete table inet ready')
+    })
+    const heard = monitor.stdout().length
+    await agent.call('addEndpoint', { network: front, endpoint: second })
+    await host.exec('nft', ['add table inet done; delete table inet done'])
+    await monitor.waitFor(/delete table inet done/)
+    monitor.kill()
+    const [transaction, ...others] = monitor
+      .stdout()
+      .slice(heard)
+      .split(/# new generation.*\n/)
+      .filter(text => /tcp/.test(text))
+    expect(others).toEqual([])
+    expect(transaction).toMatch(/delete element inet tsrun any4 .*tcp \. 81\b/)
+    expect(transaction).toMatch(/create element inet tsrun any4 .*tcp \. 82\b/)
+    expect(transaction).not.toMatch(/tcp \. 80\b/)
+    expect(await fetchFrom(outside, 'http://198.51.100.1:90/')).toBe('web saw 198.51.100.2')
+
+    const clash = { ...first, ports: [publishedPort(83, 8000), publishedPort(99, 8000)] }
+    const answer = await agent.try('addEndpoint', { network: front, endpoint: clash })
+    expect(answer.error?.message).toMatch(/cannot publish 0\.0\.0\.0:99\/tcp .* published by container "peer"/)
+    expect(await fetchFrom(outside, 'http://198.51.100.1:82/')).toBe('web saw 198.51.100.2')
+    await agent.call('removeEndpoint', { network: front, endpoint: second })
+    await agent.call('removeEndpoint', { network: front, endpoint: rival })
     expect(await host.nftJson()).toEqual(before)
   })
 

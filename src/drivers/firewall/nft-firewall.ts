@@ -98,9 +98,13 @@ export class NftFirewall implements FirewallDriver {
     if (!hook.ours) await this.#rebuild()
     this.#isolatePorts(network)
     if (published.ports.length > 0) {
-      await this.#rebuildUntil(() => publish(this.#table, endpoint, published))
+      let changed: Endpoint['ports'] | undefined
+      await this.#rebuildUntil(() => {
+        changed = publish(this.#table, endpoint, published)
+        return changed !== undefined
+      })
       undo.add('firewall endpoint', () => this.removeEndpoint(network, endpoint))
-      flushFlows(this.#table.socket, { ports: endpoint.ports })
+      flushFlows(this.#table.socket, { ports: changed ?? [] })
     }
     this.#admitInForeignChains(network, undo, hook)
   }

@@ -78,6 +78,20 @@ export class NftTable {
     return elements.map(element => deleteElement(this.name, element))
   }
 
+  /** The messages that delete some elements and add others, in this order. */
+  changes(gone: readonly SetElement[], come: readonly Addition[]): NfMessage[] {
+    record(() =>
+      nftCommand([
+        ...gone.map(element => this.#deleteText(element)),
+        ...come.map(({ element, exclusive }) => this.#addText(element, exclusive)),
+      ]),
+    )
+    return [
+      ...gone.map(element => deleteElement(this.name, element)),
+      ...come.map(({ element, exclusive }) => addElement(this.name, element, exclusive)),
+    ]
+  }
+
   /** Whether an element with this key is there. False when the set or the table is not. */
   has(element: SetElement): boolean {
     return this.find(element) !== undefined

@@ -1,4 +1,4 @@
-// Ports of endpoints in the table: published in one transaction, withdrawn in one, and never a successor's.
+// Ports of endpoints in the table: published, changed and withdrawn in one transaction each, and never a successor's.
 
 import { errno } from '../../ffi/errno.ts'
 import {
@@ -24,35 +24,87 @@ import {
   type PortElement,
   type PublishedElements,
 } from './nft-rules.ts'
-import type { NftTable } from './nft-table.ts'
+import type { Addition, NftTable } from './nft-table.ts'
 
 /**
- * Adds what publishes an endpoint's ports.
- * @returns false when the table is gone: make it anew and call again
+ * Adds what publishes an endpoint's ports. Where other ports of it stand, those in both stay untouched, and what goes and what
+ * comes is one transaction.
+ * @returns the ports that came or went; undefined when the table is gone: make it anew and call again
  * @throws TsrunError conflict when a port is published already
  */
-export function publish(table: NftTable, endpoint: Endpoint, published: PublishedElements): boolean {
-  const { owner, ports, opened, shared } = published
-  if (ports.length === 0) return true
-  const failures = table.add([
+export function publish(
+  table: NftTable,
+  endpoint: Endpoint,
+  published: PublishedElements,
+): readonly PortMapping[] | undefined {
+  const { owner, ports } = published
+  if (ports.length === 0) return []
+  const additions = additionsOf(published)
+  const failures = table.add(additions)
+  if (failures.length === 0) return endpoint.ports
+  if (failures.some(failure => failure.errno === errno.ENOENT)) return undefined
+  if (failures.some(failure => failure.index === 0 && failure.errno === errno.EEXIST)) {
+    // All came in one transaction, so with this very owner element the rest stands too. Another one is of other ports, or of
+    // an earlier life of the container that ended without a teardown.
+    return table.find(owner)?.comment === owner.comment ? endpoint.ports : replace(table, endpoint, published)
+  }
+  throwRefusal(table, endpoint, { published, additions, failures })
+}
+
+/** The owner element comes first: whether that is there decides what a refusal means. */
+function additionsOf({ owner, ports, opened, shared }: PublishedElements): Addition[] {
+  return [
     { element: owner, exclusive: true },
     ...ports.map(({ element }) => ({ element, exclusive: true })),
     ...shared.map(({ element }) => ({ element, exclusive: false })),
     ...opened.map(element => ({ element, exclusive: false })),
-  ])
-  if (failures.length === 0) return true
-  if (failures.some(failure => failure.errno === errno.ENOENT)) return false
-  if (failures.some(failure => failure.index === 0 && failure.errno === errno.EEXIST)) {
-    // All came in one transaction, so with this very owner element the rest stands too. Another one is of an earlier
-    // life of the container that ended without a teardown.
-    if (table.find(owner)?.comment === owner.comment) return true
-    deleteAllOf(table, endpoint, owner)
-    return publish(table, endpoint, published)
-  }
+  ]
+}
+
+interface Refusal {
+  readonly published: PublishedElements
+  readonly additions: readonly Addition[]
+  /** By their index among the additions. */
+  readonly failures: readonly NfFailure[]
+}
+
+/** @throws TsrunError conflict where a port is taken, else SyscallError */
+function throwRefusal(table: NftTable, endpoint: Endpoint, { published, additions, failures }: Refusal): never {
   const clash = failures.find(failure => failure.errno === errno.EEXIST || failure.errno === errno.EBUSY)
-  const entry = clash === undefined ? undefined : [...ports, ...shared][clash.index - 1]
+  const refused = additions[clash?.index ?? -1]?.element
+  const entry = [...published.ports, ...published.shared].find(({ element }) => element === refused)
   if (entry === undefined) throwFailure(`cannot publish the ports of "${endpoint.containerName}"`, failures)
   throw portTaken(table, endpoint, entry)
+}
+
+/**
+ * Makes one transaction of what stands of an endpoint, found by the comments, and what is wanted: one or the other is there at
+ * every moment, whatever happens to this process. @returns the ports that came or went @throws as publish()
+ */
+function replace(table: NftTable, endpoint: Endpoint, published: PublishedElements): readonly PortMapping[] {
+  const wanted = additionsOf(published)
+  let changed: readonly PortMapping[] = []
+  let deletions: readonly SetElement[] = []
+  let additions: readonly Addition[] = []
+  const failures = table.optimistically(() => {
+    const standing = standingOf(table, endpoint)
+    const gone = standing.filter(({ set, stored }) => !wanted.some(({ element }) => isStored(element, set, stored)))
+    const isThere = (element: SetElement) => standing.some(({ set, stored }) => isStored(element, set, stored))
+    additions = wanted.filter(({ element }) => !isThere(element))
+    const goneHeld = surplusOf(table, endpoint, gone).filter(
+      held => !published.shared.some(({ element }) => isSameKey(element, held)),
+    )
+    const owner = table.has(published.owner) ? [published.owner] : []
+    deletions = [...owner, ...gone.map(({ element }) => element), ...goneHeld]
+    changed = [
+      ...gone.flatMap(({ mapping }) => mapping ?? []),
+      ...published.ports.flatMap(({ element, mapping }) => (isThere(element) ? [] : [mapping])),
+    ]
+    return table.changes(deletions, additions)
+  })
+  if (failures.length === 0) return changed
+  const ofAdditions = failures.map(failure => ({ ...failure, index: failure.index - deletions.length }))
+  throwRefusal(table, endpoint, { published, additions, failures: ofAdditions })
 }
 
 /**
@@ -88,41 +140,76 @@ function isOwnerMissing({ index, errno: code }: NfFailure): boolean {
 function deleteAllOf(table: NftTable, endpoint: Endpoint, owner: SetElement): void {
   const failures = table.optimistically(() => {
     if (!table.has(owner)) return []
-    const own = portMaps.flatMap(set =>
-      table
-        .list(set)
-        .flatMap(element => (isOwnedBy(element.comment, endpoint) ? [parsePortElement(set, element)] : [])),
-    )
-    const held = own.flatMap(({ mapping }) => heldElements(mapping).map(element => ({ element, mapping })))
-    const surplus = unheld(table, endpoint, held).filter(element => table.has(element))
-    return table.deletions([owner, ...own.map(({ element }) => element), ...surplus, ...openedOf(table, endpoint)])
+    const own = standingOf(table, endpoint)
+    return table.deletions([owner, ...own.map(({ element }) => element), ...surplusOf(table, endpoint, own)])
   })
   if (failures.length > 0) throwFailure(`cannot withdraw the ports of "${endpoint.containerName}"`, failures)
 }
 
-/** What lets clients in on the container's own address, found by the comments. */
-function openedOf(table: NftTable, endpoint: Endpoint): SetElement[] {
-  return ([4, 6] as const).flatMap(family =>
-    table.list(`opened${family}`).flatMap(({ key, comment }) => {
-      const address = addressFromBytes(key.subarray(4, -4))
-      if (!isOwnedBy(comment, endpoint) || address === undefined) return []
-      const containerPort = key.readUInt16BE(key.length - 4)
-      return [openedElement(family, addressField(address), { protocol: protocolOf(key[0]), containerPort })]
+/** An element of an endpoint as it was found. */
+interface StandingElement {
+  readonly set: string
+  readonly stored: StoredElement
+  /** With the key alone: good for its deletion. */
+  readonly element: SetElement
+  /** Of a port, without what it leads to. Undefined for what lets clients in on the container's own address. */
+  readonly mapping?: PortMapping
+}
+
+/** Ports, and what lets clients in on the container's own address, found by the comments. */
+function standingOf(table: NftTable, endpoint: Endpoint): StandingElement[] {
+  const ownIn = (set: string) => table.list(set).filter(({ comment }) => isOwnedBy(comment, endpoint))
+  return [
+    ...portMaps.flatMap(set => ownIn(set).map(stored => ({ set, stored, ...parsePortElement(set, stored) }))),
+    ...([4, 6] as const).flatMap(family => {
+      const set = `opened${family}`
+      return ownIn(set).flatMap(stored => {
+        const address = addressFromBytes(stored.key.subarray(4, -4))
+        if (address === undefined) return []
+        const protocol = protocolOf(stored.key[0])
+        const containerPort = portIn(stored.key)
+        return [{ set, stored, element: openedElement(family, addressField(address), { protocol, containerPort }) }]
+      })
     }),
+  ]
+}
+
+/** The elements that kept `0.0.0.0` off the ports in `standing`, as far as nobody else needs them. */
+function surplusOf(table: NftTable, endpoint: Endpoint, standing: readonly StandingElement[]): SetElement[] {
+  const held = standing.flatMap(({ mapping }) =>
+    mapping === undefined ? [] : heldElements(mapping).map(element => ({ element, mapping })),
   )
+  return unheld(table, endpoint, held).filter(element => table.has(element))
+}
+
+/** Whether `stored`, found in `set`, is this very element, with the same data. */
+function isStored(element: SetElement, set: string, { key, data, comment }: StoredElement): boolean {
+  return (
+    element.set === set &&
+    concatenate(element.key).equals(key) &&
+    concatenate(element.data ?? []).equals(data ?? Buffer.alloc(0)) &&
+    element.comment === comment
+  )
+}
+
+function isSameKey(a: SetElement, b: SetElement): boolean {
+  return a.set === b.set && concatenate(a.key).equals(concatenate(b.key))
 }
 
 const portMaps = ['any4', 'any6', 'addr4', 'addr6'] as const
 
 /** The key of an element as the kernel keeps it, in fields again. */
 function parsePortElement(set: (typeof portMaps)[number], { key }: StoredElement): PortElement {
-  const protocol = protocolOf(key[0])
-  const hostPort = key.readUInt16BE(key.length - 4)
   const address = addressFromBytes(key.subarray(4, -4))
   const hostIp = address === undefined ? (set === 'any4' ? '0.0.0.0' : '::') : formatAddress(address)
   // What it leads to does not matter for its deletion.
-  const mapping: PortMapping = { protocol, hostIp, hostPort, containerPort: 0 }
+  const mapping: PortMapping = { protocol: protocolOf(key[0]), hostIp, hostPort: portIn(key), containerPort: 0 }
   return { element: mappingKey(mapping), mapping }
+}
+
+/** The port at the end of a key. */
+function portIn(key: Buffer): number {
+  return key.readUInt16BE(key.length - 4)
 }
 
 /** Those of `shared` that no other endpoint needs. */

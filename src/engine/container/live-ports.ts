@@ -1,7 +1,7 @@
 // Published ports of a running container: moved with the way out, added and withdrawn. Each port is held by the container's
 // monitor, so that nobody else on the host can have it, and translated by the firewall, where the kernel can.
 
-import type { Undo } from '../../lib/rollback.ts'
+import { Undo } from '../../lib/rollback.ts'
 import type { Container } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, Network } from '../../model/network.ts'
@@ -51,12 +51,10 @@ export async function movePorts(
   await changeHeldPorts(socket, subject, { hold: [], release: inTheWay })
   await changeHeldPorts(socket, subject, { hold: added, release: [] })
   undo.add('hold ports', () => {})
-  for (const endpoint of moved) {
-    const network = context.networks.list().find(({ id }) => id === endpoint.networkId)
-    if (network === undefined) continue
-    const old = before.find(({ id }) => id === endpoint.id)
-    await republish(context, network, { old, endpoint, undo })
-  }
+  for (const endpoint of moved) await withdrawAll(context, before, endpoint)
+  undo.add('withdraw ports', () => {})
+  for (const endpoint of moved) await publishAll(context, before, { endpoint, undo })
+  undo.add('publish ports', () => {})
   await changeHeldPorts(socket, subject, { hold: [], release: free })
 }
 
@@ -78,16 +76,32 @@ function assertNobodyElse({ store }: EngineContext, { id, name }: Container, por
   )
 }
 
-async function republish(
-  context: EngineContext,
-  network: Network,
-  { old, endpoint, undo }: { old: Endpoint | undefined; endpoint: Endpoint; undo: Undo },
-): Promise<void> {
+/** Takes everything out of the firewall of an endpoint that is to have nothing there. */
+async function withdrawAll(context: EngineContext, before: readonly Endpoint[], endpoint: Endpoint): Promise<void> {
+  const old = before.find(({ id }) => id === endpoint.id)
+  const network = networkOf(context, endpoint)
+  if (old === undefined || network === undefined || kernelPorts(endpoint).ports.length > 0) return
   const { firewall } = await context.drivers(network.driver)
-  if (old !== undefined) await firewall.removeEndpoint(network, kernelPorts(old))
-  undo.add('withdraw ports', () => {})
-  if (endpoint.ports.length > 0)
-    await context.retryAfterReconcile(() => firewall.addEndpoint(network, kernelPorts(endpoint), undo))
+  await firewall.removeEndpoint(network, kernelPorts(old))
+}
+
+/** Exchanges what the firewall has of an endpoint for what it is to have, in one transaction. */
+async function publishAll(
+  context: EngineContext,
+  before: readonly Endpoint[],
+  { endpoint, undo }: { readonly endpoint: Endpoint; readonly undo: Undo },
+): Promise<void> {
+  const network = networkOf(context, endpoint)
+  if (network === undefined || endpoint.ports.length === 0) return
+  const { firewall } = await context.drivers(network.driver)
+  // The inverse takes out all ports, also those that were there before: these are exchanged again, as a repair.
+  const hadPorts = before.some(({ id, ports }) => id === endpoint.id && ports.length > 0)
+  const inverse = hadPorts ? new Undo() : undo
+  await context.retryAfterReconcile(() => firewall.addEndpoint(network, kernelPorts(endpoint), inverse))
+}
+
+function networkOf({ networks }: EngineContext, { networkId }: Endpoint): Network | undefined {
+  return networks.list().find(({ id }) => id === networkId)
 }
 
 function isSame(old: Endpoint | undefined, endpoint: Endpoint): boolean {
