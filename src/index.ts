@@ -86,7 +86,12 @@ export { type NetworkInspection, NetworkService } from './engine/network/network
 export type { Pruned, PruneOptions } from './engine/prune.ts'
 export type { PruneFilter } from './engine/prune-filter.ts'
 export type { SystemInfo } from './engine/system-info.ts'
-export { type PrunedVolumes, type Volume, VolumeService } from './engine/volume/volume-service.ts'
+export {
+  type PrunedVolumes,
+  type Volume,
+  type VolumeCreateOptions,
+  VolumeService,
+} from './engine/volume/volume-service.ts'
 export { CleanupError, type Undo } from './lib/rollback.ts'
 export type * from './model/container.ts'
 export { type ErrorKind, TsrunError } from './model/errors.ts'

@@ -38,13 +38,6 @@ const ofRm: Readonly<Record<string, Refusal>> = {
   '-l, --link': { why: 'there are no links', hint: 'leave it out to remove the container' },
 }
 
-const ofVolumes: Readonly<Record<string, Refusal>> = {
-  '-o, --opt <key=value>': {
-    why: 'volumes are folders on this machine',
-    hint: 'mount it on the host and bind it: -v /mnt/data:/data',
-  },
-}
-
 const ofStart: Readonly<Record<string, Refusal>> = {
   '--checkpoint <name>': { why: 'there is no checkpoint and restore', hint: 'leave it out to start it anew' },
   '--checkpoint-dir <dir>': { why: 'there is no checkpoint and restore', hint: 'leave it out to start it anew' },
@@ -54,8 +47,6 @@ const ofStart: Readonly<Record<string, Refusal>> = {
 export const refuseContainerFlags = (command: Command) => refuse(command, ofContainers)
 /** Flags of rm. */
 export const refuseRmFlags = (command: Command) => refuse(command, ofRm)
-/** Flags of volume create. */
-export const refuseVolumeFlags = (command: Command) => refuse(command, ofVolumes)
 /** Flags of start. */
 export const refuseStartFlags = (command: Command) => refuse(command, ofStart)
 

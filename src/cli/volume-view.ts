@@ -10,7 +10,7 @@ export function inspectVolume(volume: Volume): Record<string, unknown> {
     Labels: volume.labels,
     Mountpoint: volume.mountpoint,
     Name: volume.name,
-    Options: null,
+    Options: volume.options ?? null,
     Scope: 'local',
   }
 }

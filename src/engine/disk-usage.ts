@@ -20,8 +20,8 @@ export function measureUsage(context: EngineContext, images: ImageUsage): UsageL
     const active = status === 'running' || status === 'paused' || status === 'restarting'
     return { active, size: folderSize(context.paths.containerFile(id, 'upper')) }
   })
-  const volumes = context.volumes.list().map(({ name, mountpoint }) => {
-    return { active: context.volumes.usersOf(name).length > 0, size: folderSize(mountpoint) }
+  const volumes = context.volumes.list().map(({ name }) => {
+    return { active: context.volumes.usersOf(name).length > 0, size: context.volumes.sizeOf(name) }
   })
   return [
     {

@@ -210,6 +210,59 @@ describe('volumes', () => {
     await world.ok(['volume', 'rm', 'parts'])
   })
 
+  test('an empty volume is filled from the image by the first container that starts with it, and by no later start', async () => {
+    await world.ok(['volume', 'create', 'made'])
+    expect(await run(['-v', 'made:/root:nocopy'], 'ls -A /root')).toBe('')
+    await world.ok(['create', '--name', 'filled', '--net', 'none', '-v', 'made:/etc', 'busybox', 'cat', '/etc/passwd'])
+    expect(await world.ok(['start', '-a', 'filled'])).toMatch(/^root:/)
+    await run(['-v', 'made:/v'], 'rm /v/*')
+    expect(await world.tsrun(['start', '-a', 'filled'])).toMatchObject({ code: 1, stdout: '' })
+    await world.ok(['rm', 'filled'])
+    await world.ok(['volume', 'rm', 'made'])
+  })
+
+  test('create -o: memory of each container, or a folder of the host that stays', async () => {
+    await world.ok(['volume', 'create', '-o', 'type=tmpfs', '-o', 'device=tmpfs', '-o', 'o=size=1m,mode=711', 'ram'])
+    const script = 'stat -fc %T /v; stat -c %a /v; head -c 2000000 /dev/zero >/v/f 2>/dev/null; wc -c </v/f'
+    for (let start = 0; start < 2; start += 1) expect(await run(['-v', 'ram:/v'], script)).toBe('tmpfs\n711\n1048576')
+
+    const site = join(folder, 'site')
+    const bind = (o: string, name: string) =>
+      world.tsrun(['volume', 'create', '-o', 'type=none', '-o', `o=${o}`, '-o', `device=${site}`, name])
+    await bind('bind', 'site')
+    await bind('bind,ro', 'sealed')
+    const missing = await world.tsrun(['run', '--rm', '-v', 'site:/v', 'busybox', 'true'])
+    expect(missing).toMatchObject({ code: 125, stderr: expect.stringContaining(`the device "${site}"`) })
+    mkdirSync(site)
+    await run(['-v', 'site:/v'], 'echo hi >/v/file')
+    expect(await run(['-v', 'sealed:/v'], 'cat /v/file; echo x 2>/dev/null >/v/file || echo refused')).toBe(
+      'hi\nrefused',
+    )
+    expect((await world.json(['volume', 'inspect', 'site']))[0]).toMatchObject({
+      Mountpoint: site,
+      Options: { type: 'none', o: 'bind', device: site },
+    })
+    expect(await bind('bind,ro', 'site')).toMatchObject({ code: 1, stderr: expect.stringContaining('other options') })
+
+    expect(await world.ok(['volume', 'prune', '-af'])).toMatch(/reclaimed space: 0 ?B/i)
+    expect(existsSync(join(site, 'file'))).toBe(true)
+  })
+
+  test.each([
+    [['type=nfs', 'o=addr=10.0.0.1', 'device=:/data'], 'hint: mount it on the host'],
+    [['type=none', 'o=bind', 'device=data'], 'is not an absolute path'],
+    [['type=none', 'o=bind,exec', 'device=/data'], 'a bind has no option "exec"'],
+    [['type=ext4', 'o=bind', 'device=/dev/sda'], 'a bind has no type "ext4"'],
+    [['o=size=1m'], 'neither tmpfs nor bind'],
+    [['size=1m'], 'there is no option "size"'],
+  ])('create -o %s is refused', async (options, reason) => {
+    const flags = options.flatMap(option => ['-o', option])
+    const { code, stderr } = await world.tsrun(['volume', 'create', ...flags, 'never'])
+    expect(code).toBe(1)
+    expect(stderr).toContain(reason)
+    expect(await world.ok(['volume', 'ls', '-q'])).not.toContain('never')
+  })
+
   test('tmpfs takes size, mode and owner', async () => {
     const tmpfs = [
       '--tmpfs',

@@ -7,7 +7,6 @@ import { forEach } from '../each.ts'
 import { matchesLabel, parseFilters, parsePruneFilter, parseTruth, passesFilters } from '../filters.ts'
 import { renderInspection, renderListing } from '../format.ts'
 import { parsePairs } from '../parse-pairs.ts'
-import { refuseVolumeFlags } from '../refused-flags.ts'
 import { renderError } from '../render-error.ts'
 import { formatBytes } from '../table.ts'
 import { inspectVolume } from '../volume-view.ts'
@@ -23,20 +22,26 @@ export function register(program: Command, exit: (code: number) => void): Comman
 }
 
 function addCreate(volume: Command): void {
-  refuseVolumeFlags(volume.command('create'))
+  volume
+    .command('create')
     .description('Create a volume; prints its name.')
     .argument('[name]')
     .option('-d, --driver <driver>', 'local, the only one there is')
     .option('--label <key=value>', 'set a label', collect)
-    .addHelpText('after', '\nExample:\n  tsrun volume create data')
-    .action(async (name: string | undefined, flags: { driver?: string; label?: string[] }) => {
+    .option('-o, --opt <key=value>', 'type=tmpfs with o=size=64m; or o=bind with device=/path', collect)
+    .addHelpText(
+      'after',
+      '\nExamples:\n  tsrun volume create data\n  tsrun volume create -o type=none -o o=bind,ro -o device=/srv/site site',
+    )
+    .action(async (name: string | undefined, flags: { driver?: string; label?: string[]; opt?: string[] }) => {
       if (flags.driver !== undefined && flags.driver !== 'local')
         throw new TsrunError('unsupported', 'volume-driver', `there is no volume driver "${flags.driver}"`, {
           hint: 'volumes are folders on this machine: `local`; mount anything else yourself and bind it',
         })
       await using engine = await Engine.open()
       const labels = parsePairs('--label', flags.label ?? [])
-      const made = engine.volumes.create({ labels, ...(name === undefined ? {} : { name }) })
+      const options = parsePairs('--opt', flags.opt ?? [])
+      const made = engine.volumes.create({ labels, options, ...(name === undefined ? {} : { name }) })
       process.stdout.write(`${made.name}\n`)
     })
 }

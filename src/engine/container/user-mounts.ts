@@ -34,17 +34,14 @@ export async function prepareMounts(
   undo.add('sources of mounts', close)
   const mounts: OciMount[] = []
   for (const mount of container.spec.mounts ?? []) {
-    if (mount.type === 'tmpfs') {
-      mounts.push(toTmpfs(mount))
+    const { whole, tmpfs, bind, relabelling } = await behind(context, container, mount, undo)
+    if (tmpfs !== undefined) {
+      mounts.push(tmpfs)
       continue
     }
-    const whole =
-      mount.type === 'bind' ? bindSource(container, mount) : await context.volumes.directoryFor(container, mount, undo)
     const source = mount.subpath === undefined ? whole : openSubpath(container, mount, whole, opened)
-    mounts.push({ destination: mount.target, type: 'bind', source, options: bindOptions(container, mount) })
+    mounts.push({ destination: mount.target, type: 'bind', source, options: bindOptions(container, bind) })
     if (mount.chown === true) await giveToUser(context, container, mount, source)
-    // A volume is for containers, whoever they are.
-    const relabelling = mount.relabel ?? (mount.type === 'volume' ? 'shared' : undefined)
     if (selinux === undefined || relabelling === undefined) continue
     const { relabel } = await import('../../kernel/lsm/relabel.ts')
     relabel(source, relabelling === 'private' ? selinux.files : selinux.sharedFiles)
@@ -52,8 +49,35 @@ export async function prepareMounts(
   return { mounts, release: close }
 }
 
-function toTmpfs({ target, data = '', readonly }: MountSpec): OciMount {
-  const options = ['nosuid', 'nodev', 'noexec', ...data.split(',').filter(Boolean), ...(readonly ? ['ro'] : [])]
+interface Behind {
+  /** The host folder or file; empty for a tmpfs. */
+  readonly whole: string
+  readonly tmpfs?: OciMount
+  /** The mount as it is to be bound: a volume may be read-only by itself. */
+  readonly bind: MountSpec
+  readonly relabelling?: MountSpec['relabel']
+}
+
+/** What is to be mounted there. */
+async function behind(context: EngineContext, container: Container, mount: MountSpec, undo: Undo): Promise<Behind> {
+  const relabelling = mount.relabel
+  if (mount.type === 'tmpfs') return { whole: '', tmpfs: toTmpfs(mount, ['nosuid', 'nodev', 'noexec']), bind: mount }
+  if (mount.type === 'bind') return { whole: bindSource(container, mount), bind: mount, relabelling }
+  const [content, whole] = await context.volumes.contentFor(container, mount, undo)
+  // A volume is for containers, whoever they are.
+  if (content.kind === 'folder') return { whole, bind: mount, relabelling: relabelling ?? 'shared' }
+  if (content.kind === 'tmpfs')
+    return { whole, tmpfs: toTmpfs({ ...mount, data: content.data }, ['nosuid', 'nodev']), bind: mount }
+  const bind: MountSpec = {
+    ...mount,
+    readonly: mount.readonly || content.readonly,
+    ...(content.recursive ? {} : { recursive: 'disabled' }),
+  }
+  return { whole, bind, relabelling }
+}
+
+function toTmpfs({ target, data = '', readonly }: MountSpec, defaults: readonly string[]): OciMount {
+  const options = [...defaults, ...data.split(',').filter(Boolean), ...(readonly ? ['ro'] : [])]
   return { destination: target, type: 'tmpfs', source: 'tmpfs', options }
 }
 

@@ -1,6 +1,6 @@
 // Volumes: named folders that outlive containers, `<root>/volumes/<name>/{volume.json,data}`.
 
-import { mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
 import type { Undo } from '../../lib/rollback.ts'
 import { readJson, writeJson } from '../../lib/state-file.ts'
@@ -12,6 +12,7 @@ import { assertName, newId } from '../ids.ts'
 import type { Paths } from '../paths.ts'
 import { type PruneFilter, passesPruneFilter } from '../prune-filter.ts'
 import { copyUp } from './copy-up.ts'
+import { type VolumeContent, volumeContent } from './volume-options.ts'
 
 /** A named folder that outlives containers. */
 export interface Volume {
@@ -20,8 +21,23 @@ export interface Volume {
   readonly labels: Readonly<Record<string, string>>
   /** Made for one container without a name; goes with it under `--rm`. */
   readonly anonymous: boolean
-  /** Host folder with the content. */
+  /** docker's options of the `local` driver, as given: `type`, `device`, `o`. */
+  readonly options?: Readonly<Record<string, string>>
+  /** Host folder with the content; empty where that is memory. */
   readonly mountpoint: string
+}
+
+/** What a new volume is to be. */
+export interface VolumeCreateOptions {
+  /** Default: a random one, which makes it anonymous. */
+  readonly name?: string
+  readonly labels?: Readonly<Record<string, string>>
+  readonly anonymous?: boolean
+  /**
+   * `type=tmpfs` with `o=size=64m,mode=700`: memory, for each container its own while it runs; or `type=none`, `o=bind[,ro]` and
+   * `device=/path`: a folder of the host.
+   */
+  readonly options?: Readonly<Record<string, string>>
 }
 
 /** What a prune of volumes took away. */
@@ -43,20 +59,27 @@ export class VolumeService {
     this.#usersOf = usersOf
   }
 
-  /** Idempotent: an existing volume of that name is returned. @throws TsrunError invalid */
-  create(options: { name?: string; labels?: Readonly<Record<string, string>>; anonymous?: boolean } = {}): Volume {
+  /**
+   * Idempotent: an existing volume of that name is returned.
+   * @throws TsrunError invalid, unsupported (type), conflict when the existing one has other options
+   */
+  create(options: VolumeCreateOptions = {}): Volume {
     const name = options.name ?? newId()
     assertName('volume', name)
+    const wanted = options.options ?? {}
+    const content = volumeContent(wanted)
     const existing = this.get(name)
-    if (existing !== undefined) return existing
+    if (existing !== undefined) return assertSameOptions(existing, wanted)
+    const own = `${this.#paths.volumes}/${name}/data`
     const volume: Volume = {
       name,
       createdAt: new Date().toISOString(),
       labels: options.labels ?? {},
       anonymous: options.anonymous ?? options.name === undefined,
-      mountpoint: `${this.#paths.volumes}/${name}/data`,
+      ...(content.kind === 'folder' ? {} : { options: wanted }),
+      mountpoint: content.kind === 'bind' ? content.path : own,
     }
-    mkdirSync(volume.mountpoint, { recursive: true, mode: 0o755 })
+    mkdirSync(own, { recursive: true, mode: 0o755 })
     writeJson(`${this.#paths.volumes}/${name}/volume.json`, volume, { durable: true })
     this.#emit(name, 'create')
     return volume
@@ -65,7 +88,7 @@ export class VolumeService {
   /** Which volume a container's mount means, and where it is or will be on the host. */
   placeOf(container: Container, mount: MountSpec): { readonly name: string; readonly folder: string } {
     const name = mount.source === '' ? anonymousName(container.id, mount.target) : mount.source
-    return { name, folder: `${this.#paths.volumes}/${name}/data` }
+    return { name, folder: this.get(name)?.mountpoint ?? `${this.#paths.volumes}/${name}/data` }
   }
 
   /** Names of the containers that mount it. */
@@ -121,8 +144,8 @@ export class VolumeService {
       .filter(volume => volume.anonymous || options.all === true)
       .filter(volume => this.#usersOf(volume.name).length === 0 && passesPruneFilter(volume, options))
     let reclaimedBytes = 0
-    for (const { name, mountpoint } of unused) {
-      reclaimedBytes += folderSize(mountpoint)
+    for (const { name } of unused) {
+      reclaimedBytes += this.sizeOf(name)
       this.#erase(name)
     }
     this.#events.emit({
@@ -135,15 +158,26 @@ export class VolumeService {
     return { names: unused.map(({ name }) => name), reclaimedBytes }
   }
 
-  /** @internal The host folder behind a container's volume mount; a missing volume is made, a new one filled from the image. */
-  async directoryFor(container: Container, mount: MountSpec, undo: Undo): Promise<string> {
-    const name = mount.source === '' ? anonymousName(container.id, mount.target) : mount.source
+  /** Bytes on disk that go with the volume: nothing for memory and for a folder of the host. */
+  sizeOf(name: string): number {
+    return folderSize(`${this.#paths.volumes}/${name}/data`)
+  }
+
+  /**
+   * @internal What is behind a container's volume mount, and the host folder with it. A missing volume is made; one that is empty is
+   * filled from the image at the container's first start.
+   */
+  async contentFor(container: Container, mount: MountSpec, undo: Undo): Promise<[VolumeContent, folder: string]> {
+    const { name } = this.placeOf(container, mount)
     const existing = this.get(name)
-    if (existing !== undefined) return existing.mountpoint
-    const volume = this.create({ name, anonymous: mount.source === '' })
-    undo.add('volume', () => this.#erase(name))
-    if (mount.noCopy !== true) await copyUp(container.image.layerDirs, mount.target, volume.mountpoint)
-    return volume.mountpoint
+    const volume = existing ?? this.create({ name, anonymous: mount.source === '' })
+    if (existing === undefined) undo.add('volume', () => this.#erase(name))
+    const content = volumeContent(volume.options ?? {})
+    if (content.kind === 'bind') assertFolder(container, content.path)
+    if (content.kind === 'folder' && mount.noCopy !== true && container.startedAt === undefined)
+      if (readdirSync(volume.mountpoint).length === 0)
+        await copyUp(container.image.layerDirs, mount.target, volume.mountpoint)
+    return [content, volume.mountpoint]
   }
 
   /** @internal Removes the anonymous volumes of a container that is being removed. */
@@ -165,6 +199,27 @@ export class VolumeService {
   #emit(name: string, action: string): void {
     this.#events.emit({ type: 'volume', action, id: name, name, attributes: { driver: 'local' } })
   }
+}
+
+function assertSameOptions(volume: Volume, wanted: Readonly<Record<string, string>>): Volume {
+  const differs = Object.entries(wanted).find(([key, value]) => volume.options?.[key] !== value)
+  if (differs === undefined) return volume
+  throw new TsrunError(
+    'conflict',
+    'volume-exists',
+    `cannot create volume "${volume.name}": it exists, with other options`,
+    { hint: `choose another name, or remove it first: tsrun volume rm ${volume.name}` },
+  )
+}
+
+function assertFolder(container: Container, path: string): void {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) return
+  throw new TsrunError(
+    'not-found',
+    'volume-device',
+    `cannot start "${container.name}": the device "${path}" of its volume is not a folder`,
+    { hint: 'make the folder, or mount there what the volume is to hold' },
+  )
 }
 
 /** The same at every start of a container: 64 hex digits, as docker's anonymous volumes have. */
