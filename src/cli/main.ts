@@ -2,10 +2,11 @@
 
 import { Command, CommanderError } from 'commander'
 import { Rehearsed } from '../engine/explain.ts'
-import { mark } from '../lib/trace.ts'
+import { mark, printTrace } from '../lib/trace.ts'
 import { rewriteGoStyle } from './args.ts'
-import { addExplainFlags } from './explain-flags.ts'
+import { addExplainFlags, type ExplainFlags } from './explain-flags.ts'
 import { expandGroup, groupHelp } from './groups.ts'
+import { LeanCommand } from './lean-command.ts'
 import { guardStdout } from './print.ts'
 import { findCommand, type VerbEntry, type VerbModule } from './registry.ts'
 import { exitCodeOf, renderError } from './render-error.ts'
@@ -44,18 +45,36 @@ async function main(argv: readonly string[]): Promise<number> {
   return runVerb(found, await found.load(), rest)
 }
 
+/** With only the flags that `words` mention; where that does not do, with all of them. */
 async function runVerb(entry: VerbEntry, module: VerbModule, words: readonly string[]): Promise<number> {
   mark('verb loaded')
-  const program = new Command('tsrun').exitOverride().enablePositionalOptions()
+  const lean = await parseAndRun(entry, module, { words, program: new LeanCommand(words, 'tsrun'), isLast: false })
+  return lean ?? (await parseAndRun(entry, module, { words, program: new Command('tsrun'), isLast: true })) ?? 1
+}
+
+interface Parse {
+  readonly words: readonly string[]
+  readonly program: Command
+  /** Whether this is the one that says what is wrong with the words, and prints help. */
+  readonly isLast: boolean
+}
+
+/** @returns undefined when the words asked for help or were wrong, and this was not the last try: nothing was done */
+async function parseAndRun(entry: VerbEntry, module: VerbModule, parse: Parse): Promise<number | undefined> {
+  const { words, program, isLast } = parse
+  program.exitOverride().enablePositionalOptions()
   let code = 0
   const top = module.register(program, value => {
     code = value
   })
   const verb = words[0] ?? ''
-  if (entry.changesMachine === true) {
-    addExplainFlags(top)
-    program.hook('preAction', (_program, command) => prepareToExplain(command.opts()))
-  }
+  if (entry.changesMachine === true) addExplainFlags(top)
+  let hasBegun = false
+  program.hook('preAction', async (_program, command) => {
+    hasBegun = true
+    mark('words parsed')
+    if (entry.changesMachine === true) await prepareToExplain(command.opts())
+  })
   // `network create`: the options belong to the innermost command.
   let command = top
   let depth = 1
@@ -70,8 +89,7 @@ async function runVerb(entry: VerbEntry, module: VerbModule, words: readonly str
     command = sub
     depth += 1
   }
-  for (const each of [top, command])
-    each.exitOverride().configureOutput({ writeErr: text => process.stderr.write(commanderError(text)) })
+  for (const each of [top, command]) each.exitOverride().configureOutput(isLast ? loudly : silently)
   try {
     await program.parseAsync([verb, ...words.slice(1, depth), ...rewriteGoStyle(command, words.slice(depth))], {
       from: 'user',
@@ -79,14 +97,18 @@ async function runVerb(entry: VerbEntry, module: VerbModule, words: readonly str
     return code
   } catch (error) {
     if (error instanceof Rehearsed) return error.exitCode
-    if (error instanceof CommanderError) return exitCodeOfUsage(error, verb)
+    if (error instanceof CommanderError) return isLast || hasBegun ? exitCodeOfUsage(error, verb) : undefined
     process.stderr.write(renderError(error))
     return exitCodeOf(error, isRun(verb))
   }
 }
 
+const loudly = { writeErr: (text: string) => process.stderr.write(commanderError(text)) }
+const silently = { writeErr: () => {}, writeOut: () => {} }
+
 /** @throws Rehearsed with --dry-run: it has been done, in a copy of the host */
-async function prepareToExplain(flags: { readonly explain?: boolean; readonly dryRun?: boolean }): Promise<void> {
+async function prepareToExplain(flags: ExplainFlags): Promise<void> {
+  if (flags.traceTime === true) printTrace()
   const file = flags.explain === true ? '-' : process.env.TSRUN_EXPLAIN
   if (flags.dryRun !== true && file === undefined) return
   const { rehearse, startExplaining } = await import('./explain.ts')

@@ -2,6 +2,7 @@
 
 import { type Command, Option } from 'commander'
 import { TsrunError } from '../model/errors.ts'
+import { LeanCommand } from './lean-command.ts'
 
 interface Refusal {
   readonly why: string
@@ -52,6 +53,7 @@ export const refuseStartFlags = (command: Command) => refuse(command, ofStart)
 
 function refuse(command: Command, refusals: Readonly<Record<string, Refusal>>): Command {
   for (const [flags, { why, hint }] of Object.entries(refusals)) {
+    if (command instanceof LeanCommand && !command.mentions(flags)) continue
     const option = new Option(flags).hideHelp()
     const name = option.long ?? flags
     const complain = () => {

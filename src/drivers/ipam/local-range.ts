@@ -1,7 +1,6 @@
 // The IPv6 addresses that this host gives out unasked: a /48 of unique local addresses whose 40 bits were drawn once
 // (RFC 4193 section 3.2), so that networks of two hosts do not meet when they are joined one day. Kept in a file.
 
-import { randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode } from '../../ffi/errno.ts'
@@ -25,6 +24,8 @@ export async function localRange(directory: string): Promise<DefaultRange> {
 }
 
 function draw(file: string): string {
+  // Loaded here: once in the life of a host.
+  const { randomBytes } = process.getBuiltinModule('node:crypto')
   const [a, ...words] =
     randomBytes(5)
       .toString('hex')
