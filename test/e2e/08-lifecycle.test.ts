@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { eventually, sleep } from '../helpers/command.ts'
 import { expectError } from '../helpers/expect.ts'
-import { World } from '../helpers/world.ts'
+import { inWorld, World } from '../helpers/world.ts'
 
 let world: World
 
@@ -400,3 +400,16 @@ describe('a container whose process died with nobody watching', () => {
     await world.ok(['rm', id])
   })
 })
+
+test(
+  'a client that saw one life end leaves the next one alone',
+  inWorld(async world => {
+    const client = world.start(['run', '--name', 'web', 'busybox', 'sleep', '1000'])
+    await eventually('it runs', async () => (await world.ok(['ps', '--format', '{{.Names}}'])) === 'web')
+
+    for (let round = 0; round < 3; round++) await world.ok(['restart', '-t', '0', 'web'])
+
+    expect((await client.result).code).toBe(137)
+    expect(await world.ok(['exec', 'web', 'echo', 'alive'])).toBe('alive')
+  }),
+)

@@ -111,7 +111,7 @@ export class ContainerService {
       started.attachment.close()
       return
     }
-    await endContainer(this.#context, started.container.id)
+    await endContainer(this.#context, started.container.id, started.run)
     started.attachment.release(this.#context.takeLeftover())
   }
 

@@ -1,13 +1,13 @@
 // The end of containers: giving back what one held, removing it, and removing all that do not run.
 
-import type { Container } from '../../model/container.ts'
+import type { Container, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { EngineContext } from '../context.ts'
 import { type PruneFilter, passesPruneFilter } from '../prune-filter.ts'
 import { emitContainer } from './container-events.ts'
 import { isUp } from './list-containers.ts'
 import { stopContainer } from './stop-container.ts'
-import { eraseContainer } from './teardown.ts'
+import { eraseContainer, isStartedAgain } from './teardown.ts'
 
 /** How a container is removed. */
 export interface RemoveOptions {
@@ -25,11 +25,14 @@ export interface PrunedContainers {
   readonly reclaimedBytes: number
 }
 
-/** Gives back what a container held that has ended; with `autoRemove`, removes it. Idempotent. */
-export async function endContainer(context: EngineContext, id: string): Promise<void> {
+/**
+ * Gives back what a container held that has ended; with `autoRemove`, removes it. Idempotent.
+ * @param life the one that has ended: somebody may have started the container again, and then nothing is to be done
+ */
+export async function endContainer(context: EngineContext, id: string, life?: RunRecord): Promise<void> {
   await context.locks.withContainer(id, async () => {
     const container = context.store.read(id)
-    if (container === undefined) return
+    if (container === undefined || isStartedAgain(context, id, life)) return
     await context.tearDown(container)
     if (container.spec.autoRemove === true) await erase(context, container, true)
   })
@@ -43,17 +46,21 @@ export async function removeContainer(
   options: RemoveOptions,
 ): Promise<void> {
   if (isUp(status)) {
-    if (options.force !== true)
-      throw new TsrunError('conflict', 'running', `cannot remove "${container.name}": it is ${status}`, {
-        hint: `\`tsrun stop ${container.name}\` first, or \`tsrun rm -f ${container.name}\``,
-      })
+    if (options.force !== true) throw stillUp(container, status)
     await stopContainer(context, container, { timeoutSeconds: 0 })
   }
   await context.locks.withContainer(container.id, async () => {
-    // Somebody else may have removed it meanwhile.
+    // Somebody else may have removed it meanwhile, or started it again.
     if (context.store.read(container.id) === undefined) return
+    if (options.force !== true && isStartedAgain(context, container.id)) throw stillUp(container, 'running')
     await context.tearDown(container)
     await erase(context, container, options.volumes === true)
+  })
+}
+
+function stillUp({ name }: Container, status: string): TsrunError {
+  return new TsrunError('conflict', 'running', `cannot remove "${name}": it is ${status}`, {
+    hint: `\`tsrun stop ${name}\` first, or \`tsrun rm -f ${name}\``,
   })
 }
 

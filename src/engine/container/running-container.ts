@@ -113,7 +113,7 @@ export class RunningContainer {
     signal?.addEventListener('abort', onAbort, { once: true })
     this.#ended = attachment.exit.then(async code => {
       signal?.removeEventListener('abort', onAbort)
-      await service.finish({ container, attachment })
+      await service.finish({ container, run, attachment })
       if (this.#aborted === undefined) return code ?? 137
       await this.#aborted
       throw signal?.reason

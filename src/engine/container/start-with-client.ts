@@ -25,6 +25,7 @@ export interface StartedContainer {
 /** A container that was started with its output going straight to descriptors. */
 export interface RelayedContainer {
   readonly container: Container
+  readonly run: RunRecord
   readonly attachment: ContainerClient
 }
 
@@ -54,8 +55,8 @@ export async function startRelayed(
 ): Promise<RelayedContainer> {
   const socketPath = context.paths.runFile(container.id, 'attach.sock')
   const open = async () => new OutputRelay(socketPath, { owner: !restartsByPolicy(container), targets })
-  const { client } = await startWith(context, container, open, options)
-  return { container, attachment: client }
+  const { client, run } = await startWith(context, container, open, options)
+  return { container, run, attachment: client }
 }
 
 /** A client of the monitor of a container that runs. @throws Error ENOENT or ECONNREFUSED when there is none any more */

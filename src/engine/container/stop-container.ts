@@ -12,6 +12,7 @@ import { emitContainer } from './container-events.ts'
 import { isAlive } from './container-store.ts'
 import { type ContainerClient, OutputRelay } from './output-relay.ts'
 import { signalNumber } from './signals.ts'
+import { isStartedAgain } from './teardown.ts'
 
 /** docker's: how long `stop` waits between asking and killing. */
 export const DEFAULT_STOP_TIMEOUT_SECONDS = 10
@@ -22,7 +23,8 @@ export async function killContainer(context: EngineContext, container: Container
   const number = signalNumber(signal)
   if (number === 9 || number === signalNumber(container.stopSignal)) await markStopped(context, container.id)
   emitContainer(context, container, 'kill', { signal: String(number) })
-  if (number === 9) await withEnd(context, container, true, () => context.kill(container.id, run))
+  if (number === 9)
+    await withEnd(context, container, { life: run, isNear: true }, () => context.kill(container.id, run))
   else signalInit(run, number)
   // A frozen process takes no signal; docker thaws it for those that are to end it.
   if (number === signalNumber(container.stopSignal)) thawIfPaused(context, container.id, run)
@@ -47,7 +49,7 @@ export async function stopContainer(
   const { status, run } = context.store.state(container.id)
   if (run === undefined || (status !== 'running' && status !== 'paused')) return
   const timeout = timeoutSeconds ?? container.spec.stopTimeoutSeconds ?? DEFAULT_STOP_TIMEOUT_SECONDS
-  await withEnd(context, container, timeout === 0, async ended => {
+  await withEnd(context, container, { life: run, isNear: timeout === 0 }, async ended => {
     if (timeout !== 0) {
       emitContainer(context, container, 'kill', { signal: String(number) })
       signalInit(run, number)
@@ -100,12 +102,12 @@ export async function killEverything(run: RunRecord): Promise<void> {
 
 /**
  * Runs `end`, which makes the container end, as the one who tears it down afterwards.
- * @param isNear whether the end is only milliseconds away
+ * @param options life the one that is to end; isNear whether that is only milliseconds away
  */
 async function withEnd(
   context: EngineContext,
   container: Container,
-  isNear: boolean,
+  { life, isNear }: { life: RunRecord; isNear: boolean },
   end: (ended: Promise<unknown>) => Promise<void>,
 ): Promise<void> {
   const watcher = isNear
@@ -115,7 +117,9 @@ async function withEnd(
   try {
     await end(ended)
     await ended
-    await context.locks.withContainer(container.id, () => context.tearDown(container))
+    await context.locks.withContainer(container.id, async () => {
+      if (!isStartedAgain(context, container.id, life)) await context.tearDown(container)
+    })
     watcher?.release(context.takeLeftover())
   } finally {
     watcher?.close()

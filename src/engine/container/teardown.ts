@@ -44,6 +44,17 @@ function removeEmptyCgroupParent(context: EngineContext): void {
   if (context.store.runningIds().length === 0 && hasCgroups()) removeCgroupParent(`/${context.cgroupParent}`)
 }
 
+/**
+ * Whether the container lives in another life than the one that has ended. The caller holds its lock.
+ * @param life default: any that is over
+ */
+export function isStartedAgain(context: EngineContext, id: string, life?: RunRecord): boolean {
+  const { status, run } = context.store.state(id)
+  if (run === undefined) return false
+  if (life === undefined) return status === 'running' || status === 'paused'
+  return run.pid !== life.pid || run.pidStartTime !== life.pidStartTime
+}
+
 /** Removes the container with all its files. The caller has torn it down. Idempotent. */
 export async function eraseContainer(context: EngineContext, container: Container): Promise<void> {
   const { paths, store } = context
