@@ -153,8 +153,7 @@ export class ContainerService {
 
   /** @internal What the monitor of a further process asks for when nobody watched that end. */
   async execEnded(id: string, execId: string): Promise<void> {
-    const container = this.#context.store.read(id)
-    if (container !== undefined) tellExecEnd(this.#context, container, execId)
+    tellExecEnd(this.#context, this.#context.store.read(id), execId)
   }
 
   /** Sends a signal to its first process. @throws TsrunError invalid (signal); conflict when it is not running */

@@ -107,8 +107,11 @@ export async function startExec<C extends ContainerClient>(
 
 const joined = ['pid', 'mnt', 'uts', 'ipc', 'net', 'cgroup'] as const
 
-/** Tells the end of a further process, once: whoever takes its record away. */
-export function tellExecEnd(context: EngineContext, container: Container, execId: string): void {
+/**
+ * Tells the end of a further process, once: whoever takes its record away.
+ * @param container undefined when it has been removed meanwhile: then there is nobody to tell it of
+ */
+export function tellExecEnd(context: EngineContext, container: Container | undefined, execId: string): void {
   const file = exitFileOf(context, execId)
   const exit = readJson<ExitRecord>(file)
   if (exit === undefined) return
@@ -118,6 +121,7 @@ export function tellExecEnd(context: EngineContext, container: Container, execId
     if (hasCode(error, 'ENOENT')) return
     throw error
   }
+  if (container === undefined) return
   emitContainer(context, container, 'exec_die', { execID: execId, exitCode: String(exit.exitCode) })
 }
 
