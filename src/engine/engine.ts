@@ -131,7 +131,7 @@ export class Engine {
     return commitContainer(this.#context, this.images, this.containers.find(reference), options)
   }
 
-  /** Removes what nobody uses: stopped containers, networks, dangling images; with `volumes`, anonymous volumes. */
+  /** Removes what nobody uses: stopped containers, networks, dangling images, cache of builds; with `volumes`, anonymous volumes. */
   async prune(options: PruneOptions = {}): Promise<Pruned> {
     const { pruneEverything } = await import('./prune.ts')
     return pruneEverything(this, options)

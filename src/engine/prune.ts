@@ -1,14 +1,15 @@
 // `system prune`: all that nobody uses, in the order in which one thing frees the next.
 
+import type { PruneBuildsOptions, PrunedBuilds } from './build/build-usage.ts'
 import type { ContainerService } from './container/container-service.ts'
 import type { ImageService, RemovedImages } from './image/image-service.ts'
 import type { NetworkService } from './network/network-service.ts'
 import type { PruneFilter } from './prune-filter.ts'
 import type { VolumeService } from './volume/volume-service.ts'
 
-/** What `engine.prune()` may take away besides stopped containers, unused networks and dangling images. */
+/** What `engine.prune()` may take away besides stopped containers, unused networks, dangling images and what only builds keep. */
 export interface PruneOptions extends PruneFilter {
-  /** All images that no container uses, not only those without a name. Default false. */
+  /** All images that no container uses, not only those without a name, and all that builds keep. Default false. */
   readonly allImages?: boolean
   /** Anonymous volumes that no container mounts. Default false. */
   readonly volumes?: boolean
@@ -24,7 +25,9 @@ export interface Pruned {
   readonly volumes: readonly string[]
   /** Undefined where a filter by label left the images alone: they are only told apart by age. */
   readonly images: RemovedImages | undefined
-  /** Of containers, volumes and images. */
+  /** Undefined where a filter by label left the build cache alone: it has none. */
+  readonly builds: PrunedBuilds | undefined
+  /** Of containers, volumes, images and builds. */
   readonly reclaimedBytes: number
 }
 
@@ -35,6 +38,7 @@ interface Services {
   readonly volumes: VolumeService
   readonly images: ImageService
   reconcile(): Promise<void>
+  pruneBuilds(options: PruneBuildsOptions): Promise<PrunedBuilds>
 }
 
 /** Also takes back what crashes have left behind. */
@@ -47,11 +51,18 @@ export async function pruneEverything(engine: Services, options: PruneOptions): 
   const isByLabel = (filter.labels ?? []).length > 0 || (filter.withoutLabels ?? []).length > 0
   const until = filter.until === undefined ? {} : { until: new Date(filter.until) }
   const images = isByLabel ? undefined : await engine.images.prune({ all: allImages, ...until })
+  // After the images: what only a removed one had is in use no more.
+  const builds = isByLabel ? undefined : await engine.pruneBuilds({ keepOfImages: !allImages, ...until })
   return {
     containers: containers.removed.map(({ id }) => id),
     networks,
     volumes: removedVolumes.names,
     images,
-    reclaimedBytes: containers.reclaimedBytes + removedVolumes.reclaimedBytes + (images?.reclaimedBytes ?? 0),
+    builds,
+    reclaimedBytes:
+      containers.reclaimedBytes +
+      removedVolumes.reclaimedBytes +
+      (images?.reclaimedBytes ?? 0) +
+      (builds?.reclaimedBytes ?? 0),
   }
 }

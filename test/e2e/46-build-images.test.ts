@@ -128,6 +128,13 @@ describe('the build cache', () => {
       expect(await inApp(world, 'wc -c < /big')).toBe('3000000')
 
       expect(await world.ok(['builder', 'prune', '--filter', 'until=1h'])).toContain('Deleted steps: 0')
+      // What an image has stays cached, what none has goes.
+      await world.ok(['system', 'prune', '-f'])
+      expect(await built(world, dockerfile)).toMatch(/CACHED/)
+      await world.ok(['rmi', 'app'])
+      expect(await world.ok(['system', 'prune', '-f'])).toMatch(/Total reclaimed space: [3-9]/)
+      expect(layers()).toBe(1)
+      expect(await built(world, dockerfile)).not.toMatch(/CACHED/)
       await world.ok(['rmi', 'app'])
       const pruned = await world.ok(['builder', 'prune', '-f'])
 

@@ -65,6 +65,8 @@ describe.each(verbs.map(verb => verb.name))('the help of %s', name => {
     for (const { path, help } of await leavesOf(name)) {
       const commands = commandsIn(help)
       expect(commands.length, path).toBeGreaterThan(0)
+      const lines = help.slice(help.search(/^Examples?:$/m)).match(/^ {2}\S/gm) ?? []
+      expect(/^Examples:$/m.test(help), `${path}: Example or Examples`).toBe(lines.length > 1)
       for (const words of commands) await expect(parse(words), `tsrun ${words.join(' ')}`).resolves.toBeUndefined()
     }
   })

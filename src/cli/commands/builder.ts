@@ -5,7 +5,7 @@ import { parseTime } from '../parse-time.ts'
 import { formatBytes } from '../table.ts'
 
 export function register(program: Command): Command {
-  const builder = program.command('builder').description('What builds keep for the next ones.')
+  const builder = program.command('builder').description('Clean up what builds keep for the next ones.')
   builder
     .command('prune')
     .description('Forget the steps of earlier builds, with the layers that only they need, and empty cache mounts.')

@@ -8,7 +8,7 @@ export function register(program: Command): Command {
   return program
     .command('container-prune')
     .configureHelp({ commandUsage: () => 'tsrun container prune [options]' })
-    .description('Remove all containers that do not run (`tsrun container prune`).')
+    .description('Remove all containers that do not run.')
     .option('-f, --force', 'do not ask (tsrun never asks)')
     .option('--filter <key=value>', 'only those that match: until=TIME, label=KEY[=VALUE], label!=..', collect)
     .addHelpText('after', '\nExample:\n  tsrun container prune --filter until=24h')

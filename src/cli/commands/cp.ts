@@ -22,7 +22,7 @@ export function register(program: Command): Command {
     .option('-q, --quiet', 'say nothing')
     .addHelpText(
       'after',
-      '\nExample:\n  tsrun cp web:/etc/httpd.conf .\n  tsrun cp site/. web:/www\n  tsrun cp web:/www - | tar t',
+      '\nExamples:\n  tsrun cp web:/etc/httpd.conf .\n  tsrun cp site/. web:/www\n  tsrun cp web:/www - | tar t',
     )
     .action(async (source: string, destination: string, flags: CopyFlags) => {
       await using engine = await Engine.open()

@@ -9,7 +9,7 @@ export function register(program: Command): Command {
   return program
     .command('image-prune')
     .configureHelp({ commandUsage: () => 'tsrun image prune [options]' })
-    .description('Remove images without a name (`tsrun image prune`); with --all, all that no container uses.')
+    .description('Remove images without a name; with --all, all that no container uses.')
     .option('-a, --all', 'also named ones that no container uses')
     .option('-f, --force', 'do not ask (tsrun never asks)')
     .option('--filter <key=value>', 'only those that match: until=TIME', collect)

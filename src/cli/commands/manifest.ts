@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 
 export function register(program: Command): Command {
-  const manifest = program.command('manifest').description('What a registry has under a name.')
+  const manifest = program.command('manifest').description('Show what a registry has under a name.')
   manifest
     .command('inspect')
     .description('Print the manifest or index of an image in its registry, without pulling it.')

@@ -17,7 +17,7 @@ interface SearchFlags {
 export function register(program: Command): Command {
   return program
     .command('search')
-    .description('Find images in the local store whose name, or a part of it after a slash, begins so.')
+    .description('Find images in the local store whose name, or a part of it after a slash, starts with the prefix.')
     .argument('<prefix>')
     .option('-f, --filter <key=value>', 'only those that match, as with `images`', collect)
     .option('--limit <count>', 'show no more than these')

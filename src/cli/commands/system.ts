@@ -15,8 +15,8 @@ export function register(program: Command, exit: (code: number) => void): Comman
   const system = program.command('system').description('Clean up, and start again after a reboot.')
   system
     .command('prune')
-    .description('Remove stopped containers, unused networks and dangling images, and what a crash has left behind.')
-    .option('-a, --all', 'all images that no container uses')
+    .description('Remove stopped containers, unused networks, dangling images and the build cache that no image has.')
+    .option('-a, --all', 'all images that no container uses, and all of the build cache')
     .option('-f, --force', 'do not ask (tsrun never asks)')
     .option('--volumes', 'anonymous volumes as well')
     .option('--filter <key=value>', 'only those that match: until=TIME, label=KEY[=VALUE], label!=..', collect)

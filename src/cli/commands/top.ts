@@ -10,7 +10,7 @@ export function register(program: Command): Command {
     .argument('<container>')
     .argument('[ps-options...]')
     .passThroughOptions()
-    .addHelpText('after', '\nExample:\n  tsrun top web\n  tsrun top web -o pid,rss,comm')
+    .addHelpText('after', '\nExamples:\n  tsrun top web\n  tsrun top web -o pid,rss,comm')
     .action(async (name: string, psOptions: string[]) => {
       await using engine = await Engine.open()
       const { titles, processes } = await engine.containers.top(name, psOptions)

@@ -15,6 +15,8 @@ import { StepCache } from './step-cache.ts'
 export interface PruneBuildsOptions {
   /** Only steps that no build has used since then; the directories of cache mounts stay. */
   readonly until?: Date
+  /** Leaves the steps whose layer some image has, and those without one: only what takes up space goes. Default false. */
+  readonly keepOfImages?: boolean
 }
 
 /** What a prune of the build cache took away. */
@@ -28,10 +30,14 @@ export interface PrunedBuilds {
 export async function pruneBuilds(
   context: EngineContext,
   images: ImageService,
-  { until }: PruneBuildsOptions = {},
+  { until, keepOfImages = false }: PruneBuildsOptions = {},
 ): Promise<PrunedBuilds> {
   const cache = new StepCache(join(context.paths.build, 'steps'))
-  const going = cache.list().filter(({ usedAt }) => until === undefined || usedAt < until)
+  const kept = keepOfImages ? layersOfImages(context) : new Set<string>()
+  const going = cache
+    .list()
+    .filter(({ usedAt }) => until === undefined || usedAt < until)
+    .filter(({ step }) => !keepOfImages || (step.layer !== undefined && !kept.has(step.layer.chainId)))
   for (const { step } of going) cache.remove(step.key)
   let bytes = 0
   const measure = (directory: string) => {
@@ -45,8 +51,7 @@ export async function pruneBuilds(
 
 /** The line of `system df`: steps and cache mounts; layers that are an image's as well count there. */
 export function measureBuilds(context: EngineContext): UsageLine {
-  const store = new ImageStore(new ImageFiles(context.paths.root))
-  const ofImages = new Set(store.records().flatMap(record => record.layers.map(layer => layer.chainId)))
+  const ofImages = layersOfImages(context)
   const steps = new StepCache(join(context.paths.build, 'steps')).list()
   const own = new Map<string, number>()
   for (const { step } of steps)
@@ -61,4 +66,10 @@ export function measureBuilds(context: EngineContext): UsageLine {
     sizeBytes,
     reclaimableBytes: sizeBytes,
   }
+}
+
+/** Chain ids of the layers that images have. */
+function layersOfImages(context: EngineContext): Set<string> {
+  const store = new ImageStore(new ImageFiles(context.paths.root))
+  return new Set(store.records().flatMap(record => record.layers.map(layer => layer.chainId)))
 }
