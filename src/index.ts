@@ -81,7 +81,13 @@ export type {
   SandboxInterface,
   VethSpec,
 } from './engine/network/driver-types.ts'
-export type { GraphEndpoint, GraphInterface, GraphNetwork, NetworkGraph } from './engine/network/network-graph.ts'
+export type {
+  GraphEndpoint,
+  GraphInterface,
+  GraphNetwork,
+  GraphTranslation,
+  NetworkGraph,
+} from './engine/network/network-graph.ts'
 export { type NetworkInspection, NetworkService } from './engine/network/network-service.ts'
 export type { Pruned, PruneOptions } from './engine/prune.ts'
 export type { PruneFilter } from './engine/prune-filter.ts'

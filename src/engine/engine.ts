@@ -245,10 +245,11 @@ function wire(paths: Paths, libraryDir: string, { usernsRemap, networkDrivers: o
     events,
     graph: async networks => {
       const { collectGraph } = await import('./network/network-graph.ts')
+      const { usesResolver } = await import('./dns/uses-resolver.ts')
       return collectGraph(
         networks,
         store.runningIds().flatMap(id => store.readRun(id) ?? []),
-        engineId,
+        { tableName: engineId, asksResolver: id => usesResolver({ paths }, id) },
       )
     },
   })

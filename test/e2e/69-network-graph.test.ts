@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { succeed } from '../helpers/command.ts'
 import { expectError } from '../helpers/expect.ts'
-import { inWorld, type World } from '../helpers/world.ts'
+import { addresses, inWorld, type World } from '../helpers/world.ts'
 
 async function build(world: World): Promise<void> {
   await world.ok(['network', 'create', '--subnet', '192.168.0.0/24', 'br'])
@@ -70,11 +70,50 @@ test(
     expect(text).toMatch(/^host {2}forwarding: IPv4 on/)
     expect(text).toMatch(/network back {2}bridge {2}192\.168\.1\.0\/24 {2}internal/)
     expect(text).toMatch(
-      /veth[0-9a-f]{10} \(\d+\) ══ eth0 \(\d+\) {2}web {2}192\.168\.0\.2\/24 {2}via 192\.168\.0\.1 {2}pid \d+/,
+      /veth[0-9a-f]{10} \(\d+\) ══ eth0 \(\d+\) {2}web {2}192\.168\.0\.2\/24 {2}via 192\.168\.0\.1 {2}names from 127\.0\.0\.11 {2}pid \d+/,
     )
     expect(text).toMatch(/0\.0\.0\.0:80\/tcp → 192\.168\.0\.2:8080/)
     expect(text).toMatch(/127\.0\.0\.1:53\/udp → 192\.168\.0\.2:53/)
     expect(text).not.toContain('✗')
+  }),
+)
+
+test(
+  'shows what packets leave as, what a macvlan shares, who asks for names, and who carries which port',
+  inWorld(async world => {
+    await world.ok(['network', 'create', '--subnet', '10.1.0.0/24', '--subnet', 'fd00:1::/64', 'both'])
+    await world.ok(['network', 'create', '-o', 'masquerade=198.51.100.11', '--subnet', '10.2.0.0/24', 'fixed'])
+    await world.ok([
+      'network',
+      'create',
+      '-o',
+      'masquerade=false',
+      '--driver',
+      'ptp',
+      '--subnet',
+      '10.3.0.0/24',
+      'kept',
+    ])
+    const [uplink] = await world.host.ipJson('route', 'show', 'default')
+    const lan = ['--subnet', '198.51.100.0/24', '--ip-range', '198.51.100.64/26', '-o', `parent=${uplink.dev}`, 'lan']
+    await world.ok(['network', 'create', '--driver', 'macvlan', ...lan])
+    await world.ok(['run', '-d', '--name', 'web', '--network', 'both', '-p', '80:8080', 'busybox', 'sleep', '1000'])
+    await world.ok(['run', '-d', '--name', 'mac', '--network', 'lan', 'busybox', 'sleep', '1000'])
+
+    const text = await world.ok(['network', 'graph'])
+
+    expect(text).toContain(`10.1.0.0/24 leaves as ${addresses.host} (masquerade)`)
+    expect(text).toContain(`fd00:1::/64 leaves as ${addresses.host6} (masquerade)`)
+    expect(text).toMatch(/10\.2\.0\.0\/24 leaves as 198\.51\.100\.11$/m)
+    expect(text).toContain('10.3.0.0/24 leaves as it is')
+    expect(text).not.toContain('198.51.100.0/24 leaves')
+    expect(text).toMatch(new RegExp(`${uplink.dev} \\(\\d+\\) ≈≈ eth0 \\(\\d+\\) {2}mac .*names from 127\\.0\\.0\\.11`))
+    expect(text).toMatch(/ \[::\]:80\/tcp → \[fd00:1::2\]:8080$/m)
+    expect(text).not.toContain('✗')
+
+    const table = (await world.host.exec('nft', ['list', 'tables'])).match(/tsrun-[0-9a-f]{8}/)?.[0]
+    await world.host.exec('nft', ['flush', 'set', 'inet', table ?? '', 'subnets4'])
+    expect(await world.ok(['network', 'graph', 'kept'])).toContain('✗ no rules for 10.3.0.0/24')
   }),
 )
 

@@ -3,11 +3,12 @@
 
 import { printable } from '../../engine/ids.ts'
 import type { GraphEndpoint, GraphNetwork, NetworkGraph } from '../../engine/network/network-graph.ts'
+import { place, wayOut } from './graph-text.ts'
 
 const lineHeight = 17
 const padding = 10
-const columns = { uplink: 20, network: 280, container: 820 } as const
-const widths = { uplink: 220, network: 240, container: 360 } as const
+const columns = { uplink: 20, network: 260, container: 960 } as const
+const widths = { uplink: 220, network: 400, container: 360 } as const
 
 interface Box {
   readonly x: number
@@ -42,9 +43,10 @@ export function renderGraphSvg(graph: NetworkGraph): string {
     for (const { box, isInternal } of networkBoxes) if (!isInternal) parts.unshift(drawLine(uplink, box, 'way-out'))
   const width = columns.container + widths.container + 20
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${y}" viewBox="0 0 ${width} ${y}" font-family="monospace" font-size="12">
+<title>Networks: ${escapeText(graph.networks.map(network => network.name).join(', '))}</title>
 <style>
 .box{fill:#fff;stroke:#333}.uplink{fill:#eef}.network{fill:#efe}.container{fill:#ffe}.broken{stroke:#c00;stroke-width:2}
-.line{stroke:#333;fill:none}.way-out{stroke-dasharray:5 4;stroke:#888}.wrong{fill:#c00}.first{font-weight:bold}
+.line{stroke:#333;fill:none}.shared{stroke-dasharray:2 3}.way-out{stroke-dasharray:5 4;stroke:#888}.wrong{fill:#c00}.first{font-weight:bold}
 </style>
 <rect width="100%" height="100%" fill="#fff"/>
 ${parts.join('\n')}
@@ -58,6 +60,7 @@ function networkPart(network: GraphNetwork, y: number): { parts: string[]; box: 
     `${network.driver}${network.internal ? ', internal' : ''}`,
     ...(network.interfaces.length === 0 ? network.subnets : []),
     ...network.interfaces.flatMap(own => [`${own.name} (${own.index}) mtu ${own.mtu}`, ...own.addresses]),
+    ...network.translations.map(wayOut),
     ...network.foreignPorts.map(name => `+ ${name}`),
     ...network.problems.map(problem => `✗ ${problem}`),
   ]
@@ -77,25 +80,28 @@ function networkPart(network: GraphNetwork, y: number): { parts: string[]; box: 
   return { parts, box, bottom: Math.max(bottom, y + box.height) }
 }
 
-function endpointLines({ container, inside, ports, problems }: GraphEndpoint): string[] {
+function endpointLines({ container, inside, asksResolver, ports, problems }: GraphEndpoint): string[] {
   return [
     container.name,
     `pid ${container.pid}${inside === undefined ? '' : `, ${inside.mac}`}`,
     ...(inside?.addresses ?? []),
-    ...ports.map(port => `${port.hostIp}:${port.hostPort} → ${port.containerPort}/${port.protocol}`),
+    ...(inside?.gateways ?? []).map(gateway => `default via ${gateway}`),
+    ...(asksResolver ? ['names from 127.0.0.11'] : []),
+    ...ports.map(port => `${place(port.hostIp)}:${port.hostPort} → ${port.containerPort}/${port.protocol}`),
     ...problems.map(problem => `✗ ${problem}`),
   ]
 }
 
 /** The line from the bridge to the container, with the name of each end where it is. */
-function drawPair(network: Box, container: Box, { host, inside }: GraphEndpoint): string {
+function drawPair(network: Box, container: Box, { host, parent, inside }: GraphEndpoint): string {
+  const near = host ?? parent
   const y = container.y + lineHeight
   const from = network.x + network.width
   const label = (x: number, anchor: string, text: string) =>
     `<text x="${x}" y="${y - 4}" text-anchor="${anchor}">${escapeText(text)}</text>`
   return [
-    `<path class="line" d="M${from} ${y}H${container.x}"/>`,
-    ...(host === undefined ? [] : [label(from + 5, 'start', `${host.name} (${host.index})`)]),
+    `<path class="line${host === undefined ? ' shared' : ''}" d="M${from} ${y}H${container.x}"/>`,
+    ...(near === undefined ? [] : [label(from + 5, 'start', `${near.name} (${near.index})`)]),
     ...(inside === undefined ? [] : [label(container.x - 5, 'end', `${inside.name} (${inside.index})`)]),
   ].join('')
 }

@@ -1,7 +1,13 @@
 // `tsrun network graph` as a tree for the terminal. Pure.
 
 import { printable } from '../../engine/ids.ts'
-import type { GraphEndpoint, GraphInterface, GraphNetwork, NetworkGraph } from '../../engine/network/network-graph.ts'
+import type {
+  GraphEndpoint,
+  GraphInterface,
+  GraphNetwork,
+  GraphTranslation,
+  NetworkGraph,
+} from '../../engine/network/network-graph.ts'
 
 /** @returns lines, each with a newline */
 export function renderGraphText(graph: NetworkGraph): string {
@@ -17,6 +23,7 @@ function networkBlock(network: GraphNetwork): string[] {
   return [
     `network ${printable(network.name)}  ${nature.join('  ')}`,
     ...network.interfaces.map(describe),
+    ...network.translations.map(wayOut),
     ...network.problems.map(wrong),
     ...branches([
       ...network.endpoints.map(endpointBlock),
@@ -25,21 +32,31 @@ function networkBlock(network: GraphNetwork): string[] {
   ]
 }
 
-function endpointBlock({ container, host, inside, ports, problems }: GraphEndpoint): string[] {
+/** `10.1.0.0/24 leaves as 198.51.100.10 (masquerade)`. */
+export function wayOut({ subnet, kind, addresses }: GraphTranslation): string {
+  if (kind === 'none') return `${subnet} leaves as it is`
+  return `${subnet} leaves as ${addresses.join(' or ') || 'the address of the interface'}${kind === 'masquerade' ? ' (masquerade)' : ''}`
+}
+
+function endpointBlock({ container, host, parent, inside, asksResolver, ports, problems }: GraphEndpoint): string[] {
   const far = inside === undefined ? '?' : end(inside)
-  const link = host === undefined ? far : `${end(host)} ══ ${far}`
+  const shared = parent === undefined ? far : `${end(parent)} ≈≈ ${far}`
+  const link = host === undefined ? shared : `${end(host)} ══ ${far}`
   const facts = [
     printable(container.name),
     ...(inside?.addresses ?? []),
     ...(inside?.gateways ?? []).map(gateway => `via ${gateway}`),
+    ...(asksResolver ? ['names from 127.0.0.11'] : []),
     `pid ${container.pid}`,
   ]
-  const address = inside?.addresses[0]?.replace(/\/.*/, '') ?? '?'
+  const addresses = (inside?.addresses ?? []).map(address => address.replace(/\/.*/, ''))
+  // The monitor may carry from one family to the other.
+  const target = (hostIp: string) => addresses.find(each => each.includes(':') === hostIp.includes(':')) ?? addresses[0]
   return [
     `${link}  ${facts.join('  ')}`,
     ...ports.map(
       ({ hostIp, hostPort, protocol, containerPort, carriedBy }) =>
-        `   ${place(hostIp)}:${hostPort}/${protocol} → ${place(address)}:${containerPort}${carriedBy === 'monitor' ? '  (through the monitor)' : ''}`,
+        `   ${place(hostIp)}:${hostPort}/${protocol} → ${place(target(hostIp) ?? '?')}:${containerPort}${carriedBy === 'monitor' ? '  (through the monitor)' : ''}`,
     ),
     ...problems.map(wrong),
   ]
@@ -55,7 +72,8 @@ function end({ name, index }: GraphInterface): string {
   return `${printable(name)} (${index})`
 }
 
-function place(address: string): string {
+/** An address as it stands before a port. */
+export function place(address: string): string {
   return address.includes(':') ? `[${address}]` : address
 }
 

@@ -17,7 +17,7 @@ export function needsResolver(networkNames: readonly string[]): boolean {
 }
 
 /** Whether a container that runs was given the resolver: its resolv.conf says so. */
-export function usesResolver(context: EngineContext, id: string): boolean {
+export function usesResolver(context: Pick<EngineContext, 'paths'>, id: string): boolean {
   try {
     return readFileSync(context.paths.runFile(id, 'resolv.conf'), 'utf8').includes(`nameserver ${RESOLVER_ADDRESS}\n`)
   } catch (error) {

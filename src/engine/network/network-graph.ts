@@ -2,7 +2,9 @@
 // its ends, addresses, ports and address translation. What the records say should be there and is not is a problem.
 
 import { closeSync } from 'node:fs'
+import { isRouted } from '../../drivers/firewall/network-elements.ts'
 import { type PublishedPort, readPublishedPorts } from '../../drivers/firewall/read-ports.ts'
+import { readSources } from '../../drivers/firewall/read-sources.ts'
 import { listAddresses } from '../../kernel/netlink/address.ts'
 import { type Link, listLinks } from '../../kernel/netlink/link.ts'
 import { listRoutes } from '../../kernel/netlink/route.ts'
@@ -14,7 +16,7 @@ import type { Endpoint, Network, PortMapping } from '../../model/network.ts'
 import { openContainerNetns } from '../container/container-netns.ts'
 import { isAlive } from '../container/container-store.ts'
 import { shortId } from '../ids.ts'
-import { heldPorts } from './port-routes.ts'
+import { heldPorts, kernelPorts } from './port-routes.ts'
 
 /** One interface, in whichever namespace. */
 export interface GraphInterface {
@@ -33,11 +35,26 @@ export interface GraphEndpoint {
   readonly container: { readonly id: string; readonly name: string; readonly pid: number }
   /** The end in the host's namespace; absent where the driver makes none, or where it is gone. */
   readonly host?: GraphInterface
+  /** The host's interface that the container shares, where there is no end in the host's namespace (macvlan, ipvlan). */
+  readonly parent?: GraphInterface
+  /** Whether it asks tsrun's resolver for names. */
+  readonly asksResolver: boolean
   /** The end in the container's namespace. */
   readonly inside?: GraphInterface & { readonly gateways: readonly string[] }
   /** `kernel`: translated by a rule; `monitor`: carried by the container's monitor. */
   readonly ports: readonly (PortMapping & { readonly carriedBy: 'kernel' | 'monitor' })[]
   readonly problems: readonly string[]
+}
+
+/** Address translation on the way out, as it stands in the kernel. */
+export interface GraphTranslation {
+  readonly subnet: string
+  /**
+   * `masquerade`: that of the interface by which they leave; `fixed`: `addresses`, whichever interface; `none`: the container's own.
+   */
+  readonly kind: 'masquerade' | 'fixed' | 'none'
+  /** What the outside sees; with `masquerade` those of the interfaces with a default route. */
+  readonly addresses: readonly string[]
 }
 
 /** A network in the graph. */
@@ -47,6 +64,8 @@ export interface GraphNetwork {
   readonly driver: string
   readonly subnets: readonly string[]
   readonly internal: boolean
+  /** Under which address packets leave the host, for each subnet whose packets pass through it and may leave. */
+  readonly translations: readonly GraphTranslation[]
   /** The host's interfaces of the network, e.g. its bridge; more than one where one bridge was not enough. */
   readonly interfaces: readonly GraphInterface[]
   readonly endpoints: readonly GraphEndpoint[]
@@ -66,24 +85,26 @@ export interface NetworkGraph {
 /**
  * @param networks those to look at
  * @param records of this engine's containers
- * @param tableName the engine's nftables table
+ * @param facts tableName: the engine's nftables table; asksResolver: whether a container was given tsrun's resolver
  */
 export function collectGraph(
   networks: readonly Network[],
   records: readonly RunRecord[],
-  tableName: string,
+  { tableName, asksResolver }: { readonly tableName: string; readonly asksResolver: (id: string) => boolean },
 ): NetworkGraph {
   const running = records.filter(run => run.phase === 'running' && isAlive(run))
   const published = readPublishedPorts(tableName)
   return withNetlinkSocket(host => {
     const links = listLinks(host)
+    const uplinks = findUplinks(host, links)
+    const scene = { host, links, uplinks, published, running, tableName, asksResolver }
     return {
-      uplinks: findUplinks(host, links),
+      uplinks,
       forwarding: {
         ipv4: readSysctl(['net', 'ipv4', 'ip_forward']) === '1',
         ipv6: readSysctl(['net', 'ipv6', 'conf', 'all', 'forwarding']) === '1',
       },
-      networks: networks.map(network => describeNetwork({ host, links, published, running }, network)),
+      networks: networks.map(network => describeNetwork(scene, network)),
     }
   })
 }
@@ -91,6 +112,9 @@ export function collectGraph(
 interface Scene {
   readonly host: NetlinkSocket
   readonly links: readonly Link[]
+  readonly uplinks: NetworkGraph['uplinks']
+  readonly tableName: string
+  readonly asksResolver: (id: string) => boolean
   readonly published: readonly PublishedPort[]
   readonly running: readonly RunRecord[]
 }
@@ -113,13 +137,15 @@ function describeNetwork(scene: Scene, network: Network): GraphNetwork {
   const endpoints = running.flatMap(run =>
     run.endpoints
       .filter(endpoint => endpoint.networkId === network.id)
-      .map(endpoint => describeEndpoint(scene, run, endpoint, own)),
+      .map(endpoint => describeEndpoint(scene, network, { run, endpoint, own })),
   )
   const known = new Set(endpoints.flatMap(endpoint => endpoint.host?.name ?? []))
   const isPortOf = (link: Link) => own.some(bridge => bridge.index === link.master)
   const foreignPorts = links.filter(link => isPortOf(link) && !known.has(link.name))
   const missing = names.filter(name => !own.some(link => link.name === name))
+  const { translations, unknown } = describeTranslations(scene, network)
   const problems = [
+    ...unknown.map(subnet => `no rules for ${subnet}`),
     ...missing.map(name => `no interface "${name}"`),
     ...own.filter(link => !link.up).map(link => `"${link.name}" is down`),
   ]
@@ -129,6 +155,7 @@ function describeNetwork(scene: Scene, network: Network): GraphNetwork {
     driver: network.driver,
     subnets: network.pools.map(pool => pool.subnet),
     internal: network.internal,
+    translations,
     interfaces: own.map(link => toInterface(host, link)),
     endpoints,
     foreignPorts: foreignPorts.map(link => link.name),
@@ -136,11 +163,38 @@ function describeNetwork(scene: Scene, network: Network): GraphNetwork {
   }
 }
 
-function describeEndpoint(scene: Scene, run: RunRecord, endpoint: Endpoint, own: readonly Link[]): GraphEndpoint {
+function describeTranslations(
+  { uplinks, tableName }: Scene,
+  network: Network,
+): { translations: GraphTranslation[]; unknown: string[] } {
+  if (!isRouted(network)) return { translations: [], unknown: [] }
+  const subnets = network.pools.map(pool => pool.subnet)
+  const found = readSources(tableName, subnets).map((source, at) => ({ subnet: subnets[at] ?? '', source }))
+  const unknown = found.flatMap(({ subnet, source }) => (source === undefined ? [subnet] : []))
+  if (network.internal) return { translations: [], unknown }
+  const translations = found.flatMap(({ subnet, source }): GraphTranslation[] => {
+    if (source === undefined) return []
+    if (source === 'unchanged') return [{ subnet, kind: 'none', addresses: [] }]
+    if (source !== 'masquerade') return [{ subnet, kind: 'fixed', addresses: [source.address] }]
+    const ofFamily = (address: string) => address.includes(':') === subnet.includes(':') && !address.startsWith('fe80:')
+    const addresses = uplinks.flatMap(uplink => uplink.addresses.filter(ofFamily).slice(0, 1))
+    return [{ subnet, kind: 'masquerade', addresses: addresses.map(address => address.replace(/\/.*/, '')) }]
+  })
+  return { translations, unknown }
+}
+
+function describeEndpoint(
+  scene: Scene,
+  network: Network,
+  { run, endpoint, own }: { readonly run: RunRecord; readonly endpoint: Endpoint; readonly own: readonly Link[] },
+): GraphEndpoint {
   const { host, links, published } = scene
   const problems: string[] = []
   const outer = links.find(link => link.name === endpoint.hostInterface)
   const inside = lookInside(run, endpoint)
+  const parent = links.find(link => link.name === network.options.parent)
+  if (network.options.parent !== undefined && parent === undefined)
+    problems.push(`no interface "${network.options.parent}" on the host`)
   if (inside === undefined) problems.push(`no interface "${endpoint.containerInterface}" in the container`)
   else if (!inside.up) problems.push(`"${inside.name}" is down in the container`)
   for (const address of endpoint.addresses)
@@ -153,9 +207,11 @@ function describeEndpoint(scene: Scene, run: RunRecord, endpoint: Endpoint, own:
       problems.push(`"${outer.name}" is not plugged into "${first?.name}"`)
     else if (!outer.up) problems.push(`"${outer.name}" is down`)
   }
-  const ports = heldPorts(endpoint).map(({ proxyTo, ...port }) => ({
+  const byKernel = kernelPorts(endpoint).ports
+  const ports = heldPorts(endpoint).map(({ proxyTo: _target, optional: _optional, ...port }) => ({
     ...port,
-    carriedBy: proxyTo === undefined ? ('kernel' as const) : ('monitor' as const),
+    // Of `::` the monitor carries what comes to ::1, and the kernel the rest.
+    carriedBy: byKernel.some(each => isSamePlace(each, port)) ? ('kernel' as const) : ('monitor' as const),
   }))
   for (const port of ports)
     if (port.carriedBy === 'kernel' && !published.some(found => isSame(found, port, endpoint)))
@@ -163,10 +219,16 @@ function describeEndpoint(scene: Scene, run: RunRecord, endpoint: Endpoint, own:
   return {
     container: { id: endpoint.containerId, name: endpoint.containerName, pid: run.pid },
     ...(outer === undefined ? {} : { host: toInterface(host, outer) }),
+    ...(parent === undefined ? {} : { parent: toInterface(host, parent) }),
+    asksResolver: scene.asksResolver(endpoint.containerId),
     ...(inside === undefined ? {} : { inside }),
     ports,
     problems,
   }
+}
+
+function isSamePlace(a: PortMapping, b: PortMapping): boolean {
+  return a.hostIp === b.hostIp && a.hostPort === b.hostPort && a.protocol === b.protocol
 }
 
 function isSame(found: PublishedPort, port: PortMapping, endpoint: Endpoint): boolean {
