@@ -5,6 +5,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 /* In the order in which a run passes them. `tsrun-init --fault-points` prints this list. */
@@ -30,6 +32,23 @@ void print_fault_points(void)
 		puts(fault_points[i]);
 }
 
+/* Until SIGCONT comes, but no longer than 20 s. Not by SIGSTOP, which pid 1 of a pid namespace would not get. */
+static void stand_still(void)
+{
+	char name[16];
+	sigset_t wanted, before;
+	struct timespec bound = { .tv_sec = 20 };
+	sigemptyset(&wanted);
+	sigaddset(&wanted, SIGCONT);
+	sigprocmask(SIG_BLOCK, &wanted, &before);
+	prctl(PR_GET_NAME, name);
+	prctl(PR_SET_NAME, "fault-stopped"); /* who waits for it finds it by this */
+	while (sigtimedwait(&wanted, NULL, &bound) < 0 && errno == EINTR)
+		;
+	prctl(PR_SET_NAME, name);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
 void stage(const char *name)
 {
 	stage_name = name;
@@ -40,6 +59,8 @@ void stage(const char *name)
 		kill(getpid(), SIGKILL);
 		_exit(128 + SIGKILL); /* pid 1 of a pid namespace cannot kill itself */
 	}
+	if (strcmp(fault + length, ":stop") == 0)
+		stand_still();
 	errno = EIO;
 	if (strcmp(fault + length, ":fail") == 0)
 		die_errno("injected fault at %s", name);

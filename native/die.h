@@ -1,7 +1,7 @@
 /*
  * How a failure travels. Each phase names itself with stage(); die() and die_errno() report that name, what was tried and
  * the errno to whoever report_failures_to() named (the engine, or the monitor for a child), and end the process.
- * The stage's name is also a fault point: tests make a run fail, or kill it, exactly there.
+ * The stage's name is also a fault point: tests make a run fail, kill it, or hold it, exactly there.
  */
 #pragma once
 

@@ -92,7 +92,7 @@ function isHeld(context: EngineContext, owner: string, address: string): boolean
 
 async function finish(context: EngineContext, job: CutOffJob): Promise<void> {
   try {
-    if (job.kind === 'container') await reconcileContainer(context, job.key)
+    if (job.kind === 'container') await finishContainer(context, job)
     else if (job.kind === 'connection') await finishConnection(context, job)
     else await finishNetwork(context, job)
   } finally {
@@ -100,10 +100,16 @@ async function finish(context: EngineContext, job: CutOffJob): Promise<void> {
   }
 }
 
+/** A container whose start or removal was cut off; a removal has noted down the volumes that go with it. */
+async function finishContainer(context: EngineContext, { key: id, note }: CutOffJob): Promise<void> {
+  await reconcileContainer(context, id)
+  if (context.store.read(id) === undefined) context.volumes.removeUnused(parseNote<string[]>(note) ?? [])
+}
+
 /** A change to a running container's networks or ports that was cut off: its record says what was meant. */
 async function finishConnection(context: EngineContext, { key: id, note }: CutOffJob): Promise<void> {
   await reconcileContainer(context, id)
-  const strayPorts = note === '' ? [] : (JSON.parse(note) as HeldPort[])
+  const strayPorts = parseNote<HeldPort[]>(note) ?? []
   const { settleNow } = await import('./container/live-networks.ts')
   await context.locks.withContainer(id, () => settleNow(context, id, { strayPorts }))
 }
@@ -111,7 +117,7 @@ async function finishConnection(context: EngineContext, { key: id, note }: CutOf
 /** A network whose creation or removal was cut off: what is not on record is removed. */
 async function finishNetwork(context: EngineContext, job: CutOffJob): Promise<void> {
   await context.locks.withNetwork(job.key, async () => {
-    const intent = job.note === '' ? undefined : (JSON.parse(job.note) as Network)
+    const intent = parseNote<Network>(job.note)
     const recorded = context.networks.list().find(network => network.name === job.key)
     if (intent !== undefined && recorded?.id !== intent.id) await context.networks.tearDown(intent)
     await context.locks.withPools(() => releaseOrphanPools(context))
@@ -132,6 +138,15 @@ async function eraseRemains(context: EngineContext, id: string): Promise<void> {
   rmSync(paths.run(id), { recursive: true, force: true })
   for (const name of readdirOrEmpty(paths.names)) store.releaseName(name, id)
   rmSync(paths.container(id), { recursive: true, force: true })
+}
+
+/** What a job noted down; undefined for none and for one that its writer did not get to the end of: it did nothing yet. */
+function parseNote<T>(note: string): T | undefined {
+  try {
+    return note === '' ? undefined : (JSON.parse(note) as T)
+  } catch {
+    return undefined
+  }
 }
 
 function readdirOrEmpty(path: string): string[] {

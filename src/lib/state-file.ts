@@ -48,7 +48,7 @@ export function writeWhole(path: string, text: string, options: { durable?: bool
     rmSync(temporary, { force: true })
     throw error
   }
-  faultPoint(`write ${path.slice(path.lastIndexOf('/') + 1)}`)
+  faultPoint(`write ${path.slice(path.lastIndexOf('/') + 1).replace(/^\.?[0-9a-f]{64}$/, 'by id')}`)
 }
 
 function isMissing(error: unknown): boolean {

@@ -200,6 +200,11 @@ export class World {
     return hierarchies.map(folder => join('/sys/fs/cgroup', folder, name)).filter(path => existsSync(path))
   }
 
+  /** Processes of the world, containers' ones included. */
+  processes(): { pid: number; command: string }[] {
+    return findProcesses(this.#place())
+  }
+
   /** What stands now counts as having been there from the start, for leakCheck() and dispose(). */
   async rebase(): Promise<void> {
     this.#atStart = await this.snapshot()

@@ -15,6 +15,7 @@ import {
 } from '../../kernel/init-protocol.ts'
 import { openSealed } from '../../kernel/sealed-exec.ts'
 import { spawn, waitForChild } from '../../kernel/spawn.ts'
+import { initFault } from '../../lib/fault.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { describeFailure, type NameOf } from './init-failure.ts'
 
@@ -70,7 +71,8 @@ export class InitProcess {
       closeSync(nullFd)
     }
     setSocketTimeout(ours, SETUP_TIMEOUT_MS)
-    this.#sendAll(encodeBootstrap(config))
+    const fault = initFault()
+    this.#sendAll(encodeBootstrap(fault === undefined ? config : { ...config, fault }))
   }
 
   /**

@@ -9,6 +9,7 @@ import { openCgroup } from '../../kernel/cgroup/cgroup.ts'
 import { isExplaining, record } from '../../kernel/explain.ts'
 import type { InitConfig } from '../../kernel/init-protocol.ts'
 import { openPidfd } from '../../kernel/pidfd.ts'
+import { faultPoint } from '../../lib/fault.ts'
 import { readJson } from '../../lib/state-file.ts'
 import type { Container, ExitRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
@@ -82,10 +83,14 @@ export async function startExec<C extends ContainerClient>(
       subject: `"${spec.command[0] ?? ''}" in "${container.name}"`,
     })
     try {
+      faultPoint('exec init')
       const execPid = init.waitReady()
+      faultPoint('exec ready')
       const client = await connect(socketPath)
+      faultPoint('exec client')
       emitContainer(context, container, `exec_create: ${spec.command.join(' ')}`, { execID: execId })
       init.go()
+      faultPoint('exec go')
       emitContainer(context, container, `exec_start: ${spec.command.join(' ')}`, { execID: execId })
       // While this process watches; the end of one that nobody watches is told by its monitor's call.
       void client.exit.then(code => {

@@ -4,6 +4,7 @@ import type { Container, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { EngineContext } from '../context.ts'
 import { type PruneFilter, passesPruneFilter } from '../prune-filter.ts'
+import { anonymousVolumesOf } from '../volume/volume-service.ts'
 import { emitContainer } from './container-events.ts'
 import { isUp } from './list-containers.ts'
 import { stopContainer } from './stop-container.ts'
@@ -97,7 +98,11 @@ export async function pruneContainers(
 }
 
 async function erase(context: EngineContext, container: Container, withVolumes: boolean): Promise<void> {
+  const volumes = withVolumes ? anonymousVolumesOf(container) : []
+  const job = context.journal.begin('container', container.id)
+  job.note(JSON.stringify(volumes))
   await eraseContainer(context, container)
-  if (withVolumes) context.volumes.removeAnonymousOf(container)
+  context.volumes.removeUnused(volumes)
+  job.end()
   emitContainer(context, container, 'destroy')
 }

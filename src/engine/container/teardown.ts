@@ -3,6 +3,7 @@
 
 import { existsSync, rmSync } from 'node:fs'
 import { hasCgroups, killCgroup, removeCgroup, removeCgroupParent } from '../../kernel/cgroup/cgroup.ts'
+import { faultPoint } from '../../lib/fault.ts'
 import { doAll } from '../../lib/rollback.ts'
 import type { Container, RunRecord } from '../../model/container.ts'
 import type { Endpoint } from '../../model/network.ts'
@@ -60,10 +61,13 @@ export async function eraseContainer(context: EngineContext, container: Containe
   const { paths, store } = context
   // The record goes first: what is left of the folder then belongs to nobody, and any command may sweep it.
   rmSync(paths.containerFile(container.id, 'container.json'), { force: true })
+  faultPoint('container record removed')
   for (const attachment of container.spec.networks ?? [])
     if (staticIps(attachment).length > 0) await releaseStatic(context, container, attachment)
   store.releaseName(container.name, container.id)
+  faultPoint('container name released')
   rmSync(paths.container(container.id), { recursive: true, force: true })
+  faultPoint('container folder removed')
 }
 
 /** Where the container's cgroup is put, below each hierarchy's mount point. */

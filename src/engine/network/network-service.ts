@@ -1,5 +1,6 @@
 // The verbs of networks: create, list, inspect, remove, prune. Validates everything before the first change.
 
+import { faultPoint } from '../../lib/fault.ts'
 import { type Undo, withRollback } from '../../lib/rollback.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, IpamAllocator, Network, NetworkSpec, PoolPlan, PoolUsage } from '../../model/network.ts'
@@ -193,9 +194,15 @@ export class NetworkService {
   async tearDown(network: Network): Promise<void> {
     const { driver, firewall, ipam } = await this.#parts.drivers(network.driver)
     this.#parts.store.delete(network.name)
+    faultPoint('network record removed')
     await firewall.removeNetwork(network, this.list())
+    faultPoint('firewall network removed')
     await driver.remove(network, this.list())
-    for (const pool of network.pools) await ipam.releasePool(pool)
+    faultPoint('network links removed')
+    for (const pool of network.pools) {
+      await ipam.releasePool(pool)
+      faultPoint('pool released')
+    }
   }
 
   async #create(spec: NetworkSpec): Promise<Network> {

@@ -1,7 +1,8 @@
 // Volumes: named folders that outlive containers, `<root>/volumes/<name>/{volume.json,data}`.
 
-import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
+import { faultPoint } from '../../lib/fault.ts'
 import type { Undo } from '../../lib/rollback.ts'
 import { readJson, writeJson } from '../../lib/state-file.ts'
 import type { Container, MountSpec } from '../../model/container.ts'
@@ -12,6 +13,7 @@ import { assertName, newId } from '../ids.ts'
 import type { Paths } from '../paths.ts'
 import { type PruneFilter, passesPruneFilter } from '../prune-filter.ts'
 import { copyUp } from './copy-up.ts'
+import { draftPath, sweepDrafts } from './volume-drafts.ts'
 import { type VolumeContent, volumeContent } from './volume-options.ts'
 
 /** A named folder that outlives containers. */
@@ -79,8 +81,22 @@ export class VolumeService {
       ...(content.kind === 'folder' ? {} : { options: wanted }),
       mountpoint: content.kind === 'bind' ? content.path : own,
     }
-    mkdirSync(own, { recursive: true, mode: 0o755 })
-    writeJson(`${this.#paths.volumes}/${name}/volume.json`, volume, { durable: true })
+    sweepDrafts(this.#paths.volumes)
+    const draft = draftPath(this.#paths.volumes)
+    try {
+      mkdirSync(`${draft}/data`, { recursive: true, mode: 0o755 })
+      writeJson(`${draft}/volume.json`, volume, { durable: true })
+      renameSync(draft, `${this.#paths.volumes}/${name}`)
+      faultPoint('volume in place')
+    } catch (error) {
+      rmSync(draft, { recursive: true, force: true })
+      if (!hasCode(error, 'ENOTEMPTY', 'EEXIST')) throw error
+      // Somebody else was faster; or there is data whose record was lost, which is kept.
+      const other = this.get(name)
+      if (other !== undefined) return assertSameOptions(other, wanted)
+      mkdirSync(own, { recursive: true, mode: 0o755 })
+      writeJson(`${this.#paths.volumes}/${name}/volume.json`, volume, { durable: true })
+    }
     this.#emit(name, 'create')
     return volume
   }
@@ -124,6 +140,7 @@ export class VolumeService {
 
   /** @throws TsrunError not-found, conflict when a container mounts it */
   remove(name: string): void {
+    sweepDrafts(this.#paths.volumes)
     const volume = this.find(name)
     const users = this.#usersOf(volume.name)
     if (users.length > 0)
@@ -143,6 +160,7 @@ export class VolumeService {
     const unused = this.list()
       .filter(volume => volume.anonymous || options.all === true)
       .filter(volume => this.#usersOf(volume.name).length === 0 && passesPruneFilter(volume, options))
+    sweepDrafts(this.#paths.volumes)
     let reclaimedBytes = 0
     for (const { name } of unused) {
       reclaimedBytes += this.sizeOf(name)
@@ -180,19 +198,19 @@ export class VolumeService {
     return [content, volume.mountpoint]
   }
 
-  /** @internal Removes the anonymous volumes of a container that is being removed. */
-  removeAnonymousOf(container: Container): void {
-    for (const mount of container.spec.mounts ?? []) {
-      if (mount.type !== 'volume' || mount.source !== '') continue
-      const name = anonymousName(container.id, mount.target)
-      // Another container may have it with --volumes-from.
-      if (this.#usersOf(name).length === 0) this.#erase(name)
-    }
+  /** @internal Removes those that no container mounts any more; another may have one with --volumes-from. */
+  removeUnused(names: readonly string[]): void {
+    for (const name of names) if (this.#usersOf(name).length === 0) this.#erase(name)
   }
 
   #erase(name: string): void {
     if (this.get(name) === undefined) return
-    rmSync(`${this.#paths.volumes}/${name}`, { recursive: true, force: true })
+    const draft = draftPath(this.#paths.volumes)
+    // Out of its place at once: half a volume is never seen.
+    renameSync(`${this.#paths.volumes}/${name}`, draft)
+    faultPoint('volume taken out')
+    rmSync(draft, { recursive: true, force: true })
+    faultPoint('volume removed')
     this.#emit(name, 'destroy')
   }
 
@@ -220,6 +238,12 @@ function assertFolder(container: Container, path: string): void {
     `cannot start "${container.name}": the device "${path}" of its volume is not a folder`,
     { hint: 'make the folder, or mount there what the volume is to hold' },
   )
+}
+
+/** Names of the anonymous volumes of a container. */
+export function anonymousVolumesOf({ id, spec }: Container): string[] {
+  const mounts = (spec.mounts ?? []).filter(mount => mount.type === 'volume' && mount.source === '')
+  return mounts.map(mount => anonymousName(id, mount.target))
 }
 
 /** The same at every start of a container: 64 hex digits, as docker's anonymous volumes have. */

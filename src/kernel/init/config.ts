@@ -166,6 +166,6 @@ export interface InitConfig {
   readonly maskedPaths: readonly string[]
   readonly readonlyPaths: readonly string[]
   readonly monitor: InitMonitor
-  /** Tests only: `<fault point>:fail|kill`; `tsrun-init --fault-points` lists the points. */
+  /** Tests only: `<fault point>:fail|kill|stop`; `tsrun-init --fault-points` lists the points. */
   readonly fault?: string
 }

@@ -1,0 +1,81 @@
+// scripts/fault-matrix: see there for its use.
+
+import { parseArgs } from 'node:util'
+import { faultCases } from '../test/faults/fault-cases.ts'
+import { allTrials, FaultWorld, faultKinds, type Trial } from '../test/faults/fault-matrix.ts'
+import { Random } from '../test/faults/random.ts'
+
+/** What takes longer is worth a look: something waits for a bound. */
+const slowMs = 10_000
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    list: { type: 'boolean', default: false },
+    sample: { type: 'string' },
+    seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+    workers: { type: 'string', default: '2' },
+  },
+})
+
+const unknown = positionals.filter(title => !faultCases.some(of => of.title === title))
+if (unknown.length > 0) {
+  console.error(
+    `fault-matrix: no case "${unknown.join('", "')}"; there are: ${faultCases.map(of => of.title).join(', ')}`,
+  )
+  process.exit(1)
+}
+const cases = positionals.length === 0 ? faultCases : faultCases.filter(of => positionals.includes(of.title))
+
+const first = await FaultWorld.create()
+const worlds = [first]
+let failures = 0
+try {
+  const trials = await allTrials(first, cases)
+  if (values.list) list(trials)
+  else {
+    const seed = Number(values.seed)
+    const chosen = values.sample === undefined ? trials : new Random(seed).sample(trials, Number(values.sample))
+    if (values.sample !== undefined) console.log(`seed ${seed}`)
+    while (worlds.length < Number(values.workers)) worlds.push(await FaultWorld.create())
+    const started = Date.now()
+    failures = await runAll(worlds, chosen)
+    const minutes = ((Date.now() - started) / 60_000).toFixed(1)
+    const points =
+      values.sample === undefined
+        ? `${chosen.length / faultKinds.length} fault points x 3`
+        : `${chosen.length} of ${trials.length} trials`
+    console.log(`${points}, failures ${failures}, ${minutes} minutes`)
+  }
+} finally {
+  for (const world of worlds) await world.dispose()
+}
+process.exit(failures === 0 ? 0 : 1)
+
+/** Each world takes the next trial. @returns how many failed */
+async function runAll(worlds: readonly FaultWorld[], trials: readonly Trial[]): Promise<number> {
+  const queue = [...trials]
+  let failed = 0
+  let done = 0
+  const work = async (world: FaultWorld) => {
+    for (let trial = queue.shift(); trial !== undefined; trial = queue.shift()) {
+      const began = Date.now()
+      const problems = await world.run(trial)
+      const ms = Date.now() - began
+      if (ms > slowMs) console.log(`slow: ${trial.of.title}, ${trial.kind} at "${trial.point}": ${ms} ms`)
+      if (problems.length > 0) failed += 1
+      for (const problem of problems) console.log(`FAILED ${problem.trimEnd()}`)
+      done += 1
+      if (done % 50 === 0) console.log(`${done} of ${trials.length}, ${failed} failed`)
+    }
+  }
+  await Promise.all(worlds.map(work))
+  return failed
+}
+
+function list(trials: readonly Trial[]): void {
+  for (const of of cases) {
+    const points = trials.filter(trial => trial.of === of && trial.kind === 'fail').map(trial => trial.point)
+    console.log(`${of.title} (${points.length})\n  ${points.join('\n  ')}`)
+  }
+}

@@ -1,0 +1,39 @@
+// A sample of the fault matrix; `scripts/fault-matrix` goes through all of it. TSRUN_TEST_SEED repeats a sample.
+
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { faultCases } from '../faults/fault-cases.ts'
+import { allTrials, FaultWorld } from '../faults/fault-matrix.ts'
+import { Random } from '../faults/random.ts'
+
+const seed = Number(process.env.TSRUN_TEST_SEED ?? Date.now() % 1_000_000)
+const random = new Random(seed)
+const cases = random.sample(faultCases, 4)
+let world: FaultWorld
+
+beforeAll(async () => {
+  world = await FaultWorld.create()
+}, 120_000)
+afterAll(() => world?.dispose())
+
+test(`commands broken at any step leave nothing, and the next one works (seed ${seed})`, async () => {
+  const trials = await allTrials(world, cases)
+  for (const of of cases) {
+    expect(
+      trials.some(trial => trial.of === of),
+      `${of.title} has fault points`,
+    ).toBe(true)
+  }
+
+  const problems: string[] = []
+  for (const trial of random.sample(trials, 16)) problems.push(...(await world.run(trial)))
+
+  expect(problems, `seed ${seed}`).toEqual([])
+}, 300_000)
+
+test('a step that is broken without being undone is found', async () => {
+  const of = { title: 'left', command: 'volume create left', clean: [] }
+
+  const problems = await world.run({ of, point: 'no such step', kind: 'fail' }, { patienceMs: 500 })
+
+  expect(problems.join('\n')).toContain('file appeared: /root/volumes/left/')
+}, 60_000)
