@@ -4,6 +4,7 @@
 
 import {
   closeSync,
+  existsSync,
   fstatSync,
   mkdirSync,
   openSync,
@@ -89,7 +90,7 @@ export class Journal {
   #entries(): string[] {
     try {
       return readdirSync(this.#directory).filter(
-        name => !name.startsWith('.') || isOldDraft(`${this.#directory}/${name}`),
+        name => !name.startsWith('.') || isAbandonedDraft(this.#directory, name),
       )
     } catch (error) {
       if (hasCode(error, 'ENOENT')) return []
@@ -114,9 +115,11 @@ function nextNumber(): number {
   return number
 }
 
-/** A draft is renamed within microseconds: one that is seconds old was cut off, too. */
-function isOldDraft(path: string): boolean {
-  const stat = statSync(path, { throwIfNoEntry: false })
+/** A draft is renamed within microseconds: one whose process has gone, or that is seconds old, was cut off, too. */
+function isAbandonedDraft(directory: string, name: string): boolean {
+  const [, pid] = /\.(\d+)\.\d+$/.exec(name) ?? []
+  if (pid !== undefined && !existsSync(`/proc/${pid}`)) return true
+  const stat = statSync(`${directory}/${name}`, { throwIfNoEntry: false })
   return stat !== undefined && Date.now() - stat.mtimeMs > 10_000
 }
 

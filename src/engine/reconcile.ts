@@ -4,7 +4,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { hasCode } from '../ffi/errno.ts'
 import { removeCgroup } from '../kernel/cgroup/cgroup.ts'
-import { writeWhole } from '../lib/state-file.ts'
+import { sweepTemporaries, writeWhole } from '../lib/state-file.ts'
 import type { Container } from '../model/container.ts'
 import type { Network } from '../model/network.ts'
 import type { EngineContext } from './context.ts'
@@ -26,7 +26,9 @@ export async function reconcileAtOpen(context: EngineContext): Promise<void> {
     await reconcileAll(context)
     writeWhole(marker, bootId)
   }
-  for (const job of context.journal.cutOff()) await finish(context, job)
+  const cutOff = context.journal.cutOff()
+  for (const job of cutOff) await finish(context, job)
+  if (cutOff.length > 0) for (const folder of [context.paths.networks, context.paths.state]) sweepTemporaries(folder)
   if (isResolverLost(context)) {
     const { healResolver } = await import('./dns/serve-names.ts')
     await healResolver(context)
@@ -103,7 +105,10 @@ async function finish(context: EngineContext, job: CutOffJob): Promise<void> {
 /** A container whose start or removal was cut off; a removal has noted down the volumes that go with it. */
 async function finishContainer(context: EngineContext, { key: id, note }: CutOffJob): Promise<void> {
   await reconcileContainer(context, id)
-  if (context.store.read(id) === undefined) context.volumes.removeUnused(parseNote<string[]>(note) ?? [])
+  if (context.store.read(id) !== undefined) return
+  context.volumes.removeUnused(parseNote<string[]>(note) ?? [])
+  // Its static addresses: the record that reserved them went first.
+  await releaseOrphanAddresses(context)
 }
 
 /** A change to a running container's networks or ports that was cut off: its record says what was meant. */
@@ -118,8 +123,7 @@ async function finishConnection(context: EngineContext, { key: id, note }: CutOf
 async function finishNetwork(context: EngineContext, job: CutOffJob): Promise<void> {
   await context.locks.withNetwork(job.key, async () => {
     const intent = parseNote<Network>(job.note)
-    const recorded = context.networks.list().find(network => network.name === job.key)
-    if (intent !== undefined && recorded?.id !== intent.id) await context.networks.tearDown(intent)
+    if (intent !== undefined) await context.networks.finish(intent)
     await context.locks.withPools(() => releaseOrphanPools(context))
   })
 }

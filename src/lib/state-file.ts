@@ -1,7 +1,17 @@
 // Small state files: read whole, written whole (temporary file, then rename), readable with `cat`.
 // Synchronous on purpose: a read or write of a few kilobytes costs less than a trip through the event loop.
 
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { faultPoint } from './fault.ts'
 
 /** The parsed file, or undefined where there is none. @throws Error naming the file when it is not valid JSON */
@@ -30,6 +40,7 @@ export function writeJson(path: string, value: unknown, options: { durable?: boo
 
 /** Like writeJson, for text. */
 export function writeWhole(path: string, text: string, options: { durable?: boolean } = {}): void {
+  const name = path.slice(path.lastIndexOf('/') + 1).replace(/^\.?[0-9a-f]{64}$/, 'by id')
   const temporary = `${path}.${process.pid}.tmp`
   try {
     if (options.durable === true) {
@@ -43,12 +54,21 @@ export function writeWhole(path: string, text: string, options: { durable?: bool
     } else {
       writeFileSync(temporary, text, { mode: 0o600 })
     }
+    faultPoint(`draft ${name}`)
     renameSync(temporary, path)
   } catch (error) {
     rmSync(temporary, { force: true })
     throw error
   }
-  faultPoint(`write ${path.slice(path.lastIndexOf('/') + 1).replace(/^\.?[0-9a-f]{64}$/, 'by id')}`)
+  faultPoint(`write ${name}`)
+}
+
+/** Removes the temporary files in a folder that belong to processes that were killed while they wrote. */
+export function sweepTemporaries(folder: string): void {
+  for (const name of existsSync(folder) ? readdirSync(folder) : []) {
+    const [, pid] = /\.(\d+)\.tmp$/.exec(name) ?? []
+    if (pid !== undefined && !existsSync(`/proc/${pid}`)) rmSync(`${folder}/${name}`, { force: true })
+  }
 }
 
 function isMissing(error: unknown): boolean {

@@ -190,10 +190,17 @@ export class NetworkService {
     return removed
   }
 
+  /** @internal Finishes the creation or removal of a network that was cut off: what is not on record goes. */
+  async finish(intent: Network): Promise<void> {
+    const isRecorded = this.#parts.store.get(intent.name)?.id === intent.id
+    if (isRecorded) this.#parts.store.deleteDraft(intent)
+    else await this.tearDown(intent)
+  }
+
   /** @internal Takes a network away, or what there is of one. Idempotent; its record goes first, so nobody joins it meanwhile. */
   async tearDown(network: Network): Promise<void> {
     const { driver, firewall, ipam } = await this.#parts.drivers(network.driver)
-    this.#parts.store.delete(network.name)
+    this.#parts.store.delete(network)
     faultPoint('network record removed')
     await firewall.removeNetwork(network, this.list())
     faultPoint('firewall network removed')
@@ -240,7 +247,7 @@ export class NetworkService {
         await driver.create(network, undo)
         await firewall.addNetwork(network, undo)
         this.#parts.store.add(network)
-        undo.add('network record', () => this.#parts.store.delete(network.name))
+        undo.add('network record', () => this.#parts.store.delete(network))
         return network
       }
       const made = await this.#parts.locks.withPools(() => withRollback(make)).finally(() => job.end())

@@ -17,7 +17,7 @@ export class NetworkStore {
   /** Writes a new network durably. @throws TsrunError conflict when the name is taken */
   add(network: Network): void {
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
-    const draft = `${this.#directory}/.${network.id}`
+    const draft = this.#draft(network)
     try {
       writeJson(draft, network, { durable: true })
       linkSync(draft, this.#path(network.name))
@@ -34,9 +34,10 @@ export class NetworkStore {
     writeJson(this.#path(network.name), network, { durable: true })
   }
 
-  /** Idempotent. */
-  delete(name: string): void {
-    rmSync(this.#path(name), { force: true })
+  /** Forgets the network, and not another that has got its name meanwhile. Idempotent. */
+  delete(network: Network): void {
+    if (this.get(network.name)?.id === network.id) rmSync(this.#path(network.name), { force: true })
+    this.deleteDraft(network)
   }
 
   has(name: string): boolean {
@@ -89,6 +90,16 @@ export class NetworkStore {
       if (hasCode(error, 'ENOENT')) return []
       throw error
     }
+  }
+
+  /** What a creation left that was cut off while it wrote the record. Idempotent. */
+  deleteDraft(network: Network): void {
+    rmSync(this.#draft(network), { force: true })
+  }
+
+  /** Where its record is written first. */
+  #draft(network: Network): string {
+    return `${this.#directory}/.${network.id}`
   }
 
   #path(name: string): string {
