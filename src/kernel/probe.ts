@@ -11,6 +11,7 @@ import {
   connect,
   getsockopt,
   recv,
+  SOCK_DGRAM,
   SOCK_RAW,
   SOCK_STREAM,
   setSocketTimeout,
@@ -85,6 +86,42 @@ export function connectTcp(address: string, port: number, timeoutMs: number): Pr
   } finally {
     closeSync(fd)
   }
+}
+
+/** What a name server said: `code` is the DNS response code, 0 for an answer, 2 where it could not ask further, 3 for no such name. */
+export type NameAnswer = { readonly kind: 'answered'; readonly code: number; readonly records: number } | ProbeResult
+
+/**
+ * One DNS query over UDP for the IPv4 addresses of a name. Equivalent to: `dig +tries=1 @$server $name`.
+ * @param name at most 253 characters, labels of at most 63
+ */
+export function askName(server: string, name: string, timeoutMs: number): NameAnswer {
+  const { family } = parseAddress(server)
+  const fd = socket(family === 4 ? AF_INET : AF_INET6, SOCK_DGRAM, 0)
+  try {
+    connect(fd, socketAddress(server, 53))
+    const request = nameRequest(name)
+    call('send', 'long send(int, const void *, size_t, int)', [fd, request, request.length, 0])
+    setSocketTimeout(fd, timeoutMs)
+    const answer = Buffer.alloc(4096)
+    const length = recv(fd, answer)
+    if (length < 12) return { kind: 'silence' }
+    return { kind: 'answered', code: answer.readUInt8(3) & 15, records: answer.readUInt16BE(6) }
+  } catch (error) {
+    if (hasCode(error, 'EAGAIN')) return { kind: 'silence' }
+    if (error instanceof SyscallError && hasCode(error, ...refusals)) return { kind: 'refused', code: error.code }
+    throw error
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** RFC 1035, 4.1: one question, type A, class IN, recursion desired. */
+function nameRequest(name: string): Buffer {
+  const labels = name.split('.').filter(label => label !== '')
+  const question = labels.flatMap(label => [Buffer.from([Buffer.byteLength(label)]), Buffer.from(label)])
+  const header = Buffer.from([Math.random() * 256, Math.random() * 256, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0])
+  return Buffer.concat([header, ...question, Buffer.from([0, 0, 1, 0, 1])])
 }
 
 const refusals = ['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'EACCES', 'EPERM', 'EINVAL', 'EMSGSIZE', 'ENETDOWN']

@@ -24,6 +24,8 @@ beforeAll(async () => {
   await world.ok(['network', 'create', '--internal', '--subnet', '192.168.2.0/24', 'back'])
   await world.ok('run -d --name web -net br -p 80:80 busybox httpd -f -p 80'.split(' '))
   await world.ok('run -d --name db -net other busybox sleep 1000'.split(' '))
+  await world.ok(['network', 'create', '--driver', 'ptp', '--subnet', '192.168.3.0/24', 'line'])
+  await world.ok('run -d --name straight --network line busybox sleep 1000'.split(' '))
   await world.ok('run -d --name deep -net back busybox sleep 1000'.split(' '))
   pid = await world.ok(['inspect', '-f', '{{.State.Pid}}', 'web'])
   veth = JSON.parse(await world.ok(['network', 'graph', '--format', 'json', 'br'])).networks[0].endpoints[0].host.name
@@ -161,6 +163,24 @@ const faults: readonly {
     mend: () => 'nft delete table inet stranger',
   },
   {
+    what: 'the host does not forward what a ptp network sends',
+    fault: () => 'sysctl -w net.ipv4.ip_forward=0',
+    args: ['straight'],
+    found: () => /^forwarding: .*ip_forward is 0/,
+  },
+  {
+    what: 'somebody in the container flushed its rules, so that nobody gets the queries for names',
+    fault: () => `nsenter -t ${pid} -n sh -c 'nft list ruleset > ${world.dir}/inside.nft; nft flush ruleset'`,
+    found: () => /^names: port 53 of 127\.0\.0\.11 leads to nobody/,
+    mend: () => `nsenter -t ${pid} -n nft -f ${world.dir}/inside.nft`,
+  },
+  {
+    what: 'the resolver hangs',
+    fault: () => `kill -STOP $(pgrep -P $(pgrep -f '^tsrun-dns ${world.state}'))`,
+    found: () => /^names: 127\.0\.0\.11 does not answer/,
+    mend: () => `kill -CONT $(pgrep -P $(pgrep -f '^tsrun-dns ${world.state}'))`,
+  },
+  {
     what: 'the host has no way out',
     fault: () => 'ip route del default',
     args: ['web', outside],
@@ -196,6 +216,14 @@ describe('finds that', () => {
       /192\.168\.1\.2 is on network "other", and networks are kept apart/,
     )
     expect((await broken(['deep', outside]))?.evidence).toMatch(/network "back" is internal/)
+  })
+
+  test('a macvlan network is no network apart: its subnet is that of the LAN', async () => {
+    const [uplink] = await world.host.ipJson('route', 'show', 'default')
+    const lan = ['--subnet', '198.51.100.0/24', '--ip-range', '198.51.100.64/26', '-o', `parent=${uplink.dev}`, 'lan']
+    await world.ok(['network', 'create', '--driver', 'macvlan', ...lan])
+    expect(await broken(['web', addresses.neighbour])).toBeUndefined()
+    await world.ok(['network', 'rm', 'lan'])
   })
 
   test('nobody is there, or nobody listens', async () => {

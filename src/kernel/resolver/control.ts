@@ -36,7 +36,7 @@ export interface ResolverMessage {
 /** The name of the socket in the resolver's folder. */
 export const CONTROL_SOCKET = 'control'
 
-/** @returns undefined when nobody listens, or it ended before it replied @throws SyscallError */
+/** @returns undefined when nobody listens, or it ended before it replied, or hangs @throws SyscallError */
 export function tellResolver(folder: string, message: ResolverMessage): ResolverReply | undefined {
   const fd = connectTo(folder)
   if (fd === undefined) return undefined
@@ -50,7 +50,7 @@ export function tellResolver(folder: string, message: ResolverMessage): Resolver
     if (recv(fd, reply) !== 4) return undefined
     return replies[new Uint32Array(reply.buffer, reply.byteOffset, 1)[0] ?? -1]
   } catch (error) {
-    if (hasCode(error, 'EPIPE', 'ECONNRESET')) return undefined
+    if (hasCode(error, 'EPIPE', 'ECONNRESET', 'EAGAIN')) return undefined
     throw error
   } finally {
     closeSync(fd)

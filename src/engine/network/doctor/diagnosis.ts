@@ -34,6 +34,8 @@ export interface HostScene {
   readonly tableName: string
   readonly networks: readonly Network[]
   readonly running: readonly RunRecord[]
+  /** Whether a container was given tsrun's resolver. */
+  readonly asksResolver: (containerId: string) => boolean
 }
 
 /** One end of a container, for checks along its path. */

@@ -1,6 +1,6 @@
 // What a network needs of the host: its interface, forwarding, and rules that are whole.
 
-import { networkElements } from '../../../drivers/firewall/network-elements.ts'
+import { isRouted, networkElements } from '../../../drivers/firewall/network-elements.ts'
 import { NftTable } from '../../../drivers/firewall/nft-table.ts'
 import { listAddresses } from '../../../kernel/netlink/address.ts'
 import { getLink } from '../../../kernel/netlink/link.ts'
@@ -12,10 +12,11 @@ import { bad, good, type HostScene, type Steps } from './diagnosis.ts'
 
 /** Steps that hold for every container of the network. */
 export function* checkNetwork(scene: HostScene, network: Network): Steps {
-  if (network.hostInterface === undefined) return
-  yield* checkInterface(scene, network, network.hostInterface)
+  if (!isRouted(network)) return
+  if (network.hostInterface !== undefined) yield* checkInterface(scene, network, network.hostInterface)
   if (!network.internal) yield* checkForwarding(network)
   yield checkRules(scene, network)
+  yield checkConnections()
 }
 
 function* checkInterface({ host }: HostScene, network: Network, name: string): Steps {
@@ -51,6 +52,15 @@ function* checkForwarding(network: Network): Steps {
         `sysctl -w ${name.join('.')}=1`,
       )
   yield good('forwarding', 'the host forwards packets')
+}
+
+/** A full table drops every new connection, with one line in the kernel's log. */
+function checkConnections() {
+  const [count, limit] = ['nf_conntrack_count', 'nf_conntrack_max'].map(name => readSysctl(['net', 'netfilter', name]))
+  if (count === undefined || limit === undefined) return good('connections', 'none are tracked yet')
+  if (Number(count) < Number(limit)) return good('connections', `${count} of ${limit} are tracked`)
+  const more = `sysctl -w net.netfilter.nf_conntrack_max=${Number(limit) * 2}`
+  return bad('connections', `the host tracks ${count}, all that it may: no new one is let in`, more)
 }
 
 const chainNames = ['guard', 'prerouting', 'output', 'forward', 'postrouting']

@@ -14,8 +14,10 @@ import type { Endpoint, Network } from '../../../model/network.ts'
 import { openContainerNetns } from '../../container/container-netns.ts'
 import { isAlive } from '../../container/container-store.ts'
 import type { EngineContext } from '../../context.ts'
+import { usesResolver } from '../../dns/uses-resolver.ts'
 import { bare, type Diagnosis, diagnose, type EndpointScene, type HostScene, type Steps } from './diagnosis.ts'
 import { checkEndpoint } from './endpoint-checks.ts'
+import { checkNames } from './name-checks.ts'
 import { checkNetwork } from './network-checks.ts'
 import { checkPorts } from './port-checks.ts'
 import { checkTarget, type Target } from './target-checks.ts'
@@ -33,7 +35,12 @@ export async function runNetworkDoctor(
 ): Promise<Diagnosis[]> {
   const records = context.store.runningIds().flatMap(id => context.store.readRun(id) ?? [])
   const running = records.filter(run => run.phase === 'running' && isAlive(run))
-  const scene = { tableName: context.cgroupParent, networks: context.networks.list(), running }
+  const scene = {
+    tableName: context.cgroupParent,
+    networks: context.networks.list(),
+    running,
+    asksResolver: (id: string) => usesResolver(context, id),
+  }
   if (container === undefined) return diagnoseAll(scene)
   const run = runOf(context, container)
   if (target === undefined) return diagnoseContainer(scene, run)
@@ -75,6 +82,7 @@ function diagnoseContainer(scene: Scene, run: RunRecord): Diagnosis[] {
         function* steps(): Steps {
           yield* checkNetwork(each, each.network)
           yield* checkEndpoint(each)
+          yield* checkNames(each)
           yield* checkPorts(each)
         }
         return diagnose(subjectOf(each), steps())
@@ -90,6 +98,7 @@ function diagnosePath(scene: Scene, run: RunRecord, target: Target): Diagnosis {
       function* steps(): Steps {
         yield* checkNetwork(each, each.network)
         yield* checkEndpoint(each)
+        if (target.host !== undefined) yield* checkNames(each, target.host)
         yield* checkTarget(each, target)
       }
       return diagnose(`${endpoint.containerName} -> ${target.name}`, steps())
@@ -113,9 +122,10 @@ async function parseTarget(text: string, from: RunRecord, running: readonly RunR
   const networks = new Set(from.endpoints.map(endpoint => endpoint.networkId))
   const ends = running.flatMap(run => run.endpoints).filter(endpoint => endpoint.containerName === name)
   const end = ends.find(endpoint => networks.has(endpoint.networkId)) ?? ends[0]
-  if (end?.addresses[0] !== undefined) return { address: bare(end.addresses[0]), ...rest }
+  if (end?.addresses[0] !== undefined)
+    return { address: bare(end.addresses[0]), ...rest, ...(networks.has(end.networkId) ? { host: name } : {}) }
   try {
-    return { address: (await lookup(name)).address, ...rest }
+    return { address: (await lookup(name)).address, ...rest, host: name }
   } catch (cause) {
     throw new TsrunError(
       'not-found',

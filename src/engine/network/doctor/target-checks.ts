@@ -1,5 +1,6 @@
 // From a container to somewhere: by design, by route, and by a real packet with a trace of the rules it meets.
 
+import { isRouted } from '../../../drivers/firewall/network-elements.ts'
 import { readPublishedPorts } from '../../../drivers/firewall/read-ports.ts'
 import { hasCode } from '../../../ffi/errno.ts'
 import { getLink } from '../../../kernel/netlink/link.ts'
@@ -16,6 +17,8 @@ export interface Target {
   readonly address: string
   /** Asked for a TCP connection; else for an echo. */
   readonly port?: number
+  /** The name that the container would ask for, where it was given by one that it may know. */
+  readonly host?: string
   /** How to call it. */
   readonly name: string
 }
@@ -47,9 +50,12 @@ function* checkDesign({ networks, network, endpoint }: EndpointScene, { address 
       `network "${network.name}" is internal: it has no way out`,
       `tsrun network connect NETWORK ${endpoint.containerName}`,
     )
+  // A network that is not ours to route, such as macvlan's, is a part of the LAN.
   const other = networks.find(
     each =>
-      each.id !== network.id && each.pools.some(pool => contains(parsePrefix(pool.subnet), parseAddress(address))),
+      each.id !== network.id &&
+      isRouted(each) &&
+      each.pools.some(pool => contains(parsePrefix(pool.subnet), parseAddress(address))),
   )
   if (other !== undefined)
     yield bad(
