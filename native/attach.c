@@ -277,7 +277,10 @@ void client_readable(struct monitor *m, struct client *c)
 	if (n == 0) {
 		/* It may have closed one direction only and still want the output; the end of both is POLLHUP. */
 		c->input_ended = 1;
-		return client_stdin_ended(m, c);
+		/* A shell outlives the window that looks at it: only who says so ends the input of a terminal. */
+		if (!m->tty)
+			client_stdin_ended(m, c);
+		return;
 	}
 	c->input_at = 0;
 	c->input_length = (size_t)n;

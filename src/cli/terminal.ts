@@ -38,7 +38,11 @@ export async function joinTerminal(attachment: Attachment, options: JoinOptions)
   try {
     let detach: (() => void) | undefined
     const detached = new Promise<JoinResult>(resolve => {
-      detach = () => resolve({ kind: 'detached' })
+      detach = () => {
+        // The prompt of whoever called us belongs on a line of its own.
+        if (process.stdout.isTTY) process.stdout.write('\r\n')
+        resolve({ kind: 'detached' })
+      }
     })
     const readerGone = new Promise<JoinResult>(resolve => guardStdout(() => resolve({ kind: 'reader-gone' })))
     for (const stream of ['stdout', 'stderr'] as const) {
@@ -103,7 +107,10 @@ function feedStdin(attachment: Attachment, options: JoinOptions, detach: () => v
     }
   }
   const onDrain = () => stdin.resume()
-  const onEnd = () => attachment.stdin.end()
+  // A terminal has no end but by being hung up, which is no end of input.
+  const onEnd = () => {
+    if (!options.tty || !stdin.isTTY) attachment.stdin.end()
+  }
   stdin.on('data', onData)
   stdin.on('end', onEnd)
   return () => {

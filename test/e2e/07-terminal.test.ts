@@ -1,7 +1,7 @@
 // -it: a real terminal from end to end.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { eventually } from '../helpers/command.ts'
+import { eventually, sleep } from '../helpers/command.ts'
 import { expectError } from '../helpers/expect.ts'
 import { World } from '../helpers/world.ts'
 
@@ -92,6 +92,30 @@ describe('run -it', () => {
     await terminal.waitFor(/Stopped/)
     await world.ok(['rm', '-f', 'sleeper'])
     expect((await terminal.finished()).code).toBe(137)
+  })
+
+  test.each([
+    ['ctrl-p ctrl-q in one go', [], ['\x10\x11']],
+    ['ctrl-p, then ctrl-q', [], ['\x10', '\x11']],
+    ['the keys of --detach-keys', ['--detach-keys', 'ctrl-a,x'], ['\x01', 'x']],
+  ])('%s leave an idle shell as it is, for attach to join again', async (_, flags, keys) => {
+    const terminal = await world.terminal(['run', '-it', '--name', 'left', ...flags, 'busybox', 'sh'])
+    await terminal.waitFor(/# /)
+    terminal.type('name=kept\r')
+    for (const key of keys) {
+      terminal.type(key)
+      await sleep(50)
+    }
+    const { code, before, after } = await terminal.finished()
+    expect(code).toBe(0)
+    expect(after).toBe(before)
+
+    const again = await world.terminal(['attach', 'left'])
+    await eventually('the terminal is raw', async () => (await again.settings()).includes('-icanon'))
+    again.type('echo "still $name"; exit 5\r')
+    await again.waitFor(/still kept/)
+    expect((await again.finished()).code).toBe(5)
+    await world.ok(['rm', 'left'])
   })
 
   test('tells the command when the window changes its size', async () => {
@@ -192,7 +216,7 @@ describe('closing the terminal', () => {
     await world.ok(['rm', '-f', 'kept'])
   })
 
-  test('of a container with -it ends its shell, and nothing is left', async () => {
+  test('of a container with -it leaves its shell, and rm -f leaves nothing', async () => {
     const before = await world.settled()
     const terminal = await world.terminal(['run', '--rm', '-it', '--name', 'closed', 'busybox', 'sh'])
     await terminal.waitFor(/# /)
@@ -200,7 +224,8 @@ describe('closing the terminal', () => {
     await terminal.close()
 
     // As in docker: the container goes on without a window until somebody ends it.
-    await world.tsrun(['rm', '-f', 'closed'])
+    expect(await world.ok(['exec', 'closed', 'echo', 'alive'])).toBe('alive')
+    await world.ok(['rm', '-f', 'closed'])
     expect(await world.changesSince(before, { ignore: [/terminal-/, /ipam/] })).toEqual([])
   })
 })
