@@ -19,6 +19,10 @@ export default defineConfig({
         },
       },
       {
+        // Each says itself how long it may take.
+        test: { ...shared, name: 'fuzz', include: ['test/fuzz/**/*.test.ts'], sequence: { groupOrder: 0 } },
+      },
+      {
         test: {
           ...shared,
           name: 'native',

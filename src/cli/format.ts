@@ -17,7 +17,7 @@ export interface Listing {
 /** A listing as text. @param format undefined or `table` for the default columns @throws TsrunError invalid */
 export function renderListing(listing: Listing, format?: string): string {
   if (format === undefined || format === '' || format === 'table') return defaultTable(listing)
-  if (format === 'json') return lines(listing.rows.map(row => JSON.stringify(row)))
+  if (format === 'json') return lines(listing.rows.map(row => jsonText(row)))
   if (format.startsWith('table ')) return templateTable(listing, expandEscapes(format.slice('table '.length)))
   const template = parseTemplate(expandEscapes(format))
   return lines(listing.rows.map(row => template(row)))
@@ -25,15 +25,15 @@ export function renderListing(listing: Listing, format?: string): string {
 
 /** One row after the other, where they come one by one. @throws TsrunError invalid */
 export function renderRow(format: string): (row: Row) => string {
-  if (format === 'json') return row => JSON.stringify(row)
+  if (format === 'json') return row => jsonText(row)
   const template = parseTemplate(expandEscapes(format))
   return row => template(row)
 }
 
 /** Inspected objects as an indented JSON array, or each through a template, as it stands. @throws TsrunError invalid */
 export function renderInspection(objects: readonly unknown[], format?: string): string {
-  if (format === undefined || format === '') return `${JSON.stringify(objects, null, 4)}\n`
-  if (format === 'json') return `${JSON.stringify(objects)}\n`
+  if (format === undefined || format === '') return `${jsonText(objects, 4)}\n`
+  if (format === 'json') return `${jsonText(objects)}\n`
   if (format === 'table')
     throw new TsrunError('invalid', 'format', 'cannot show inspected objects as a table: it has no columns', {
       hint: "name them: 'table {{.Name}}\\t{{.Driver}}'; or `--format json`",
@@ -42,6 +42,14 @@ export function renderInspection(objects: readonly unknown[], format?: string): 
     return templateTable({ columns: [], rows: objects }, expandEscapes(format.slice('table '.length)))
   const template = parseTemplate(format)
   return lines(objects.map(object => template(object)))
+}
+
+/** JSON leaves alone what some terminals obey: DEL, the controls of Latin-1, and what turns the direction of writing. */
+function jsonText(value: unknown, indent?: number): string {
+  return JSON.stringify(value, null, indent).replace(
+    /[\x7f-\x9f\p{Bidi_Control}]/gu,
+    c => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
 }
 
 function defaultTable({ columns, rows }: Listing): string {

@@ -1,6 +1,6 @@
 // What `images` and `search` have in common: the rows, the columns and the filters.
 
-import { globSource, PatternError } from '../engine/build/glob.ts'
+import { matchesGlob, PatternError, parseGlob } from '../engine/build/glob.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { ImageSummary } from '../engine/image/image-service.ts'
 import { TsrunError } from '../model/errors.ts'
@@ -47,7 +47,7 @@ export async function imageFilter(
     const created = Date.parse(image.created ?? '')
     const instantOf = (value: string): number => instants.get(value) ?? Number.NaN
     return passesFilters(filters, {
-      reference: value => patterns.get(value)?.test(`${image.repository}:${image.tag}`) === true,
+      reference: value => patterns.get(value)?.(image) === true,
       label: value => matchesLabel(image.labels, value),
       dangling: value => (image.repository === '<none>') === parseTruth('dangling', value),
       before: value => created < instantOf(value),
@@ -58,10 +58,11 @@ export async function imageFilter(
 }
 
 /** A name, or a pattern as the shell has them; without a tag every tag fits. */
-function referencePattern(text: string): RegExp {
+function referencePattern(text: string): (image: { repository: string; tag: string }) => boolean {
   const hasTag = text.lastIndexOf(':') > text.lastIndexOf('/')
   try {
-    return new RegExp(`^${globSource(text, 'path')}${hasTag ? '' : ':[^/:]*'}$`)
+    const glob = parseGlob(text, 'path')
+    return ({ repository, tag }) => matchesGlob(glob, hasTag ? `${repository}:${tag}` : repository)
   } catch (error) {
     if (!(error instanceof PatternError)) throw error
     throw new TsrunError('invalid', 'filter', `invalid filter "reference=${text}": ${error.message}`)

@@ -1,16 +1,26 @@
 // An error -> what the user reads and the exit code. The only place where errors become text.
 
+import { printable } from '../engine/ids.ts'
 import { TsrunError } from '../model/errors.ts'
 
 /** `tsrun: <message>` and, where there is one, a hint. With TSRUN_DEBUG set, the causes and cleanup errors follow. */
 export function renderError(error: unknown): string {
-  const lines = [`tsrun: ${messageOf(error)}`]
+  const lines = [`tsrun: ${shown(messageOf(error))}`]
   const hint = error instanceof TsrunError ? error.hint : systemHint(error)
-  if (hint !== undefined) lines.push(`  hint: ${hint}`)
+  if (hint !== undefined) lines.push(`  hint: ${shown(hint)}`)
   const cleanup = error instanceof Error && 'cleanupError' in error ? error.cleanupError : undefined
-  if (cleanup !== undefined) lines.push(`  and on the way back: ${messageOf(cleanup)}`)
+  if (cleanup !== undefined) lines.push(`  and on the way back: ${shown(messageOf(cleanup))}`)
   if (process.env.TSRUN_DEBUG) lines.push(...causes(error))
   return `${lines.join('\n')}\n`
+}
+
+/** The most characters of a message that are shown: who writes a megabyte into a flag need not read it again. */
+const maxShown = 2000
+
+/** Messages quote what users, images and registries wrote: on one line, and without what a terminal would obey. */
+function shown(text: string): string {
+  const line = printable(text)
+  return line.length <= maxShown ? line : `${line.slice(0, maxShown / 2)} … ${line.slice(-maxShown / 2)}`
 }
 
 /** What a verb exits with. @param forContainers whether the verb's own codes are the container's (run, exec, create, start) */

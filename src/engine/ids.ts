@@ -23,9 +23,15 @@ export function assertName(kind: string, name: string): void {
   })
 }
 
-/** `text` with control characters shown as escapes: what a container or a stranger wrote never reaches a terminal raw. */
+/**
+ * `text` with control characters shown as escapes: what a container or a stranger wrote never reaches a terminal raw. So are the
+ * characters that turn the direction of what follows, and separators of lines: they make a name look like another.
+ */
 export function printable(text: string): string {
-  return text.replace(/\p{Cc}/gu, c => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`)
+  return text.replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu, c => {
+    const code = c.charCodeAt(0)
+    return code < 256 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16)}`
+  })
 }
 
 /** A name such as `brisk_lovelace`, for a container that was given none. */

@@ -153,12 +153,22 @@ export class ByteReader {
     return this.#view.getUint32(this.#check(at, 4), littleEndian)
   }
 
+  /** Network byte order. */
+  u32be(at: number): number {
+    return this.#view.getUint32(this.#check(at, 4), false)
+  }
+
   i32(at: number): number {
     return this.#view.getInt32(this.#check(at, 4), littleEndian)
   }
 
   u64(at: number): bigint {
     return this.#view.getBigUint64(this.#check(at, 8), littleEndian)
+  }
+
+  /** Network byte order. */
+  u64be(at: number): bigint {
+    return this.#view.getBigUint64(this.#check(at, 8), false)
   }
 
   /** The bytes from `from` up to `to`, not copied. */

@@ -2,7 +2,7 @@
 
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { globSource } from '../../src/engine/build/glob.ts'
+import { globEnds, matchesGlob, parseGlob, replaceGlob } from '../../src/engine/build/glob.ts'
 import { excludePatterns, parseIgnoreFile } from '../../src/engine/build/ignore-file.ts'
 
 const excludes = (patterns: string, path: string) => parseIgnoreFile(patterns, '.dockerignore').excludes(path)
@@ -90,16 +90,73 @@ describe('parseIgnoreFile()', () => {
   })
 })
 
-describe('globSource()', () => {
+describe('parseGlob()', () => {
   test('matches any text that was escaped, and no other', () => {
     fc.assert(
       fc.property(fc.string(), fc.string(), (text, other) => {
-        const escaped = text.replace(/[*?[\\]/g, '\\$&')
-        const match = new RegExp(`^${globSource(escaped, 'path')}$`)
+        const glob = parseGlob(text.replace(/[*?[\\]/g, '\\$&'), 'path')
 
-        expect(match.test(text)).toBe(true)
-        expect(match.test(other)).toBe(other === text)
+        expect(matchesGlob(glob, text)).toBe(true)
+        expect(matchesGlob(glob, other)).toBe(other === text)
       }),
     )
+  })
+
+  // A regular expression says the same in few words; short ones cannot backtrack for long.
+  const piece = fc.constantFrom('a', 'b', '/', '*', '?', '[ab]', '[^a]', '**/')
+  const text = fc.string({ unit: fc.constantFrom('a', 'b', '/', 'c'), maxLength: 12 })
+  const expression = (pieces: readonly string[], one: string) =>
+    pieces.map(each => ({ '*': `${one}*`, '**/': '(?:[^]*/)?', '?': one })[each] ?? each).join('')
+
+  test('is what a regular expression is, with folders', () => {
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 6 }), text, (pieces, path) => {
+        // "**" stands before the slash that is its own, or at the end.
+        fc.pre(!/\*\*\*|\*\*$/.test(pieces.join('')))
+
+        expect(matchesGlob(parseGlob(pieces.join(''), 'deep'), path)).toBe(
+          new RegExp(`^${expression(pieces, '[^/]')}$`).test(path),
+        )
+      }),
+    )
+  })
+
+  test('finds and replaces what a greedy regular expression does, where that is the longest', () => {
+    const plain = fc.array(
+      piece.filter(each => each !== '**/'),
+      { maxLength: 5 },
+    )
+    fc.assert(
+      fc.property(plain, text, (pieces, value) => {
+        const glob = parseGlob(pieces.join(''), 'any')
+        const whole = new RegExp(`^${expression(pieces, '[^]')}$`)
+        const ends = Array.from({ length: value.length + 1 }, (_, end) => end)
+
+        expect(globEnds(glob, value)).toEqual(ends.filter(end => whole.test(value.slice(0, end))))
+        expect(replaceGlob(glob, value, '<>', false)).toBe(
+          value.replace(new RegExp(expression(pieces, '[^]')), () => '<>'),
+        )
+      }),
+    )
+  })
+
+  test.each([
+    ['a', 'banana', 'b<>n<>n<>'],
+    ['a*', 'banana', 'b<>'],
+    ['x', 'banana', 'banana'],
+    ['?', 'ab', '<><>'],
+  ])('replaces all of %s in %s', (pattern, value, expected) => {
+    expect(replaceGlob(parseGlob(pattern, 'any'), value, '<>', true)).toBe(expected)
+  })
+
+  test.each([
+    ['**/', 'deep', 'a/'.repeat(2000)],
+    ['*a', 'path', 'a'.repeat(2000)],
+    ['*[^b]', 'any', 'a'.repeat(2000)],
+  ] as const)('is soon done with a hundred %s', (pattern, kind, value) => {
+    const started = process.cpuUsage()
+
+    expect(matchesGlob(parseGlob(`${pattern.repeat(100)}!`, kind), value)).toBe(false)
+    expect(process.cpuUsage(started).user).toBeLessThan(2_000_000)
   })
 })

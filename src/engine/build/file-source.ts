@@ -6,7 +6,7 @@ import { byteString, displayName, type TarEntry } from '../../lib/tar-entry.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { FileTree, Spot } from '../files/file-tree.ts'
 import { packFiles } from '../files/pack-files.ts'
-import { globSource, hasGlob, PatternError } from './glob.ts'
+import { hasGlob, matchesGlob, PatternError, parseGlob } from './glob.ts'
 import type { IgnoreRules } from './ignore-file.ts'
 
 /** A tree with what of it may not be seen. */
@@ -130,10 +130,10 @@ function expand(source: FileSource, pattern: string): string[] {
       found = found.map(folder => join(folder, part))
       continue
     }
-    const match = new RegExp(`^${globSource(decoded(part), 'path')}$`)
+    const glob = parseGlob(decoded(part), 'path')
     found = found.flatMap(folder =>
       namesIn(source, folder)
-        .filter(name => match.test(decoded(name)))
+        .filter(name => matchesGlob(glob, decoded(name)))
         .map(name => join(folder, name)),
     )
   }

@@ -2,7 +2,7 @@
 // decides; "!" takes back. Pure.
 
 import { TsrunError } from '../../model/errors.ts'
-import { globSource, PatternError } from './glob.ts'
+import { type Glob, matchesGlob, PatternError, parseGlob } from './glob.ts'
 
 /** Whether a path is left out; paths are relative to the context, without a slash in front. */
 export interface IgnoreRules {
@@ -30,7 +30,7 @@ export function excludePatterns(patterns: readonly string[], place: string): Ign
 
 interface Pattern {
   readonly isException: boolean
-  readonly match: RegExp
+  readonly glob: Glob
 }
 
 function compile(line: string, place: string): Pattern[] {
@@ -42,7 +42,7 @@ function compile(line: string, place: string): Pattern[] {
     throw invalid(place, line, 'expected a pattern behind "!"')
   }
   try {
-    return [{ isException, match: new RegExp(`^${globSource(text, 'deep')}$`) }]
+    return [{ isException, glob: parseGlob(text, 'deep') }]
   } catch (error) {
     if (!(error instanceof PatternError)) throw error
     throw invalid(place, line, error.message)
@@ -53,9 +53,9 @@ function rulesOf(patterns: readonly Pattern[]): IgnoreRules {
   const excludes = (path: string): boolean => {
     const parents = [...path.matchAll(/\//g)].map(({ index }) => path.slice(0, index))
     let excluded = false
-    for (const { isException, match } of patterns) {
+    for (const { isException, glob } of patterns) {
       if (isException !== excluded) continue
-      if (match.test(path) || parents.some(parent => match.test(parent))) excluded = !isException
+      if (matchesGlob(glob, path) || parents.some(parent => matchesGlob(glob, parent))) excluded = !isException
     }
     return excluded
   }

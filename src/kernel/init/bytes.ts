@@ -1,5 +1,7 @@
 // Host-endian fields one after the other: what both directions on fd 3 are made of. Pure.
 
+import { FormatError } from '../../lib/bytes.ts'
+
 const littleEndian = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1
 
 /** Host-endian fields, one after the other, without padding. */
@@ -93,6 +95,7 @@ export class AttributeWriter {
   }
 }
 
+/** Reads them; @throws FormatError past the end. */
 export class Reader {
   readonly #bytes: Buffer
   #at = 0
@@ -104,6 +107,7 @@ export class Reader {
   u32(): number {
     const at = this.#at
     this.#at += 4
+    if (this.#at > this.#bytes.length) throw new FormatError('a truncated message from tsrun-init')
     return littleEndian ? this.#bytes.readUInt32LE(at) : this.#bytes.readUInt32BE(at)
   }
 
@@ -111,7 +115,7 @@ export class Reader {
     const length = this.u32()
     const start = this.#at
     this.#at += length
-    if (this.#at > this.#bytes.length) throw new Error('a truncated message from tsrun-init')
+    if (this.#at > this.#bytes.length) throw new FormatError('a truncated message from tsrun-init')
     return this.#bytes.toString('utf8', start, this.#at)
   }
 }

@@ -1,5 +1,6 @@
 // The frames on the attach socket: Docker's stream framing, both directions. Pure.
 
+import { ByteReader, FormatError } from '../../lib/bytes.ts'
 import { IP_PROTOCOL } from './bootstrap.ts'
 import type { ReservedPort } from './config.ts'
 import { FRAME, FRAME_LIMIT } from './numbers.ts'
@@ -37,14 +38,14 @@ export function encodePortRequest(verb: 'hold' | 'release', { protocol, address,
   return encodeFrame(verb === 'hold' ? FRAME.HOLD_PORT : FRAME.RELEASE_PORT, payload)
 }
 
-/** The errno in a PORT_RESULT frame's payload; 0: done. */
+/** The errno in a PORT_RESULT frame's payload; 0: done. @throws FormatError */
 export function parsePortResult(payload: Buffer): number {
-  return payload.readInt32BE(0)
+  return new ByteReader(payload).u32be(0) | 0
 }
 
-/** The exit code in an EXIT frame's payload. */
+/** The exit code in an EXIT frame's payload. @throws FormatError */
 export function parseExit(payload: Buffer): number {
-  return payload.readInt32BE(0)
+  return new ByteReader(payload).u32be(0) | 0
 }
 
 /** A whole frame, or, for STDIN, STDOUT and STDERR, the part of one that has arrived. */
@@ -64,7 +65,7 @@ export class FrameDecoder {
   #left = 0
 
   /**
-   * @throws Error when the stream is not the monitor's.
+   * @throws FormatError when the stream is not the monitor's.
    */
   push(chunk: Uint8Array): Frame[] {
     let rest = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
@@ -110,6 +111,6 @@ function frameBytesNeeded(bytes: Buffer): number {
   const type = bytes.readUInt8(0)
   const length = bytes.readUInt32BE(4)
   if (type > FRAME.PORT_RESULT || length > FRAME_LIMIT.MAX_BYTES || (!isStream(type) && length > 64))
-    throw new Error(`a frame of type ${type} and ${length} bytes on the attach socket`)
+    throw new FormatError(`a frame of type ${type} and ${length} bytes on the attach socket`)
   return isStream(type) ? 8 : 8 + length
 }

@@ -1,5 +1,6 @@
 // What the engine and tsrun-init say to each other on fd 3 after the bootstrap: a closed set. Pure.
 
+import { FormatError } from '../../lib/bytes.ts'
 import { Reader, Writer } from './bytes.ts'
 import { MESSAGE } from './numbers.ts'
 
@@ -25,7 +26,7 @@ export class InitMessageDecoder {
 
   /**
    * The messages that `chunk` completes.
-   * @throws Error when the stream is not tsrun-init's.
+   * @throws FormatError when the stream is not tsrun-init's.
    */
   push(chunk: Uint8Array): InitMessage[] {
     this.#rest = Buffer.concat([this.#rest, chunk])
@@ -34,7 +35,7 @@ export class InitMessageDecoder {
       const reader = new Reader(this.#rest)
       const type = reader.u32()
       const length = reader.u32()
-      if (length > 65536) throw new Error(`a message of ${length} bytes from tsrun-init`)
+      if (length > 65536) throw new FormatError(`a message of ${length} bytes from tsrun-init`)
       if (this.#rest.length < 8 + length) break
       messages.push(parseMessage(type, this.#rest.subarray(8, 8 + length)))
       this.#rest = this.#rest.subarray(8 + length)
@@ -53,7 +54,7 @@ function parseMessage(type: number, payload: Buffer): InitMessage {
     const stage = reader.str()
     return { kind: 'failed', stage, what: reader.str(), errno, phase }
   }
-  throw new Error(`an unknown message ${type} from tsrun-init`)
+  throw new FormatError(`an unknown message ${type} from tsrun-init`)
 }
 
 /** Lets the container's command run. Sent once, after READY. */

@@ -1,7 +1,7 @@
 // Netlink attributes as nfnetlink wants them: numbers in network byte order, unlike rtnetlink.
 // https://docs.kernel.org/userspace-api/netlink/intro.html; layout in <linux/netlink.h>.
 
-import { align4, type ByteReader, type ByteWriter, readCString } from '../../lib/bytes.ts'
+import { align4, type ByteReader, type ByteWriter, FormatError, readCString } from '../../lib/bytes.ts'
 
 const NLA_F_NESTED = 0x8000
 const NLA_TYPE_MASK = 0x3fff
@@ -64,8 +64,14 @@ export function stringIn(reader: ByteReader, attributes: AttributeMap, type: num
   return range === undefined ? undefined : readCString(reader.slice(range[0], range[1]))
 }
 
-/** The big-endian number in attribute `type`, or undefined where it is missing. */
+/** The big-endian number between `from` and `to`. @throws FormatError where there is less */
+export function u32At(reader: ByteReader, [from, to]: readonly [from: number, to: number]): number {
+  if (to - from < 4) throw new FormatError(`a number of ${to - from} bytes`)
+  return reader.u32be(from)
+}
+
+/** The big-endian number in attribute `type`, or undefined where it is missing. @throws FormatError where it is cut short */
 export function u32In(reader: ByteReader, attributes: AttributeMap, type: number): number | undefined {
   const range = attributes.get(type)
-  return range === undefined ? undefined : reader.slice(range[0], range[1]).readUInt32BE(0)
+  return range === undefined ? undefined : u32At(reader, range)
 }

@@ -11,7 +11,15 @@ import {
   lastAddress,
   nextAddress,
 } from '../../lib/ip.ts'
-import { attribute, bytesAttribute, eachAttribute, nested, readAttributes, stringAttribute } from './attributes.ts'
+import {
+  attribute,
+  bytesAttribute,
+  eachAttribute,
+  nested,
+  readAttributes,
+  stringAttribute,
+  u32At,
+} from './attributes.ts'
 import { NFPROTO_INET, type NfMessage, NLM_F_CREATE, NLM_F_EXCL, SUBSYS_NFTABLES } from './nfnetlink.ts'
 
 const NEWSETELEM = (SUBSYS_NFTABLES << 8) | 12
@@ -139,7 +147,7 @@ export function parseElements(replies: readonly ByteReader[]): StoredElement[] {
     for (const [, from, to] of eachAttribute(reader, list[0], list[1])) {
       const parts = readAttributes(reader, from, to)
       const flags = parts.get(3)
-      if (flags !== undefined && (reader.slice(flags[0], flags[1]).readUInt32BE(0) & INTERVAL_END) !== 0) continue
+      if (flags !== undefined && (u32At(reader, flags) & INTERVAL_END) !== 0) continue
       const key = valueIn(reader, parts.get(1))
       if (key === undefined) continue
       elements.push({ key, data: valueIn(reader, parts.get(2)), comment: commentIn(reader, parts.get(6)) })

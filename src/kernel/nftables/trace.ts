@@ -5,7 +5,7 @@ import { hasCode } from '../../ffi/errno.ts'
 import { AF_NETLINK, bind, recv, SOCK_RAW, setsockopt, socket } from '../../ffi/libc.ts'
 import { ByteReader, readCString } from '../../lib/bytes.ts'
 import { parseMessages } from '../netlink/message.ts'
-import { readAttributes } from './attributes.ts'
+import { readAttributes, u32At, u32In } from './attributes.ts'
 import { NftSession } from './libnftables.ts'
 
 const NETLINK_NETFILTER = 12
@@ -94,18 +94,19 @@ export class PacketTrace {
       const range = attributes.get(type)
       return range === undefined ? undefined : reader.slice(range[0], range[1])
     }
-    const type = bytes(4)?.readUInt32BE(0)
+    const type = u32In(reader, attributes, 4)
     const verdict = attributes.get(5)
     const code = verdict === undefined ? undefined : readAttributes(reader, verdict[0], verdict[1]).get(1)
-    const dropsByRule = type === TYPE_RULE && code !== undefined && reader.slice(...code).readInt32BE(0) === NF_DROP
-    const dropsByPolicy = type === TYPE_POLICY && bytes(16)?.readUInt32BE(0) === NF_DROP
+    const dropsByRule = type === TYPE_RULE && code !== undefined && u32At(reader, code) === NF_DROP
+    const dropsByPolicy = type === TYPE_POLICY && u32In(reader, attributes, 16) === NF_DROP
     if (!dropsByRule && !dropsByPolicy) return []
     const chain = [
       familyNames.get(reader.u8(0)) ?? '?',
       readCString(bytes(1) ?? Buffer.alloc(1)),
       readCString(bytes(2) ?? Buffer.alloc(1)),
     ]
-    const handle = bytes(3)?.readBigUInt64BE(0)
+    const handleAt = attributes.get(3)?.[0]
+    const handle = handleAt === undefined ? undefined : reader.u64be(handleAt)
     return [{ chain: chain.join(' '), rule: dropsByRule ? this.#ruleText(chain, handle) : undefined }]
   }
 

@@ -73,15 +73,33 @@ export function readDockerConfig(path: string): DockerConfig {
     throw error
   }
   const value = parseJson(text)
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value
-  throw new TsrunError(
-    'invalid',
-    'docker-config',
-    `cannot read the credentials in "${path}": it is not a JSON object`,
-    {
-      hint: 'repair the file, or move it away and log in again',
-    },
-  )
+  const reason = problemIn(value)
+  if (reason === undefined) return value as DockerConfig
+  throw new TsrunError('invalid', 'docker-config', `cannot read the credentials in "${path}": ${reason}`, {
+    hint: 'repair the file, or move it away and log in again',
+  })
+}
+
+/** What is wrong with a file that people edit, in the parts that we read; undefined: nothing. */
+function problemIn(value: unknown): string | undefined {
+  if (!isObject(value)) return 'it is not a JSON object'
+  const { auths = {}, credsStore = '', credHelpers = {} } = value
+  const isText = (text: unknown) => text === undefined || typeof text === 'string'
+  if (!isObject(auths)) return '"auths" is not an object'
+  for (const entry of Object.values(auths)) {
+    if (!isObject(entry)) return 'an entry of "auths" is not an object'
+    const { auth, username, password, identitytoken } = entry
+    if (![auth, username, password, identitytoken].every(isText))
+      return 'an entry of "auths" has a value that is not text'
+  }
+  if (!isText(credsStore)) return '"credsStore" is not text'
+  if (!isObject(credHelpers) || !Object.values(credHelpers).every(isText))
+    return '"credHelpers" is not an object of texts'
+  return undefined
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** The entry for a registry, the one of the longest repository prefix first (podman's); docker writes hosts and URLs. */

@@ -1,7 +1,7 @@
 // Variables and quotes in the words of an instruction, by the rules of the Dockerfile language: $x, ${x}, ${x:-y} ${x-y}
 // ${x:+y} ${x+y} ${x:?y} ${x?y}, ${x#p} ${x##p} ${x%p} ${x%%p}, ${x/p/r} ${x//p/r}. Pure.
 
-import { globSource } from '../glob.ts'
+import { globEnds, PatternError, parseGlob, replaceGlob } from '../glob.ts'
 import type { EscapeCharacter } from './words.ts'
 
 /** The value of a variable; undefined where it is not set. */
@@ -162,13 +162,13 @@ class Expander {
       if (isSet) return value ?? ''
       throw new SubstitutionError(`${name}: ${other() || 'is not set'}`)
     }
-    if (operator.startsWith('#') || operator.startsWith('%')) return trimmed(value ?? '', operator, other())
+    if (operator.startsWith('#') || operator.startsWith('%'))
+      return byPattern(() => trimmed(value ?? '', operator, other()))
     if (operator.startsWith('/')) {
       const slash = word.indexOf('/')
       const pattern = slash < 0 ? word : word.slice(0, slash)
       const replacement = slash < 0 ? '' : word.slice(slash + 1)
-      const match = new RegExp(globSource(pattern, 'any'), operator === '//' ? 'gs' : 's')
-      return (value ?? '').replace(match, () => replacement)
+      return byPattern(() => replaceGlob(parseGlob(pattern, 'any'), value ?? '', replacement, operator === '//'))
     }
     return value ?? ''
   }
@@ -195,14 +195,22 @@ class Expander {
   }
 }
 
+function byPattern(work: () => string): string {
+  try {
+    return work()
+  } catch (error) {
+    if (!(error instanceof PatternError)) throw error
+    throw new SubstitutionError(error.message)
+  }
+}
+
 /** Without what matches at its beginning (#) or end (%): the shortest, doubled the longest. */
 function trimmed(value: string, operator: string, pattern: string): string {
-  const match = new RegExp(`^${globSource(pattern, 'any')}$`, 's')
-  const lengths = Array.from({ length: value.length + 1 }, (_, length) => length)
   const isPrefix = operator.startsWith('#')
-  for (const length of operator.length === 2 ? lengths.reverse() : lengths) {
-    const part = isPrefix ? value.slice(0, length) : value.slice(value.length - length)
-    if (match.test(part)) return isPrefix ? value.slice(length) : value.slice(0, value.length - length)
-  }
-  return value
+  const glob = parseGlob(pattern, 'any')
+  // From the end, everything is read backwards.
+  const ends = isPrefix ? globEnds(glob, value) : globEnds(glob.toReversed(), [...value].reverse().join(''))
+  const length = operator.length === 2 ? ends.at(-1) : ends[0]
+  if (length === undefined) return value
+  return isPrefix ? value.slice(length) : value.slice(0, value.length - length)
 }
