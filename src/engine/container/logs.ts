@@ -169,7 +169,7 @@ const kinds: ReadonlyMap<string, { readonly stream: LogLine['stream']; readonly 
 ])
 
 /** @param line with its newline @returns undefined for a line that is not ours, e.g. one cut off by a full disk */
-function parseLine(line: Buffer): LogLine | undefined {
+export function parseLine(line: Buffer): LogLine | undefined {
   const first = line.indexOf(32)
   // Both words have the same length whatever they say: `stdout F`.
   const last = first + 9
