@@ -22,6 +22,7 @@ export async function inspectNetwork(engine: Engine, reference: string): Promise
       })),
     },
     Internal: network.internal,
+    ...(network.peers === undefined ? {} : { Peers: network.peers }),
     Containers: Object.fromEntries(
       endpoints.map(endpoint => [
         endpoint.containerId,

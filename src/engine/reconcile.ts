@@ -119,13 +119,15 @@ async function finishConnection(context: EngineContext, { key: id, note }: CutOf
   await context.locks.withContainer(id, () => settleNow(context, id, { strayPorts }))
 }
 
-/** A network whose creation or removal was cut off: what is not on record is removed. */
+/** A network whose creation, change or removal was cut off: what is not on record is removed, what is is made. */
 async function finishNetwork(context: EngineContext, job: CutOffJob): Promise<void> {
-  await context.locks.withNetwork(job.key, async () => {
-    const intent = parseNote<Network>(job.note)
-    if (intent !== undefined) await context.networks.finish(intent)
+  const intent = parseNote<Network>(job.note)
+  const isStanding = await context.locks.withNetwork(job.key, async () => {
+    const isRecorded = intent !== undefined && (await context.networks.finish(intent))
     await context.locks.withPools(() => releaseOrphanPools(context))
+    return isRecorded
   })
+  if (isStanding && intent !== undefined) await context.networks.reload(intent.id)
 }
 
 /** Pools that no network has: a creation that was cut off before it noted anything down. */

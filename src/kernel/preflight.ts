@@ -167,6 +167,7 @@ const kernelParts: readonly KernelPart[] = [
     use: 'VPNs in containers (--device /dev/net/tun)',
   },
   { name: 'nft bridge', option: 'CONFIG_NF_TABLES_BRIDGE', severity: 'info', use: 'icc=false' },
+  { name: 'vxlan', option: 'CONFIG_VXLAN', module: 'vxlan', severity: 'info', use: 'routed networks with -o vxlan' },
   { name: 'macvlan', option: 'CONFIG_MACVLAN', module: 'macvlan', severity: 'info', use: 'macvlan networks' },
   { name: 'ipvlan', option: 'CONFIG_IPVLAN', module: 'ipvlan', severity: 'info', use: 'ipvlan networks' },
   {

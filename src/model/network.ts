@@ -34,6 +34,14 @@ export interface PoolRequest {
   readonly family?: 4 | 6
 }
 
+/** A subnet on another host, whose containers are reached by their own addresses. */
+export interface Peer {
+  /** CIDR with host bits zero. */
+  readonly subnet: string
+  /** Of that host, or of a router that leads to it. */
+  readonly address: string
+}
+
 /** What a user asks for with `network create`. */
 export interface NetworkSpec {
   readonly name: string
@@ -48,6 +56,8 @@ export interface NetworkSpec {
   readonly ipamDriver?: string
   /** No way out and no way in: containers of the network reach only each other and the gateway. */
   readonly internal?: boolean
+  /** For drivers that join networks of several hosts. */
+  readonly peers?: readonly Peer[]
   readonly labels?: Readonly<Record<string, string>>
   /** Driver options (`-o key=value`); each driver validates its own. */
   readonly options?: Readonly<Record<string, string>>
@@ -63,6 +73,8 @@ export interface Network {
   /** Absent: `file`. With `null` there are no pools. */
   readonly ipamDriver?: 'null'
   readonly internal: boolean
+  /** Networks on other hosts; by the subnet, one entry each. */
+  readonly peers?: readonly Peer[]
   readonly labels: Readonly<Record<string, string>>
   readonly options: Readonly<Record<string, string>>
   /** The host interface that stands for the network (a bridge), or undefined where the driver has none. */
@@ -178,6 +190,11 @@ export interface NetworkDriver {
    * route of the host. @throws TsrunError invalid
    */
   planPools?(network: Network, wanted: NetworkSpec['pools']): PoolPlan
+  /**
+   * Refuses peers that a user has just named and that this host cannot reach. Only drivers whose networks have peers have
+   * this method. Reads the kernel, changes nothing. @throws TsrunError invalid
+   */
+  checkPeers?(network: Network, peers: readonly Peer[]): void
   /** Makes sure the network's links stand in the kernel; makes what is missing. Idempotent. */
   create(network: Network, undo: Undo): Promise<void>
   /**

@@ -15,6 +15,7 @@ import { addCapture } from './network-capture.ts'
 import { addConnect, addDisconnect } from './network-connect.ts'
 import { addDoctor } from './network-doctor.ts'
 import { addGraph } from './network-graph.ts'
+import { addUpdate, parsePeers } from './network-update.ts'
 
 export function register(program: Command, exit: (code: number) => void): Command {
   const network = program
@@ -30,6 +31,7 @@ export function register(program: Command, exit: (code: number) => void): Comman
   addConnect(network)
   addDisconnect(network)
   addDoctor(network, exit)
+  addUpdate(network)
   addCapture(network)
   return network
 }
@@ -41,6 +43,7 @@ interface CreateFlags {
   readonly ipRange?: string[]
   readonly auxAddress?: string[]
   readonly ipamDriver?: string
+  readonly peer?: string[]
   readonly ipv4?: boolean
   readonly ipv6?: boolean
   readonly internal?: boolean
@@ -53,7 +56,7 @@ function addCreate(network: Command): void {
     .command('create')
     .description('Create a network; prints its id.')
     .argument('<name>')
-    .option('-d, --driver <driver>', 'bridge (default), ptp, macvlan, ipvlan, phys, host or none')
+    .option('-d, --driver <driver>', 'bridge (default), ptp, routed, macvlan, ipvlan, phys, host or none')
     .option('--subnet <cidr>', 'its addresses; default: the first free range', collect)
     .option('--gateway <address>', "the host's address on it; default: the first", collect)
     .option('--ip-range <cidr>', 'give addresses only out of this part', collect)
@@ -61,6 +64,7 @@ function addCreate(network: Command): void {
     .option('--ipam-driver <driver>', 'file (default), or null: containers get no addresses')
     .option('--ipv6', "IPv6 as well, out of this host's own range unless a subnet is given")
     .option('--ipv4', 'IPv4, as always; --ipv4=false with --ipv6: only IPv6')
+    .option('--peer <subnet=address>', 'driver routed: a subnet on another host, and that host', collect)
     .option('--internal', 'no way out or in')
     .option('--label <key=value>', 'set a label', collect)
     .option('-o, --opt <key=value>', 'driver option, e.g. mtu=1400', collect)
@@ -69,6 +73,7 @@ function addCreate(network: Command): void {
       [
         '\nExamples:\n  tsrun network create --subnet 192.168.0.0/24 br',
         '  tsrun network create --ipv6 -o icc=false -o mtu=1400 both',
+        '  tsrun network create -d routed --subnet 192.168.1.0/24 --peer 192.168.2.0/24=10.0.2.16 apps',
         '  tsrun network create -d macvlan -o parent=eth0 --subnet 192.168.1.0/24 --ip-range 192.168.1.192/27 lan',
       ].join('\n'),
     )
@@ -80,6 +85,7 @@ function addCreate(network: Command): void {
         ...(flags.ipamDriver === undefined ? {} : { ipamDriver: flags.ipamDriver }),
         ...(flags.ipv4 === undefined ? {} : { ipv4: flags.ipv4 }),
         ...(flags.ipv6 === undefined ? {} : { ipv6: flags.ipv6 }),
+        ...(flags.peer === undefined ? {} : { peers: parsePeers('--peer', flags.peer) }),
         internal: flags.internal === true,
         labels: parsePairs('--label', flags.label ?? []),
         options: parsePairs('--opt', flags.opt ?? []),

@@ -8,7 +8,7 @@ import { isolatedFurtherGroup, isolatedPortGroup } from '../../model/network-pol
 export const admittedMark = 0x02000000
 
 /** Changes whenever the base rules do: tables with other rules are replaced. */
-export const layoutSet = 'layout_4'
+export const layoutSet = 'layout_5'
 
 /** The table of the user's own rules, shared by all engines of a host. Ours when it is empty, theirs when it is not. */
 export const userTable = 'tsrun-user'
@@ -40,6 +40,8 @@ table inet ${table} {
   set unprotected6 { type ipv6_addr; flags interval; }
   set keep4 { type ipv4_addr; flags interval; }
   set keep6 { type ipv6_addr; flags interval; }
+  set peers4 { type ipv4_addr . ipv4_addr; flags interval; }
+  set peers6 { type ipv6_addr . ipv6_addr; flags interval; }
   map source4 { type ipv4_addr : ipv4_addr; flags interval; }
   map source6 { type ipv6_addr : ipv6_addr; flags interval; }
 
@@ -60,6 +62,8 @@ table inet ${table} {
     iifname @bridges meta mark set meta mark & ${unmarked} accept comment "a further bridge has marked what passed it"
     iifname @further notrack accept comment "on the way to their first bridge, where everything is done"
     iifgroup @groups accept
+    ip saddr . ip daddr @peers4 accept
+    ip6 saddr . ip6 daddr @peers6 accept
     ip daddr @subnets4 ip daddr != @direct4 ip daddr != @keep4 drop comment "straight to a container, not through a published port"
     ip6 daddr @subnets6 ip6 daddr != @direct6 ip6 daddr != @keep6 drop comment "straight to a container, not through a published port"
   }
@@ -131,6 +135,8 @@ table inet ${table} {
   chain enter {
     ct state established,related goto admit
     ct status dnat goto admit
+    ip saddr . ip daddr @peers4 goto admit
+    ip6 saddr . ip6 daddr @peers6 goto admit
     ip daddr @direct4 goto to_direct
     ip6 daddr @direct6 goto to_direct
     drop
@@ -156,6 +162,8 @@ table inet ${table} {
     oifname "lo" accept
     ip daddr 224.0.0.0/4 accept
     ip6 daddr ff00::/8 accept
+    ip daddr . ip saddr @peers4 accept
+    ip6 daddr . ip6 saddr @peers6 accept
     ip saddr @keep4 accept
     ip6 saddr @keep6 accept
     snat ip to ip saddr map @source4

@@ -27,6 +27,7 @@ export function networkElements(network: Network): SetElement[] {
     ...(network.internal ? keys.map(key => ({ set: `internal${suffix}`, key, comment })) : []),
     ...(policy.isolate ? [] : keys.map(key => ({ set: `open${suffix}`, key, comment }))),
     ...network.pools.flatMap(pool => subnetElements(pool, policy).map(element => ({ ...element, comment }))),
+    ...peerElements(network).map(element => ({ ...element, comment })),
   ]
 }
 
@@ -47,6 +48,17 @@ function furtherElements({ furtherInterfaces = [] }: Network): SetElement[] {
     { set: 'further', key: [name] },
     { set: 'same', key: [name, name] },
   ])
+}
+
+/** Containers of one network on several hosts reach each other, under their own addresses. */
+function peerElements({ peers = [], pools }: Network): SetElement[] {
+  return peers.flatMap(peer => {
+    const theirs = parsePrefix(peer.subnet)
+    return pools
+      .map(({ subnet }) => parsePrefix(subnet))
+      .filter(({ family }) => family === theirs.family)
+      .map(ours => ({ set: `peers${ours.family}`, key: [subnetField(theirs), subnetField(ours)] }))
+  })
 }
 
 function subnetElements({ subnet }: Pool, { mode, masquerade, sourceAddress }: NetworkPolicy): SetElement[] {

@@ -27,7 +27,7 @@ const acceptRedirects: SysctlName = ['net', 'ipv4', 'conf', 'all', 'accept_redir
 const RTPROT_RA = 9
 
 /** Drivers whose containers reach others through the host's routing. */
-const forwardingDrivers = new Set(['bridge', 'ptp'])
+const forwardingDrivers = new Set(['bridge', 'ptp', 'routed'])
 
 /** Whether the kernel has IPv6 (it can be turned off at boot). */
 export function hostHasIpv6(): boolean {

@@ -12,13 +12,11 @@ import type { NetworkDriverOptions } from './bridge-driver.ts'
 import { cannotCreate, hasIpv6, parseBridgeOptions } from './bridge-options.ts'
 import { enableForwarding, hostHasIpv6, isForwarding, restoreUnneeded } from './forwarding.ts'
 import { hostPrefix, plugPtp, sandboxRoutes } from './ptp-link.ts'
+import { routeProtocol } from './route-protocol.ts'
 import { configureSandbox } from './sandbox-interface.ts'
 import { unplugVeth } from './veth.ts'
 
 const defaultMtu = 1500
-
-/** Marks our routes, as `proto 84`; no routing daemon of rt_protos(5) has it. */
-const routeProtocol = 84
 
 /** Groups of ours have this bit; the rest comes from the network's id. */
 const groupBit = 0x4000_0000

@@ -19,6 +19,7 @@ export interface RegistryOptions extends NetworkDriverOptions {
 
 const loaders = new Map<string, Load>([
   ['ptp', async options => new (await import('./ptp-driver.ts')).PtpDriver(options)],
+  ['routed', async options => new (await import('./routed-driver.ts')).RoutedDriver(options)],
   ['macvlan', async options => new (await import('./lan-driver.ts')).LanDriver('macvlan', options)],
   ['ipvlan', async options => new (await import('./lan-driver.ts')).LanDriver('ipvlan', options)],
   ['phys', async options => new (await import('./phys-driver.ts')).PhysDriver(options)],

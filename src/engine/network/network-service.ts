@@ -9,6 +9,8 @@ import { assertName, newId } from '../ids.ts'
 import type { Journal } from '../journal.ts'
 import type { Locks } from '../locks.ts'
 import { type PruneFilter, passesPruneFilter } from '../prune-filter.ts'
+import type { NetworkUpdate } from './change-peers.ts'
+import { checkPeers } from './check-peers.ts'
 import type { NetworkDrivers } from './connect-sandbox.ts'
 import type { NetworkGraph } from './network-graph.ts'
 import { type NetworkStore, nameTaken } from './network-store.ts'
@@ -130,6 +132,24 @@ export class NetworkService {
     return extended === undefined ? undefined : this.bringUp(extended.id)
   }
 
+  /**
+   * Changes a network's peers, live.
+   * @throws TsrunError not-found, invalid (also where the driver knows no peers), conflict
+   */
+  async update(reference: string, update: NetworkUpdate): Promise<Network> {
+    const { id, name } = this.find(reference)
+    const { changePeers } = await import('./change-peers.ts')
+    const changed = await this.#parts.locks.withNetwork(name, async () => {
+      const current = this.find(id)
+      const job = this.#parts.journal.begin('network', name)
+      job.note(JSON.stringify(current))
+      const drivers = await this.#parts.drivers(current.driver)
+      return changePeers(drivers, this.#parts.store, current, update).finally(() => job.end())
+    })
+    this.#emit(changed, 'update')
+    return changed
+  }
+
   /** Makes what is missing of a network, and plugs running containers in again. @throws TsrunError not-found */
   async bringUp(reference: string): Promise<Network> {
     const { id, name } = this.find(reference)
@@ -190,11 +210,12 @@ export class NetworkService {
     return removed
   }
 
-  /** @internal Finishes the creation or removal of a network that was cut off: what is not on record goes. */
-  async finish(intent: Network): Promise<void> {
+  /** @internal Finishes what was cut off: a network that is not on record goes. @returns whether it is on record */
+  async finish(intent: Network): Promise<boolean> {
     const isRecorded = this.#parts.store.get(intent.name)?.id === intent.id
     if (isRecorded) this.#parts.store.deleteDraft(intent)
     else await this.tearDown(intent)
+    return isRecorded
   }
 
   /** @internal Takes a network away, or what there is of one. Idempotent; its record goes first, so nobody joins it meanwhile. */
@@ -226,10 +247,12 @@ export class NetworkService {
         labels: spec.labels ?? {},
         options: spec.options ?? {},
         ...(ipamDriver === 'file' ? {} : { ipamDriver }),
+        ...(spec.peers === undefined || spec.peers.length === 0 ? {} : { peers: spec.peers }),
         createdAt: new Date().toISOString(),
       }
       const others = this.list()
       const checked = driver.validate(draft, others)
+      checkPeers(driver, checked)
       const versionsSaid = spec.ipv4 !== undefined || spec.ipv6 !== undefined
       const own = ipamDriver === 'file' ? driver.planPools : undefined
       const plan: PoolPlan = own?.call(driver, checked, versionsSaid ? wantedPools(spec) : spec.pools) ?? {

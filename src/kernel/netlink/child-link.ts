@@ -1,6 +1,7 @@
 // `ip link add link PARENT`: interfaces that share another one, each born in the namespace it is for, so that nothing is left
 // on the host when we die half way. Numbers are from linux/if_link.h.
 
+import { addressBytes, parseAddress } from '../../lib/ip.ts'
 import { shellQuote } from '../explain.ts'
 import {
   IFLA_ADDRESS,
@@ -22,6 +23,11 @@ const IFLA_MACVLAN_MODE = 1
 const IFLA_IPVLAN_MODE = 1
 const IFLA_IPVLAN_FLAGS = 2
 const IFLA_VLAN_ID = 1
+const IFLA_VXLAN_ID = 1
+const IFLA_VXLAN_LOCAL = 4
+const IFLA_VXLAN_LEARNING = 7
+const IFLA_VXLAN_PORT = 15
+const IFLA_VXLAN_LOCAL6 = 17
 
 const macvlanModes = { private: 1, vepa: 2, bridge: 4, passthru: 8 } as const
 const ipvlanModes = { l2: 0, l3: 1, l3s: 2 } as const
@@ -71,6 +77,23 @@ export function linkAddVlan(spec: ChildLinkSpec, id: number): NetlinkChange {
 /** Equivalent to: `ip link add name $name type dummy`. */
 export function linkAddDummy(spec: Pick<ChildLinkSpec, 'name' | 'mtu'>): NetlinkChange {
   return addChild(spec, 'dummy', () => {})
+}
+
+/**
+ * Equivalent to: `ip link add name $name type vxlan id $id dstport $port local $local nolearning`. With the local address `0.0.0.0` or
+ * `::` packets leave under that of the interface they leave by. Fails with EEXIST when the number is taken on that port.
+ */
+export function linkAddVxlan(
+  spec: Pick<ChildLinkSpec, 'name' | 'mtu' | 'mac'>,
+  { id, port, local }: { readonly id: number; readonly port: number; readonly local: string },
+): NetlinkChange {
+  const address = parseAddress(local)
+  return addChild(spec, `vxlan id ${id} dstport ${port} local ${local} nolearning`, payload => {
+    payload.attributeU32(IFLA_VXLAN_ID, id)
+    payload.attribute(address.family === 4 ? IFLA_VXLAN_LOCAL : IFLA_VXLAN_LOCAL6, addressBytes(address))
+    // In network byte order, unlike the rest.
+    payload.attributeU8(IFLA_VXLAN_LEARNING, 0).attribute(IFLA_VXLAN_PORT, Buffer.from([port >> 8, port & 255]))
+  })
 }
 
 function addChild(

@@ -30,6 +30,8 @@ export interface NetlinkChange {
   readonly flags: number
   /** The family header and the attributes. */
   readonly payload: Buffer
+  /** Of iproute2; default `ip`. */
+  readonly program?: 'bridge'
   /** The arguments of `ip` that do the same, e.g. `link set dev br up`. Equivalent, pasteable, built from the same spec. */
   readonly command: () => string
   /** What it does, for errors: `cannot <name>`, e.g. `add link "br"`. */

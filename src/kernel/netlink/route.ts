@@ -23,6 +23,7 @@ const RTA_DST = 1
 const RTA_OIF = 4
 const RTA_GATEWAY = 5
 const RTA_PRIORITY = 6
+const RTA_PREFSRC = 7
 const RTA_MULTIPATH = 9
 const RTA_TABLE = 15
 const RT_TABLE_MAIN = 254
@@ -30,6 +31,7 @@ const RTPROT_BOOT = 3
 const RTN_UNICAST = 1
 const RTN_UNREACHABLE = 7
 const RT_SCOPE_LINK = 253
+const RTNH_F_ONLINK = 4
 const AF_INET = 2
 const AF_INET6 = 10
 const headerLength = 12
@@ -46,6 +48,10 @@ export interface RouteSpec {
   /** Name of the interface, for the printed command. */
   readonly interfaceName: string
   readonly metric?: number
+  /** The host's own packets on this route leave under this address, which the host must have. */
+  readonly source?: string
+  /** The gateway is taken to be on the link, whatever the interface's addresses say. */
+  readonly onlink?: boolean
 }
 
 /** A unicast route of the main table as the kernel describes it. */
@@ -57,6 +63,7 @@ export interface Route {
   /** Interface, of a multipath route the first; undefined where the route names none. */
   readonly index: number | undefined
   readonly metric: number
+  readonly source: string | undefined
   /** Who made it, e.g. 2 the kernel, 9 a router advertisement (RTPROT_*). */
   readonly protocol: number
 }
@@ -153,6 +160,7 @@ export function parseRoute(message: Pick<NetlinkMessage, 'payload'>): Route | un
   if (reader.u8(7) !== RTN_UNICAST) return undefined
   const destination = addressFromBytes(attributes.get(RTA_DST) ?? Buffer.alloc(0))
   const gateway = addressFromBytes(attributes.get(RTA_GATEWAY) ?? Buffer.alloc(0))
+  const source = addressFromBytes(attributes.get(RTA_PREFSRC) ?? Buffer.alloc(0))
   const multipath = attributes.get(RTA_MULTIPATH)
   return {
     family: family === AF_INET ? 4 : 6,
@@ -161,12 +169,13 @@ export function parseRoute(message: Pick<NetlinkMessage, 'payload'>): Route | un
     // struct rtnexthop: length, flags, hops, then the interface.
     index: attributeU32(attributes, RTA_OIF) ?? (multipath && new ByteReader(multipath).u32(4)),
     metric: attributeU32(attributes, RTA_PRIORITY) ?? 0,
+    source: source === undefined ? undefined : formatAddress(source),
     protocol: reader.u8(5),
   }
 }
 
 function routeChange(type: number, flags: number, verb: string, spec: RouteSpec): NetlinkChange {
-  const { destination, gateway, index, interfaceName, metric, protocol } = spec
+  const { destination, gateway, index, interfaceName, metric, protocol, source, onlink = false } = spec
   const to = destination === 'default' ? undefined : parsePrefix(destination)
   const via = gateway === undefined ? undefined : parseAddress(gateway)
   const family = via?.family ?? to?.family ?? 4
@@ -178,15 +187,19 @@ function routeChange(type: number, flags: number, verb: string, spec: RouteSpec)
     type: RTN_UNICAST,
     scope,
     protocol,
+    flags: onlink ? RTNH_F_ONLINK : 0,
   })
   if (to !== undefined) payload.attribute(RTA_DST, addressBytes(to))
   if (via !== undefined) payload.attribute(RTA_GATEWAY, addressBytes(via))
   payload.attributeU32(RTA_OIF, index)
   if (metric !== undefined) payload.attributeU32(RTA_PRIORITY, metric)
+  if (source !== undefined) payload.attribute(RTA_PREFSRC, addressBytes(parseAddress(source)))
   const words = [
     `route ${verb} ${destination}${gateway === undefined ? '' : ` via ${gateway}`} dev ${interfaceName}`,
     ...(metric === undefined ? [] : [`metric ${metric}`]),
     ...(protocol === undefined ? [] : [`proto ${protocol}`]),
+    ...(source === undefined ? [] : [`src ${source}`]),
+    ...(onlink ? ['onlink'] : []),
   ]
   return {
     type,
@@ -225,6 +238,8 @@ function writeHeader(header: {
   /** Of a route to be made; absent in a question. */
   type?: number
   protocol?: number | undefined
+  /** RTNH_F_* */
+  flags?: number
 }): PayloadWriter {
   const writer = new PayloadWriter(64)
   writer.u8(header.family === 4 ? AF_INET : AF_INET6)
@@ -233,5 +248,5 @@ function writeHeader(header: {
   writer.u8(header.type === undefined ? 0 : (header.protocol ?? RTPROT_BOOT))
   writer.u8(header.scope ?? 0)
   writer.u8(header.type ?? 0)
-  return writer.u32(0)
+  return writer.u32(header.flags ?? 0)
 }

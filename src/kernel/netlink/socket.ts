@@ -210,7 +210,8 @@ export class NetlinkSocket {
   }
 
   #command(change: NetlinkChange): string {
-    const prefix = this.label === undefined ? 'ip' : `ip -n ${shellQuote(this.label)}`
+    const { program = 'ip' } = change
+    const prefix = this.label === undefined ? program : `${program} -n ${shellQuote(this.label)}`
     return `${prefix} ${change.command()}`
   }
 }

@@ -26,6 +26,7 @@ const NEWSETELEM = (SUBSYS_NFTABLES << 8) | 12
 const GETSETELEM = (SUBSYS_NFTABLES << 8) | 13
 const DELSETELEM = (SUBSYS_NFTABLES << 8) | 14
 const INTERVAL_END = 1
+const KEY_END = 10
 
 /** One part of a key or of data: what the kernel compares, and how `nft` writes it. */
 export interface Field {
@@ -33,6 +34,8 @@ export interface Field {
   readonly text: string
   /** For intervals: the first key behind it; undefined where the interval ends with the key space. */
   readonly end?: Uint8Array | undefined
+  /** For intervals that are part of a concatenation: the last key of it. */
+  readonly last?: Uint8Array
   readonly interval?: boolean
 }
 
@@ -67,7 +70,8 @@ export function addressField(address: IpAddress): Field {
 export function subnetField(prefix: IpPrefix): Field {
   const behind = nextAddress(lastAddress(prefix))
   const end = behind === undefined ? undefined : addressBytes(behind)
-  return { bytes: addressBytes(prefix), text: formatPrefix(prefix), end, interval: true }
+  const last = addressBytes(lastAddress(prefix))
+  return { bytes: addressBytes(prefix), text: formatPrefix(prefix), end, last, interval: true }
 }
 
 const protocols = { tcp: 6, udp: 17, sctp: 132 } as const
@@ -181,6 +185,14 @@ function writeElement(
   nested(writer, 3, () => {
     nested(writer, 1, () => {
       nested(writer, 1, () => writeValue(writer, key))
+      // Concatenated intervals have their ends beside them, in one element.
+      if (key.length > 1 && key.some(field => field.last !== undefined))
+        nested(writer, KEY_END, () =>
+          writeValue(
+            writer,
+            key.map(({ bytes, last = bytes, text }) => ({ bytes: last, text })),
+          ),
+        )
       if (!whole) return
       if (data !== undefined) nested(writer, 2, () => writeValue(writer, data))
       if (comment !== undefined) bytesAttribute(writer, 6, commentData(comment))

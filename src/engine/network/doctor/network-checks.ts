@@ -2,6 +2,7 @@
 
 import { isRouted, networkElements } from '../../../drivers/firewall/network-elements.ts'
 import { NftTable } from '../../../drivers/firewall/nft-table.ts'
+import { inspectPeers } from '../../../drivers/network/peer-routes.ts'
 import { listAddresses } from '../../../kernel/netlink/address.ts'
 import { getLink } from '../../../kernel/netlink/link.ts'
 import { listBaseChains } from '../../../kernel/nftables/ruleset.ts'
@@ -17,6 +18,19 @@ export function* checkNetwork(scene: HostScene, network: Network): Steps {
   if (!network.internal) yield* checkForwarding(network)
   yield checkRules(scene, network)
   yield checkConnections()
+  yield* checkPeerRoutes(scene, network)
+}
+
+function* checkPeerRoutes({ host }: HostScene, network: Network): Steps {
+  const { peers = [] } = network
+  for (const peer of inspectPeers(host, network))
+    if (peer.route === 'missing')
+      return yield bad(
+        'routes to peers',
+        `the host has no route to ${peer.subnet}: no interface that is up has ${peer.address} on its link, or somebody removed it`,
+        `tsrun network reload ${network.name}`,
+      )
+  if (peers.length > 0) yield good('routes to peers', peers.map(({ subnet }) => subnet).join(', '))
 }
 
 function* checkInterface({ host }: HostScene, network: Network, name: string): Steps {
