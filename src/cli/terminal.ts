@@ -96,12 +96,10 @@ function feedStdin(attachment: Attachment, options: JoinOptions, detach: () => v
   const keys = options.tty ? options.detachKeys : undefined
   const filter = keys === undefined || keys.length === 0 ? undefined : new DetachFilter(keys)
   const onData = (chunk: Buffer) => {
-    const bytes = filter === undefined ? chunk : filter.push(chunk)
-    if (bytes === undefined) {
-      detach()
-      return
-    }
-    if (bytes.length > 0 && !attachment.stdin.write(bytes)) {
+    const { bytes, detaches } = filter === undefined ? { bytes: chunk, detaches: false } : filter.push(chunk)
+    const isTaken = bytes.length === 0 || attachment.stdin.write(bytes)
+    if (detaches) detach()
+    else if (!isTaken) {
       stdin.pause()
       attachment.stdin.once('drain', onDrain)
     }
@@ -132,20 +130,20 @@ class DetachFilter {
     this.#keys = keys
   }
 
-  /** @returns what goes on to the container, or undefined when the keys are complete */
-  push(chunk: Buffer): Buffer | undefined {
+  /** @returns what goes on to the container, and whether the keys are complete: what comes behind them is dropped */
+  push(chunk: Buffer): { readonly bytes: Buffer; readonly detaches: boolean } {
     const out: number[] = []
     for (const byte of chunk) {
       if (byte === this.#keys[this.#matched]) {
         this.#matched += 1
-        if (this.#matched === this.#keys.length) return undefined
+        if (this.#matched === this.#keys.length) return { bytes: Buffer.from(out), detaches: true }
         continue
       }
       out.push(...this.#keys.subarray(0, this.#matched))
       this.#matched = byte === this.#keys[0] ? 1 : 0
       if (this.#matched === 0) out.push(byte)
     }
-    return Buffer.from(out)
+    return { bytes: Buffer.from(out), detaches: false }
   }
 }
 
