@@ -1,41 +1,64 @@
-// The benchmark: what `scripts/bench` runs. Prints a table, and saves JSON and Markdown under bench/results/.
+// The benchmark: what `scripts/bench` runs. Prints tables, and saves JSON, Markdown and plots under bench/results/.
 
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { cpus, release, totalmem } from 'node:os'
+import { execFileSync } from 'node:child_process'
+import { cpus, loadavg, release, totalmem } from 'node:os'
+import { join } from 'node:path'
 import { benchImages } from './images.ts'
-import { type Candidate, type Measurement, measure, median, ratio, run } from './measure.ts'
+import { benchLibrary } from './library.ts'
+import { type Candidate, measure, run } from './measure.ts'
 import { benchNames } from './names.ts'
+import { benchParallel } from './parallel.ts'
+import { startPeers } from './peers.ts'
+import { benchPorts } from './ports.ts'
+import { type Comparison, type Result, writeReport } from './report.ts'
+import { benchScale } from './scale.ts'
+import { benchThroughput } from './throughput.ts'
 import { createWorld, type World } from './world.ts'
 
-interface Result {
-  readonly title: string
-  readonly reference: string
-  readonly measurements: readonly Measurement[]
-}
-
-const { rounds, cases } = parseArguments(process.argv.slice(2))
+const { rounds, cases, isQuick, containers } = parseArguments(process.argv.slice(2))
 const world = createWorld()
 const results: Result[] = []
+const { peers, missing } = startPeers(world)
+const began = { date: new Date(), load: loadavg()[0] ?? Number.NaN }
 try {
+  const seconds = isQuick ? 1 : 3
   const all: Readonly<Record<string, (world: World) => Result[]>> = {
     run: benchRun,
     exec: benchExec,
     lifecycle: benchLifecycle,
     network: benchNetwork,
+    library: world => benchLibrary(world, rounds),
+    parallel: world => benchParallel(world, peers, isQuick ? 24 : 50),
+    ports: world => benchPorts(world, { rounds: isQuick ? 3 : 7, seconds }),
+    throughput: world => benchThroughput(world, seconds),
+    scale: world => benchScale(world, containers),
     images: world => benchImages(world, Math.min(rounds, 7), 50),
     'images-large': world => benchImages(world, Math.min(rounds, 3), 500),
   }
   run(world.tsrun('run', '--rm', 'busybox', 'true'))
   if (cases.includes('names')) benchNames(world)
-  for (const [name, bench] of Object.entries(all))
-    if (cases.length === 0 ? !name.startsWith('images') : cases.includes(name)) results.push(...bench(world))
-  report(results)
+  for (const [name, bench] of Object.entries(all)) {
+    const isWanted = cases.length === 0 ? !name.startsWith('images') : cases.includes(name)
+    if (!isWanted) continue
+    process.stderr.write(`${name} ...\n`)
+    results.push(...bench(world))
+  }
+  process.stdout.write(writeReport(heading(), results))
 } finally {
+  for (const peer of peers) peer.stop()
   run(world.tsrun('network', 'rm', 'bridge'))
   world.dispose()
 }
 
-function benchRun(world: World): Result[] {
+/** When, where, beside whom. */
+function heading(): string {
+  const absent = [...missing, ...(['crun', 'runc'] as const).filter(name => world.runtime(name) === undefined)]
+  const beside = absent.length === 0 ? 'all peers there' : `not installed or not answering: ${absent.join(', ')}`
+  const machine = `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}`
+  return `${began.date.toISOString().slice(0, 10)}, ${machine}; load ${began.load.toFixed(1)} at the start; ${rounds} rounds, interleaved; ${beside}.`
+}
+
+function benchRun(world: World): Comparison[] {
   let number = 0
   const runtimes = (['crun', 'runc'] as const).flatMap(name => {
     const start = world.runtime(name)
@@ -51,12 +74,19 @@ function benchRun(world: World): Result[] {
       },
     ]
   })
-  const peers = world.peers().flatMap(peer => [
-    { name: `${peer} run --rm`, command: [peer, 'run', '--rm', 'busybox', 'true'] },
-    { name: `${peer} run --rm -p`, command: [peer, 'run', '--rm', '-p', '18080:80', 'busybox', 'true'] },
+  const others = peers.flatMap(({ name, command }) => [
+    { name: `${name} run --rm, bridge`, command: command('run', '--rm', 'busybox', 'true') },
+    { name: `${name} run --rm -p, bridge`, command: command('run', '--rm', '-p', '18080:80', 'busybox', 'true') },
+    {
+      name: `${name} run --rm --network none`,
+      command: command('run', '--rm', '--network', 'none', 'busybox', 'true'),
+    },
   ])
+  const floor = prepareFloor(world)
   const candidates: Candidate[] = [
     { name: 'true (harness zero)', command: world.inside('/bin/true') },
+    { name: 'floor, no network (bench/floor.c)', command: floor('none') },
+    { name: 'floor, bridge', command: floor() },
     ...runtimes,
     { name: 'tsrun run --rm, bridge', command: world.tsrun('run', '--rm', 'busybox', 'true') },
     {
@@ -68,7 +98,7 @@ function benchRun(world: World): Result[] {
       command: world.tsrun('run', '--rm', '--network', 'none', 'busybox', 'true'),
     },
     { name: 'tsrun --version', command: world.tsrun('--version') },
-    ...peers,
+    ...others,
   ]
   return [
     {
@@ -79,77 +109,74 @@ function benchRun(world: World): Result[] {
   ]
 }
 
-function benchExec(world: World): Result[] {
-  run(world.tsrun('run', '-d', '--name', 'bench', 'busybox', 'sleep', '10000'))
-  const measurements = measure([{ name: 'tsrun exec true', command: world.tsrun('exec', 'bench', 'true') }], rounds)
-  run(world.tsrun('rm', '-f', 'bench'))
+/** The engines, each as one would type it. */
+function engines(): readonly { name: string; command(...words: string[]): string[] }[] {
+  return [{ name: 'tsrun', command: world.tsrun }, ...peers]
+}
+
+function benchExec(): Comparison[] {
+  for (const { command } of engines()) run(command('run', '-d', '--name', 'bench', 'busybox', 'sleep', '10000'))
+  const candidates = engines().map(({ name, command }) => ({
+    name: `${name} exec true`,
+    command: command('exec', 'bench', 'true'),
+  }))
+  const measurements = measure(candidates, rounds)
+  for (const { command } of engines()) run(command('rm', '-f', 'bench'))
   return [{ title: 'exec', reference: 'tsrun exec true', measurements }]
 }
 
-function benchLifecycle(world: World): Result[] {
-  const start = world.tsrun('run', '-d', '--name', 'bench', '-p', '8080:80', 'busybox', 'sleep', '10000')
-  const remove = world.tsrun('rm', '-f', 'bench')
-  const measurements = measure(
-    [
-      { name: 'tsrun run -d -p', command: start, after: remove },
-      { name: 'tsrun rm -f, running', before: start, command: remove },
-    ],
-    rounds,
-  )
-  return [{ title: 'detached', reference: 'tsrun run -d -p', measurements }]
+function benchLifecycle(): Comparison[] {
+  const candidates = engines().flatMap(({ name, command }, index) => {
+    const port = `${18080 + index}:80`
+    const start = command('run', '-d', '--name', 'bench', '-p', port, 'busybox', 'sleep', '10000')
+    const remove = command('rm', '-f', 'bench')
+    return [
+      { name: `${name} run -d -p`, command: start, after: remove },
+      { name: `${name} rm -f, running`, before: start, command: remove },
+    ]
+  })
+  return [{ title: 'detached', reference: 'tsrun run -d -p', measurements: measure(candidates, rounds) }]
 }
 
-function benchNetwork(world: World): Result[] {
-  const create = world.tsrun('network', 'create', 'bench')
-  const remove = world.tsrun('network', 'rm', 'bench')
-  const measurements = measure(
-    [
-      { name: 'tsrun network create', command: create, after: remove },
-      { name: 'tsrun network rm', before: create, command: remove },
-    ],
-    rounds,
-  )
-  return [{ title: 'networks', reference: 'tsrun network create', measurements }]
+function benchNetwork(): Comparison[] {
+  const candidates = engines().flatMap(({ name, command }) => {
+    const create = command('network', 'create', 'bench')
+    const remove = command('network', 'rm', 'bench')
+    return [
+      { name: `${name} network create`, command: create, after: remove },
+      { name: `${name} network rm`, before: create, command: remove },
+    ]
+  })
+  return [{ title: 'networks', reference: 'tsrun network create', measurements: measure(candidates, rounds) }]
 }
 
-function report(results: readonly Result[]): void {
-  const lines = [
-    '# Benchmark',
-    '',
-    `${new Date().toISOString().slice(0, 10)}, ${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}; ${rounds} rounds, interleaved; docker and podman ${world.peers().join(', ') || 'not installed or not answering'}.`,
-  ]
-  for (const { title, reference, measurements } of results) {
-    const hasMemory = measurements.some(({ peakKiB }) => peakKiB !== undefined)
-    const base = measurements.find(m => m.name === reference) ?? measurements[0]
-    lines.push(
-      '',
-      `## ${title}`,
-      '',
-      `| what | median ms | min | p90 | x ${base?.name ?? ''} | failures |${hasMemory ? ' peak MB |' : ''}`,
-      `|---|---|---|---|---|---|${hasMemory ? '---|' : ''}`,
-    )
-    for (const each of measurements) {
-      const sorted = [...each.samplesMs].sort((a, b) => a - b)
-      const format = (value: number | undefined) =>
-        value === undefined || Number.isNaN(value) ? '-' : value.toFixed(1)
-      const p90 = sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * 0.9))]
-      const times = base === undefined ? Number.NaN : ratio(each, base)
-      lines.push(
-        `| ${each.name} | ${format(median(sorted))} | ${format(sorted[0])} | ${format(p90)} | ${times.toFixed(2)} | ${each.failures} |${hasMemory ? ` ${format(each.peakKiB === undefined ? undefined : each.peakKiB / 1024)} |` : ''}`,
-      )
-    }
+/** The least that could do the same job, on a bridge of its own and the layer that tsrun has unpacked. */
+function prepareFloor(world: World): (...more: string[]) => string[] {
+  const program = world.program('floor')
+  const [layer = ''] = execFileSync('sh', ['-c', `ls -d ${join(world.directory, 'root/layers')}/*/fs`], {
+    encoding: 'utf8',
+  }).split('\n')
+  const work = join(world.directory, 'floor-work')
+  execFileSync('mkdir', ['-p', work])
+  for (const command of [
+    ['ip', 'link', 'add', 'floor', 'type', 'bridge'],
+    ['ip', 'link', 'set', 'floor', 'up'],
+  ])
+    run(world.inside(...command))
+  return (...more) => world.inside(program, layer, work, 'floor', ...more)
+}
+
+function parseArguments(words: readonly string[]) {
+  const rest = [...words]
+  const take = (flag: string, value: number) => {
+    const at = rest.indexOf(flag)
+    const number = at < 0 ? value : Number(rest.splice(at, 2)[1])
+    if (!Number.isInteger(number) || number < 1) throw new Error(`${flag} takes a number`)
+    return number
   }
-  const text = `${lines.join('\n')}\n`
-  mkdirSync('bench/results', { recursive: true })
-  writeFileSync('bench/results/latest.md', text)
-  writeFileSync('bench/results/latest.json', `${JSON.stringify({ rounds, results }, null, 2)}\n`)
-  process.stdout.write(text)
-}
-
-function parseArguments(words: readonly string[]): { rounds: number; cases: readonly string[] } {
-  const at = words.indexOf('-n')
-  const rounds = at < 0 ? 20 : Number(words[at + 1])
-  const cases = at < 0 ? words : [...words.slice(0, at), ...words.slice(at + 2)]
-  if (!Number.isInteger(rounds) || rounds < 1) throw new Error('-n takes a number of rounds')
-  return { rounds, cases }
+  const isQuick = rest.includes('--quick')
+  if (isQuick) rest.splice(rest.indexOf('--quick'), 1)
+  const rounds = take('-n', isQuick ? 10 : 20)
+  const containers = take('-c', isQuick ? 100 : 1000)
+  return { rounds, containers, isQuick, cases: rest }
 }

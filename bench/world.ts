@@ -2,56 +2,88 @@
 // the v2 tree. Everything is removed at the end.
 
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { output } from './measure.ts'
 
 export interface World {
   readonly directory: string
   /** The commands of tsrun, with its namespace and directories. */
   tsrun(...args: string[]): string[]
+  /** What such a command prints. @throws Error when it fails */
+  tsrunOutput(...args: string[]): string
   /** A command in the benchmark's network namespace. */
   inside(...command: string[]): string[]
   /** `run` of an OCI runtime on the bare bundle; undefined where it is not installed. */
   runtime(name: 'crun' | 'runc'): ((id: string) => string[]) | undefined
-  /** docker or podman, if installed and answering. */
-  peers(): string[]
+  /** bench/NAME.c, compiled without dependencies. */
+  program(name: string): string
+  /** A further network namespace with a link to that of tsrun, which has the address .1 of `subnet` (three octets); ours is .2. */
+  neighbour(subnet: string): string[]
+  /** The same where crun works, which refuses hybrid cgroups: without the v2 tree. */
+  withoutUnified(...command: string[]): string[]
+  /** Done by dispose(), the last one first. */
+  onDispose(task: () => void): void
   dispose(): void
 }
 
 export function createWorld(): World {
   const directory = mkdtempSync(join(tmpdir(), 'tsrun-bench-'))
   const namespace = `tsbench${process.pid}`
-  execFileSync('ip', ['netns', 'add', namespace])
-  execFileSync('ip', ['-n', namespace, 'link', 'set', 'lo', 'up'])
+  ip('netns', 'add', namespace)
+  ip('-n', namespace, 'link', 'set', 'lo', 'up')
   const mounts = prepareMountNamespace(directory)
   const network = ['nsenter', `--net=/run/netns/${namespace}`]
   const root = join(directory, 'root')
   const state = join(directory, 'state')
   const tsrun = (...args: string[]) => [...network, resolve('dist/tsrun'), '--root', root, '--state', state, ...args]
   const bundle = prepareBundle(directory)
+  const hybridless = mounts === undefined ? network : ['nsenter', `--mount=${mounts}`, `--net=/run/netns/${namespace}`]
+  const tasks: (() => void)[] = []
+  let neighbours = 0
   return {
     directory,
     tsrun,
+    tsrunOutput: (...args) => output(tsrun(...args)),
     inside: (...command) => [...network, ...command],
+    withoutUnified: (...command) => [...hybridless, ...command],
     runtime: name => {
       if (!isInstalled(name)) return undefined
-      const prefix =
-        name === 'crun' && mounts !== undefined
-          ? ['nsenter', `--mount=${mounts}`, `--net=/run/netns/${namespace}`]
-          : network
+      const prefix = name === 'crun' ? hybridless : network
       return id => [...prefix, name, '--root', join(directory, name), 'run', '--bundle', bundle, id]
     },
-    peers: () =>
-      ['docker', 'podman'].filter(
-        name => isInstalled(name) && spawnSync(name, ['info'], { stdio: 'ignore' }).status === 0,
-      ),
+    program: name => {
+      const program = join(directory, name)
+      if (!existsSync(program)) execFileSync('gcc', ['-static', '-O2', '-o', program, `bench/${name}.c`])
+      return program
+    },
+    neighbour: subnet => {
+      neighbours += 1
+      const other = `${namespace}-${neighbours}`
+      const link = `out${neighbours}`
+      ip('netns', 'add', other)
+      tasks.push(() => ip('netns', 'del', other))
+      ip('-n', namespace, 'link', 'add', link, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', other)
+      ip('-n', namespace, 'address', 'add', `${subnet}.1/24`, 'dev', link)
+      ip('-n', namespace, 'link', 'set', link, 'up')
+      ip('-n', other, 'address', 'add', `${subnet}.2/24`, 'dev', 'eth0')
+      for (const name of ['lo', 'eth0']) ip('-n', other, 'link', 'set', name, 'up')
+      ip('-n', other, 'route', 'add', 'default', 'via', `${subnet}.1`)
+      return ['nsenter', `--net=/run/netns/${other}`]
+    },
+    onDispose: task => tasks.push(task),
     dispose: () => {
+      for (const task of tasks.reverse()) task()
       if (mounts !== undefined) execFileSync('umount', [mounts])
-      execFileSync('ip', ['netns', 'del', namespace])
+      ip('netns', 'del', namespace)
       rmSync(directory, { recursive: true, force: true })
     },
   }
+}
+
+function ip(...args: string[]): void {
+  execFileSync('ip', args)
 }
 
 export function isInstalled(program: string): boolean {
