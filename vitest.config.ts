@@ -20,7 +20,14 @@ export default defineConfig({
       },
       {
         // Each says itself how long it may take.
-        test: { ...shared, name: 'fuzz', include: ['test/fuzz/**/*.test.ts'], sequence: { groupOrder: 0 } },
+        test: {
+          ...shared,
+          name: 'fuzz',
+          globalSetup: ['test/helpers/reap-worlds.ts'],
+          hookTimeout: 120_000,
+          include: ['test/fuzz/**/*.test.ts'],
+          sequence: { groupOrder: 0 },
+        },
       },
       {
         test: {

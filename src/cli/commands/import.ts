@@ -16,7 +16,7 @@ export function register(program: Command): Command {
     .addHelpText('after', '\nExample:\n  tsrun import rootfs.tar.gz debian:mine -c \'CMD ["bash"]\'')
     .action(async (file: string, name: string | undefined, flags: { change?: string[]; message?: string }) => {
       await using engine = await Engine.open()
-      const source = file === '-' ? (process.stdin as AsyncIterable<Buffer>) : createReadStream(file)
+      const source = file === '-' ? (process.stdin as AsyncIterable<Buffer>) : bytesOf(file)
       const { id } = await engine.images.import(source, {
         ...(name === undefined ? {} : { reference: name }),
         ...(flags.message === undefined ? {} : { message: flags.message }),
@@ -24,4 +24,9 @@ export function register(program: Command): Command {
       })
       process.stdout.write(`${id}\n`)
     })
+}
+
+/** Opened when it is read: a stream that nobody reads would say on its own that there is no such file. */
+async function* bytesOf(path: string): AsyncGenerator<Buffer> {
+  yield* createReadStream(path)
 }
