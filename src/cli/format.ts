@@ -44,10 +44,10 @@ export function renderInspection(objects: readonly unknown[], format?: string): 
   return lines(objects.map(object => template(object)))
 }
 
-/** JSON leaves alone what some terminals obey: DEL, the controls of Latin-1, and what turns the direction of writing. */
+/** JSON leaves alone what some terminals obey: DEL, the controls of Latin-1, separators of lines, and what turns the direction of writing. */
 function jsonText(value: unknown, indent?: number): string {
   return JSON.stringify(value, null, indent).replace(
-    /[\x7f-\x9f\p{Bidi_Control}]/gu,
+    /[\x7f-\x9f\p{Zl}\p{Zp}\p{Bidi_Control}]/gu,
     c => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
   )
 }
