@@ -35,7 +35,7 @@ export class FileIpam implements IpamAllocator {
   async requestPool(wanted: PoolRequest, busy: readonly UsedSubnet[]): Promise<Pool> {
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
     return this.#locked(async () => {
-      const pools = (await this.listPools()).map(pool => ({ subnet: pool.subnet, name: `the pool ${pool.subnet}` }))
+      const pools = this.#subnets().map(subnet => ({ subnet, name: `the pool ${subnet}` }))
       const routes = busy.map(({ subnet, name }) => ({ subnet, name: `the host ${name}` }))
       const ranges = wanted.subnet === undefined ? await this.#rangesOf(wanted.family ?? 4) : []
       const pool = await choosePool(wanted, [...pools, ...routes], ranges)
@@ -61,11 +61,10 @@ export class FileIpam implements IpamAllocator {
 
   /** All pools, in no order. */
   async listPools(): Promise<readonly Pool[]> {
-    return readFolder(this.#directory).flatMap(name => {
-      const subnet = tryParsePrefix(name.replace('_', '/'))
-      if (subnet === undefined) return []
-      const gateway = readLink(join(this.#directory, name, gatewayName)) ?? firstHost(subnet)
-      return [{ subnet: name.replace('_', '/'), gateway }]
+    return this.#subnets().map(subnet => {
+      const folder = subnet.replace('/', '_')
+      const gateway = readLink(join(this.#directory, folder, gatewayName)) ?? firstHost(parsePrefix(subnet))
+      return { subnet, gateway }
     })
   }
 
@@ -109,6 +108,11 @@ export class FileIpam implements IpamAllocator {
     const configured = (await this.#defaultRanges()).filter(({ range }) => parsePrefix(range).family === family)
     if (configured.length > 0) return configured
     return family === 6 ? [await localRange(this.#directory)] : standardRanges
+  }
+
+  #subnets(): string[] {
+    const subnets = readFolder(this.#directory).map(name => name.replace('_', '/'))
+    return subnets.filter(subnet => tryParsePrefix(subnet) !== undefined)
   }
 
   #store(pool: Pool): FileAddressStore {

@@ -79,7 +79,9 @@ export class ContainerStore {
    */
   find(reference: string): Container {
     const named = reference.includes('/') ? undefined : this.#idOfName(reference)
-    const container = named === undefined ? undefined : this.read(named)
+    // A whole id is looked up and not searched: `run` and monitors give those, among any number of containers.
+    const exact = named ?? (/^[0-9a-f]{64}$/.test(reference) ? reference : undefined)
+    const container = exact === undefined ? undefined : this.read(exact)
     if (container !== undefined) return container
     const matches = /^[0-9a-f]{1,64}$/.test(reference) ? this.ids().filter(id => id.startsWith(reference)) : []
     if (matches.length > 1)
