@@ -53,15 +53,31 @@ export class Machine {
     const name = `c${this.number}`
     await this.ok(['run', '-d', '--name', name, '-net', network, 'busybox', 'sh', '-c', pageServer(name)])
     const asked = ['exec', name, 'wget', '-q', '-O', '-', 'http://127.0.0.1/']
-    await eventually(`${name} serves`, async () => (await this.tsrun(asked)).code === 0)
+    await eventually(`${name} serves`, async () => (await this.tsrun(asked)).code === 0, 15_000)
   }
 
   /** What the container `cN` gets from an address, or nothing. */
-  async fetch(address: string): Promise<string> {
-    const args = ['exec', `c${this.number}`, 'timeout', '3', 'wget', '-q', '-O', '-', `http://${address}/`]
+  async fetch(address: string, { timeoutSeconds = 10 } = {}): Promise<string> {
+    const args = [
+      'exec',
+      `c${this.number}`,
+      'timeout',
+      String(timeoutSeconds),
+      'wget',
+      '-q',
+      '-O',
+      '-',
+      `http://${address}/`,
+    ]
     return (await this.tsrun(args)).stdout
   }
 
+  /** Whether nothing comes from an address. */
+  async isCutOff(address: string): Promise<boolean> {
+    return (await this.fetch(address, { timeoutSeconds: 1 })) === ''
+  }
+
+  /** Removes all containers and networks. */
   async clear(): Promise<void> {
     const containers = (await this.tsrun('ps -aq')).stdout.split(/\s+/).filter(word => word !== '')
     if (containers.length > 0) await this.ok(['rm', '-f', ...containers])

@@ -114,14 +114,24 @@ function makeLink(
   })
 }
 
-function addRoute(socket: NetlinkSocket, { links }: HostCopy, { destination, gateway, index }: Route): void {
+function addRoute(socket: NetlinkSocket, { links }: HostCopy, route: Route): void {
+  const { destination, gateway, index, metric, protocol, source, onlink } = route
   const interfaceName = links.find(link => link.index === index)?.name
   const found = interfaceName === undefined ? undefined : getLink(socket, interfaceName)
   if (interfaceName === undefined || found === undefined) return
   const target = destination ?? 'default'
   if (gateway === undefined && destination === undefined) return
   socket.apply(
-    routeAdd({ destination: target, ...(gateway === undefined ? {} : { gateway }), index: found.index, interfaceName }),
+    routeAdd({
+      destination: target,
+      ...(gateway === undefined ? {} : { gateway }),
+      ...(source === undefined ? {} : { source }),
+      index: found.index,
+      interfaceName,
+      metric,
+      protocol,
+      onlink,
+    }),
   )
 }
 

@@ -64,6 +64,7 @@ export interface Route {
   readonly index: number | undefined
   readonly metric: number
   readonly source: string | undefined
+  readonly onlink: boolean
   /** Who made it, e.g. 2 the kernel, 9 a router advertisement (RTPROT_*). */
   readonly protocol: number
 }
@@ -170,6 +171,7 @@ export function parseRoute(message: Pick<NetlinkMessage, 'payload'>): Route | un
     index: attributeU32(attributes, RTA_OIF) ?? (multipath && new ByteReader(multipath).u32(4)),
     metric: attributeU32(attributes, RTA_PRIORITY) ?? 0,
     source: source === undefined ? undefined : formatAddress(source),
+    onlink: (reader.u32(8) & RTNH_F_ONLINK) !== 0,
     protocol: reader.u8(5),
   }
 }
