@@ -1,5 +1,5 @@
-// Two services on a network of their own: a front end that asks a back end by its address. The back end has no name and no
-// published port; the host reaches the front end, and the front end reaches the back end.
+// Two services on a network of their own: a front end that asks a back end by its name. The back end has no published port;
+// the host reaches the front end, and the front end reaches the back end.
 // Run it as root, like examples/hello.ts.
 
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -44,7 +44,7 @@ async function start(name: string, script: string): Promise<RunningContainer> {
 
 try {
   const prices = await start('prices', 'echo "tea costs 3"')
-  const front = await start('front', `echo "prices says: $(wget -qO- http://${prices.address}/cgi-bin/ask)"`)
+  const front = await start('front', `echo "prices says: $(wget -qO- http://prices/cgi-bin/ask)"`)
   await fetchWhenUp(`http://${prices.address}/cgi-bin/ask`)
   process.stdout.write(await fetchWhenUp(`http://${front.address}/cgi-bin/ask`))
 } finally {

@@ -64,6 +64,7 @@ export {
   type TransferOptions,
   type TransferState,
 } from './engine/image/image-service.ts'
+export { type LoginRequest, type LoginResult, login, logout } from './engine/image/login.ts'
 export type { NetworkUpdate } from './engine/network/change-peers.ts'
 export type { Diagnosis, DiagnosisStep } from './engine/network/doctor/diagnosis.ts'
 export type {

@@ -110,6 +110,9 @@ describe('run -it', () => {
     expect(code).toBe(0)
     expect(after).toBe(before)
 
+    const detached = ['events', '--since', '1m', '--until', '0s', '-f', 'event=detach', '-f', 'container=left']
+    expect((await world.ok([...detached, '--format', '{{.Action}}'])).split('\n').at(-1)).toBe('detach')
+
     const again = await world.terminal(['attach', 'left'])
     await eventually('the terminal is raw', async () => (await again.settings()).includes('-icanon'))
     again.type('echo "still $name"; exit 5\r')

@@ -26,7 +26,8 @@ export function register(program: Command, exit: (code: number) => void): Comman
           ? {}
           : { onSignal: signal => void engine.containers.kill(id, signal).catch(() => {}) }),
       })
-      attachment.close()
+      if (result.kind === 'detached') attachment.detach()
+      else attachment.close()
       if (result.kind === 'reader-gone') exit(SIGPIPE_EXIT_CODE)
       else if (result.kind === 'exit') exit(result.code ?? (await engine.containers.wait(id)))
     })

@@ -73,7 +73,8 @@ async function exec(engine: Engine, name: string, words: readonly string[], flag
     stdin: flags.interactive === true,
     detachKeys,
   })
-  attachment.close()
+  if (result.kind === 'detached') attachment.detach()
+  else attachment.close()
   if (result.kind === 'reader-gone') return SIGPIPE_EXIT_CODE
   return result.kind === 'detached' ? 0 : (result.code ?? 125)
 }

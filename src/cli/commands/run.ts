@@ -125,7 +125,7 @@ async function follow(
   })
   if (result.kind === 'detached') {
     // Without RELEASED the monitor keeps the teardown to itself.
-    attachment.close()
+    attachment.detach()
     await engine.close()
     return 0
   }

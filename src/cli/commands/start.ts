@@ -54,7 +54,7 @@ async function startAttached(
     return SIGPIPE_EXIT_CODE
   }
   if (result.kind === 'detached') {
-    attachment.close()
+    attachment.detach()
     return 0
   }
   await engine.containers.finish(started)

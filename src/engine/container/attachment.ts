@@ -14,6 +14,8 @@ export interface AttachOptions {
   readonly signal?: AbortSignal
   /** Told each size that the terminal is given. */
   readonly onResize?: (rows: number, columns: number) => void
+  /** Told when the client leaves by `detach()`. */
+  readonly onDetach?: () => void
 }
 
 /** One client on a container, or on a further process in one: its output as streams, its input, and its end. Closing it leaves
@@ -29,10 +31,12 @@ export class Attachment {
   readonly exit: Promise<number | undefined>
   readonly #socket: Socket
   readonly #onResize: AttachOptions['onResize']
+  readonly #onDetach: AttachOptions['onDetach']
 
-  private constructor(socket: Socket, first: Buffer | undefined, onResize: AttachOptions['onResize']) {
+  private constructor(socket: Socket, first: Buffer | undefined, { onResize, onDetach }: AttachOptions) {
     this.#socket = socket
     this.#onResize = onResize
+    this.#onDetach = onDetach
     const stdout = new PassThrough({ highWaterMark: 1 << 20 })
     const stderr = new PassThrough({ highWaterMark: 1 << 20 })
     this.stdout = stdout
@@ -62,7 +66,7 @@ export class Attachment {
       return new Attachment(
         socket,
         options.owner === true ? encodeFrame(FRAME.OWNER, Buffer.alloc(0)) : undefined,
-        options.onResize,
+        options,
       )
     } finally {
       closeSync(folder)
@@ -92,7 +96,13 @@ export class Attachment {
     this.#socket.end(encodeFrame(FRAME.RELEASED, Buffer.alloc(0)), () => this.#socket.unref())
   }
 
-  /** Detaches; the container goes on. */
+  /** As close(), for a user who asks to leave: it is an event of the container. */
+  detach(): void {
+    this.#onDetach?.()
+    this.close()
+  }
+
+  /** The container goes on. */
   close(): void {
     this.#socket.destroy()
   }

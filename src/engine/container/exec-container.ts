@@ -42,19 +42,23 @@ export async function execInContainer(
   options: AttachOptions = {},
 ): Promise<Attachment> {
   const { Attachment } = await import('./attachment.ts')
-  return (await startExec(context, container, spec, path => Attachment.open(path, { ...options, owner: true }))).client
+  const connect = (path: string, execID: string) => {
+    const onDetach = () => emitContainer(context, container, 'exec_detach', { execID })
+    return Attachment.open(path, { onDetach, ...options, owner: true })
+  }
+  return (await startExec(context, container, spec, connect)).client
 }
 
 /**
  * As execInContainer(), with a client of any kind.
- * @param connect makes the client, given the socket of the process's monitor, before the command runs
+ * @param connect makes the client, given the socket of the process's monitor and the id of the process, before the command runs
  * @returns the client, and the process's pid as the host sees it
  */
 export async function startExec<C extends ContainerClient>(
   context: EngineContext,
   container: Container,
   spec: ExecSpec,
-  connect: (socketPath: string) => C | Promise<C>,
+  connect: (socketPath: string, execId: string) => C | Promise<C>,
 ): Promise<{ readonly client: C; readonly pid: number }> {
   const { status, run } = context.store.state(container.id)
   if (run === undefined || (status !== 'running' && status !== 'paused'))
@@ -86,7 +90,7 @@ export async function startExec<C extends ContainerClient>(
       faultPoint('exec init')
       const execPid = init.waitReady()
       faultPoint('exec ready')
-      const client = await connect(socketPath)
+      const client = await connect(socketPath, execId)
       faultPoint('exec client')
       emitContainer(context, container, `exec_create: ${spec.command.join(' ')}`, { execID: execId })
       init.go()

@@ -68,7 +68,8 @@ export async function openAttachment(
   const { Attachment } = await import('./attachment.ts')
   const onResize = (rows: number, columns: number) =>
     emitContainer(context, container, 'resize', { height: String(rows), width: String(columns) })
-  return Attachment.open(context.paths.runFile(container.id, 'attach.sock'), { onResize, ...options })
+  const onDetach = () => emitContainer(context, container, 'detach')
+  return Attachment.open(context.paths.runFile(container.id, 'attach.sock'), { onResize, onDetach, ...options })
 }
 
 /** Whether it has a policy that may start it again. */

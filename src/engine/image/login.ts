@@ -22,6 +22,7 @@ import { writeJsonFile } from '../../lib/json-file.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { RegistryAccess } from './registry-access.ts'
 
+/** Whom to log in, and where. */
 export interface LoginRequest {
   /** Host and port; default: docker.io. A URL, as docker shows it, will do. */
   readonly registry?: string
@@ -37,7 +38,10 @@ export interface LoginResult {
   readonly file?: string
 }
 
-/** @throws TsrunError denied (wrong ones), unavailable, not-found (no registry there) */
+/**
+ * Tries the credentials at the registry and keeps them where docker does.
+ * @throws TsrunError denied (wrong ones), unavailable, not-found (no registry there)
+ */
 export async function login(request: LoginRequest): Promise<LoginResult> {
   const registry = registryOf(request.registry)
   const { username, password, signal } = request
