@@ -109,6 +109,43 @@ describe('localhost', () => {
   )
 })
 
+describe('connections that are open', () => {
+  test(
+    'outlive what happens to other containers, networks and ports, and to the rules',
+    inWorld(async world => {
+      await world.ok(v4Only)
+      await world.ok(dual)
+      await world.serve('web', ['--network', 'v4', '-p', '8080:80'])
+      const echo = ['busybox', 'nc', '-ll', '-p', '9000', '-e', 'cat']
+      await world.ok(['run', '-d', '--name', 'chat', '--network', 'v4', '-p', '9000:9000', ...echo])
+      const talk = world.outside.start('busybox', ['nc', addresses.host, '9000'])
+      const say = async (text: string) => {
+        talk.write(`${text}\n`)
+        await talk.waitFor(new RegExp(`^${text}$`, 'm'), 15_000)
+      }
+      await eventually('the connection is open', () => say('hello').then(() => true))
+
+      const events = [
+        'run --rm --network v4 -p 8082:80 busybox true',
+        'network connect dual web',
+        'network disconnect v4 web',
+        'network connect dual chat',
+        'update --publish-add 9001:9000 chat',
+        'update --publish-rm 9001:9000 chat',
+        'network reload',
+        'network disconnect dual chat',
+        'rm -f web',
+        'network rm dual',
+      ]
+      for (const event of events) {
+        await world.ok(event.split(' '))
+        await say(`after-${events.indexOf(event)}`)
+      }
+      talk.endInput()
+    }),
+  )
+})
+
 describe('udp', () => {
   test(
     'flows find the container after a restart, and while others come and go',
