@@ -53,7 +53,9 @@ static int dial(const struct sockaddr_in *at)
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	if (connect(fd, (const struct sockaddr *)at, sizeof(*at)) == 0)
 		return fd;
+	int error = errno;
 	close(fd);
+	errno = error;
 	return -1;
 }
 
@@ -112,8 +114,10 @@ static int reach(const char *address, char **ports)
 	for (; *ports; ports++) {
 		struct sockaddr_in at = place(address, *ports);
 		int fd = dial(&at);
-		if (fd < 0)
+		if (fd < 0) {
+			fprintf(stderr, "traffic: port %s: %s\n", *ports, strerror(errno));
 			continue;
+		}
 		reached++;
 		close(fd);
 	}
