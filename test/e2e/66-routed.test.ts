@@ -1,9 +1,12 @@
 // Networks over several hosts: routes to the peers' subnets, straight, by a router, or through a vxlan.
 
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { eventually } from '../helpers/command.ts'
 import { expectError } from '../helpers/expect.ts'
 import { type Machine, type Machines, withMachines } from '../helpers/machines.ts'
+import { Namespace } from '../helpers/namespace.ts'
 import { addresses, pageOf } from '../helpers/world.ts'
 
 const containerOf = ({ number }: Machine) => `10.${number}.0.2`
@@ -247,6 +250,32 @@ describe('a routed network', () => {
       expect(await peersOf()).toBe(2)
       expect(await routes(near)).toHaveLength(2)
       expect(await near.ns.sh('nft list ruleset')).toContain('10.5.0.0/24 . 10.1.0.0/24')
+    }),
+    180_000,
+  )
+
+  test(
+    'is explained by commands that, typed on an empty host, give the same',
+    withMachines(async ([near, beside], world) => {
+      const file = join(world.dir, 'explained')
+      const peers = [beside.subnet, beside.subnet6].flatMap(subnet => ['--peer', `${subnet}=${beside.address}`])
+      const args = ['network', 'create', '-d', 'routed', '--subnet', near.subnet, '--subnet', near.subnet6, ...peers]
+      const env = { ...near.env, TSRUN_EXPLAIN: file }
+      expect((await near.tsrun([...args, '-o', 'vxlan=42', 'apps'], { env })).code).toBe(0)
+      const replay = await Namespace.create('replay', join(world.dir, 'netns', 'replay'), world.env)
+      try {
+        await replay.sh(readFileSync(file, 'utf8'))
+        const seen = (ns: Namespace) =>
+          ns.sh(`
+            ip route show proto 84; ip -6 route show proto 84; ip neighbour show nud permanent; bridge fdb show | grep dst
+            ip -d -o link show type vxlan | cut -d: -f3-; ip -o address show dev apps scope global | cut -d: -f2-
+            sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding; nft list ruleset`)
+        const [real, typed] = await Promise.all([near.ns, replay].map(seen))
+        expect(real).toMatch(/^10\.2\.0\.0\/24 via/)
+        expect(typed).toBe(real)
+      } finally {
+        await replay.remove()
+      }
     }),
     180_000,
   )
