@@ -1,8 +1,11 @@
 // Every reader of what others wrote, for a moment each: the corpus, then mutants. See README.md for long runs.
 
-import { describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import { fuzz, fuzzSeconds } from './fuzzer.ts'
 import { targets } from './targets/all.ts'
+import { removeTemporary } from './temporary.ts'
+
+afterAll(removeTemporary)
 
 describe('hostile input is read or refused', () => {
   test.each(targets.map(target => [target.name, target] as const))(

@@ -1,13 +1,13 @@
 // Layers and archives: the reader, and the unpacker into a folder that has something to lose beside it.
 
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { unpackLayer } from '../../../src/drivers/image/unpack-layer.ts'
 import { type TarEntry, TarFormatError } from '../../../src/lib/tar-entry.ts'
 import { TarReader } from '../../../src/lib/tar-reader.ts'
 import type { FuzzTarget } from '../fuzzer.ts'
 import { assert, isForUsers } from '../target.ts'
+import { temporaryFolder } from '../temporary.ts'
 
 /** Whole, and cut in two anywhere: the answer is the same, and no more data comes out than went in. */
 const tarReader: FuzzTarget = {
@@ -58,12 +58,11 @@ const canary = 'untouched'
 
 let place: string | undefined
 
-/** One folder for the whole run; removed at its end. */
+/** One folder for the whole run; removed by whoever started it. */
 function workplace(): string {
   if (place !== undefined) return place
-  const made = mkdtempSync(join(tmpdir(), 'tsrun-fuzz-'))
+  const made = temporaryFolder()
   place = made
-  process.on('exit', () => rmSync(made, { recursive: true, force: true }))
   mkdirSync(join(made, 'lower', 'etc'), { recursive: true })
   writeFileSync(join(made, 'lower', 'etc', 'passwd'), 'root')
   writeFileSync(join(made, 'canary'), canary, { mode: 0o640 })
