@@ -1,6 +1,7 @@
 // An error -> what the user reads and the exit code. The only place where errors become text.
 
 import { printable } from '../engine/ids.ts'
+import { StateFileError } from '../lib/state-file.ts'
 import { TsrunError } from '../model/errors.ts'
 
 /** `tsrun: <message>` and, where there is one, a hint. With TSRUN_DEBUG set, the causes and cleanup errors follow. */
@@ -57,6 +58,8 @@ const verbs: Readonly<Record<string, string>> = {
 }
 
 function systemHint(error: unknown): string | undefined {
+  if (error instanceof StateFileError)
+    return 'put it right, or move it away: then tsrun knows nothing of what it describes'
   const code = error instanceof Error && 'code' in error ? error.code : undefined
   if (code === 'ENOSPC' || code === 'EDQUOT')
     return 'the disk is full: `tsrun system prune` frees space, `df` shows where'

@@ -14,8 +14,22 @@ import {
 } from 'node:fs'
 import { faultPoint } from './fault.ts'
 
-/** The parsed file, or undefined where there is none. @throws Error naming the file when it is not valid JSON */
-export function readJson<T>(path: string): T | undefined {
+/** A file of ours that is not what we write: cut off, edited by hand, or another version's. The message names it. */
+export class StateFileError extends Error {
+  constructor(path: string, reason: string) {
+    super(`the state file "${path}" is damaged: ${reason}`)
+    this.name = 'StateFileError'
+  }
+}
+
+/** What the fields of a file must be; only those without which a reader would fail in the dark. */
+export type Shape = Readonly<Record<string, 'text' | 'number' | 'list' | 'object'>>
+
+/**
+ * The parsed file, or undefined where there is none.
+ * @throws StateFileError when it is not valid JSON, not an object, or lacks what `shape` names
+ */
+export function readJson<T extends object>(path: string, shape: Shape = {}): T | undefined {
   let text: string
   try {
     text = readFileSync(path, 'utf8')
@@ -23,11 +37,25 @@ export function readJson<T>(path: string): T | undefined {
     if (isMissing(error)) return undefined
     throw error
   }
+  let value: unknown
   try {
-    return JSON.parse(text) as T
+    value = JSON.parse(text)
   } catch (error) {
-    throw new Error(`the state file "${path}" is damaged: ${error instanceof Error ? error.message : String(error)}`)
+    throw new StateFileError(path, error instanceof Error ? error.message : String(error))
   }
+  if (kindOf(value) !== 'object') throw new StateFileError(path, 'it is not a JSON object')
+  const fields = new Map(Object.entries(value as object))
+  for (const [field, wanted] of Object.entries(shape)) {
+    const kind = kindOf(fields.get(field))
+    if (kind !== wanted) throw new StateFileError(path, `"${field}" is not a ${wanted}`)
+  }
+  return value as T
+}
+
+function kindOf(value: unknown): string {
+  if (Array.isArray(value)) return 'list'
+  if (value === null) return 'null'
+  return typeof value === 'string' ? 'text' : typeof value
 }
 
 /**

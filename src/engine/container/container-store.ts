@@ -4,11 +4,23 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
 import { processStartTime } from '../../kernel/pidfd.ts'
-import { readJson, writeJson } from '../../lib/state-file.ts'
+import { readJson, type Shape, writeJson } from '../../lib/state-file.ts'
 import type { Container, ContainerState, ExitRecord, HealthState, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { printable, shortId } from '../ids.ts'
 import type { Paths } from '../paths.ts'
+
+const containerShape: Shape = {
+  id: 'text',
+  name: 'text',
+  createdAt: 'text',
+  image: 'object',
+  process: 'object',
+  spec: 'object',
+  ports: 'list',
+}
+const runShape: Shape = { phase: 'text', pid: 'number', endpoints: 'list', cgroup: 'text' }
+const healthShape: Shape = { status: 'text', failingStreak: 'number', log: 'list' }
 
 export class ContainerStore {
   readonly #paths: Paths
@@ -55,7 +67,7 @@ export class ContainerStore {
   }
 
   read(id: string): Container | undefined {
-    return readJson<Container>(this.#paths.containerFile(id, 'container.json'))
+    return readJson<Container>(this.#paths.containerFile(id, 'container.json'), containerShape)
   }
 
   /** All containers, the newest first. */
@@ -102,7 +114,7 @@ export class ContainerStore {
   }
 
   readRun(id: string): RunRecord | undefined {
-    return readJson<RunRecord>(this.#paths.runFile(id, 'run.json'))
+    return readJson<RunRecord>(this.#paths.runFile(id, 'run.json'), runShape)
   }
 
   writeRun(id: string, run: RunRecord): void {
@@ -110,7 +122,7 @@ export class ContainerStore {
   }
 
   readExit(id: string): ExitRecord | undefined {
-    return readJson<ExitRecord>(this.#paths.containerFile(id, 'exit.json'))
+    return readJson<ExitRecord>(this.#paths.containerFile(id, 'exit.json'), { exitCode: 'number', finishedAt: 'text' })
   }
 
   writeExit(id: string, exit: ExitRecord): void {
@@ -122,7 +134,7 @@ export class ContainerStore {
     const run = this.readRun(id)
     if (run !== undefined && isAlive(run)) {
       const paused = existsSync(this.#paths.runFile(id, 'paused'))
-      const health = readJson<HealthState>(this.#paths.runFile(id, 'health.json'))
+      const health = readJson<HealthState>(this.#paths.runFile(id, 'health.json'), healthShape)
       return { status: paused ? 'paused' : 'running', run, ...(health === undefined ? {} : { health }) }
     }
     const exit = this.readExit(id)
@@ -139,7 +151,7 @@ export class ContainerStore {
 
   /** Whether a process lives that is going to start the container again. */
   waitsForRestart(id: string): boolean {
-    const waiting = readJson<RestartMarker>(`${this.#paths.restarting}/${id}`)
+    const waiting = readJson<RestartMarker>(`${this.#paths.restarting}/${id}`, { pid: 'number' })
     return waiting !== undefined && processStartTime(waiting.pid) === waiting.pidStartTime
   }
 

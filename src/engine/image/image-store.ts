@@ -206,7 +206,10 @@ export class ImageStore {
 /** A file that is written whole; what a power loss made of one that was not synced counts as not there. */
 function readWhole<T>(path: string): T | undefined {
   try {
-    return readJsonFile(path) as T | undefined
+    const value = readJsonFile(path)
+    if (value === undefined) return undefined
+    if (typeof value !== 'object' || value === null) throw new SyntaxError('it is not a JSON object')
+    return value as T
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error
     renameSync(path, `${path}.damaged.tmp`)

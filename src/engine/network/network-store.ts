@@ -2,10 +2,19 @@
 
 import { linkSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
-import { readJson, writeJson } from '../../lib/state-file.ts'
+import { readJson, type Shape, writeJson } from '../../lib/state-file.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Network } from '../../model/network.ts'
 import { printable, shortId } from '../ids.ts'
+
+const networkShape: Shape = {
+  id: 'text',
+  name: 'text',
+  driver: 'text',
+  pools: 'list',
+  labels: 'object',
+  options: 'object',
+}
 
 export class NetworkStore {
   readonly #directory: string
@@ -45,7 +54,7 @@ export class NetworkStore {
   }
 
   get(name: string): Network | undefined {
-    return name.includes('/') || name.includes('\0') ? undefined : readJson<Network>(this.#path(name))
+    return name.includes('/') || name.includes('\0') ? undefined : readJson<Network>(this.#path(name), networkShape)
   }
 
   /** All networks, by name. */

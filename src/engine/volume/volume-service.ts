@@ -114,7 +114,11 @@ export class VolumeService {
 
   /** The volume of that name; undefined where there is none. */
   get(name: string): Volume | undefined {
-    return readJson<Volume>(`${this.#paths.volumes}/${name}/volume.json`)
+    return readJson<Volume>(`${this.#paths.volumes}/${name}/volume.json`, {
+      name: 'text',
+      mountpoint: 'text',
+      labels: 'object',
+    })
   }
 
   /** All volumes, by name. */
