@@ -178,6 +178,33 @@ describe('takeAddress()', () => {
 })
 
 describe('choosePool()', () => {
+  test('agrees with a model that knows the third octets that are free', () => {
+    // 10.0.0.0/20 in /24s; what is used is given by its first and last third octet, in one piece of any length.
+    const ranges = [{ range: '10.0.0.0/20', length: 24 }]
+    const used = fc.array(
+      fc.record({ octet: fc.integer({ min: 0, max: 17 }), bits: fc.integer({ min: 21, max: 30 }) }),
+      {
+        maxLength: 12,
+      },
+    )
+    return fc.assert(
+      fc.asyncProperty(used, async list => {
+        const free = new Set(Array.from({ length: 16 }, (_, octet) => octet))
+        for (const { octet, bits } of list) {
+          const size = bits < 24 ? 2 ** (24 - bits) : 1
+          const first = octet - (octet % size)
+          for (let each = first; each < first + size; each++) free.delete(each)
+        }
+        const subnets = list.map(({ octet, bits }) => ({ subnet: `10.0.${octet}.0/${bits}`, name: 'x' }))
+        const [octet] = free
+        const chosen = choosePool({}, subnets, ranges)
+
+        if (octet === undefined) await expect(chosen).rejects.toMatchObject({ kind: 'unavailable' })
+        else expect(await chosen).toEqual({ subnet: `10.0.${octet}.0/24`, gateway: `10.0.${octet}.1` })
+      }),
+    )
+  })
+
   test.each([
     ['192.168.0.5/24', /"192\.168\.0\.5\/24" is not a subnet: it has host bits/, /192\.168\.0\.0\/24/],
     ['192.168.0.0/33', /192\.168\.0\.0\/33/, undefined],
