@@ -4,7 +4,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { hasCode } from '../ffi/errno.ts'
 import { removeCgroup } from '../kernel/cgroup/cgroup.ts'
-import { sweepTemporaries, writeWhole } from '../lib/state-file.ts'
+import { DamagedStateFile, sweepTemporaries, writeWhole } from '../lib/state-file.ts'
 import type { Container } from '../model/container.ts'
 import type { Network } from '../model/network.ts'
 import type { EngineContext } from './context.ts'
@@ -38,7 +38,12 @@ export async function reconcileAtOpen(context: EngineContext): Promise<void> {
 /** Checks every container and every pool. */
 export async function reconcileAll(context: EngineContext): Promise<void> {
   const ids = new Set([...context.store.ids(), ...context.store.runningIds()])
-  for (const id of ids) await reconcileContainer(context, id)
+  for (const id of ids) {
+    await reconcileContainer(context, id).catch((error: unknown) => {
+      // Left alone: the command that needs it says what is wrong with it, and the others go on.
+      if (!(error instanceof DamagedStateFile)) throw error
+    })
+  }
   await releaseOrphanAddresses(context)
 }
 
@@ -50,7 +55,7 @@ export async function reconcileContainer(context: EngineContext, id: string): Pr
     if (status === 'running' || status === 'paused') return restoreNames(context, id)
     if (container === undefined) await eraseRemains(context, id)
     else if (existsSync(context.paths.run(id))) await context.tearDown(container)
-    else if (status === 'created' && container.startedAt !== undefined) recordLostEnd(context, container)
+    else if (status === 'created' && container.startedAt !== undefined) await findLost(context, container)
   })
 }
 
@@ -61,6 +66,12 @@ async function restoreNames(context: EngineContext, id: string): Promise<void> {
   if (container === undefined || run === undefined || !usesResolver(context, id)) return
   const { updateNames } = await import('./dns/serve-names.ts')
   await updateNames(context, container, run)
+}
+
+/** It was started, and neither its run folder nor an exit record is there. */
+async function findLost(context: EngineContext, container: Container): Promise<void> {
+  const { adoptContainer } = await import('./container/adopt-container.ts')
+  if (!adoptContainer(context, container)) recordLostEnd(context, container)
 }
 
 /** It ran when the machine went down, which took its run folder along: docker's code for that is 255. */
@@ -88,8 +99,13 @@ export async function releaseOrphanAddresses(context: EngineContext): Promise<vo
 /** Whether the owner of an address lives, or has a record that reserves it. */
 function isHeld(context: EngineContext, owner: string, address: string): boolean {
   if (existsSync(context.paths.run(owner))) return true
-  const container = context.store.read(owner)
-  return container !== undefined && reservedAddresses(container).includes(address)
+  try {
+    const container = context.store.read(owner)
+    return container !== undefined && reservedAddresses(container).includes(address)
+  } catch (error) {
+    if (error instanceof DamagedStateFile) return true
+    throw error
+  }
 }
 
 async function finish(context: EngineContext, job: CutOffJob): Promise<void> {
@@ -142,6 +158,7 @@ async function eraseRemains(context: EngineContext, id: string): Promise<void> {
   const { paths, store } = context
   await removeCgroup(`/${context.cgroupParent}/${id}`)
   rmSync(paths.run(id), { recursive: true, force: true })
+  store.unmarkRestarting(id)
   for (const name of readdirOrEmpty(paths.names)) store.releaseName(name, id)
   rmSync(paths.container(id), { recursive: true, force: true })
 }

@@ -157,6 +157,8 @@ function misbehaviour(kind: FaultKind, point: string, { code, signal, stderr }: 
     return /injected fault/.test(stderr) ? undefined : `ended with ${code ?? signal}: ${stderr}`
   }
   if (kind === 'kill-client' && signal === 'SIGKILL') return undefined
+  // The kernel ends stopped processes with SIGHUP when a process group has nobody left who could continue it.
+  if (kind === 'kill-monitor' && signal === 'SIGHUP') return undefined
   // What remains are failures of others that the client must report as its own.
   return /^tsrun: .+/m.test(stderr) || code !== null ? undefined : `ended by ${signal}: ${stderr}`
 }

@@ -356,7 +356,7 @@ export interface ChangeOptions {
 const skeleton = [
   /^file appeared: \/(root|state)\/([a-z-]+\/)?$/,
   /^file appeared: \/(root|state)\/([a-z-]+\/)?lock[\w.-]*$/,
-  /^file appeared: \/state\/(locks\/[\w.-]+|boot-id|host\.json|events\.jsonl)$/,
+  /^file appeared: \/state\/(locks\/[\w.-]+|boot-id|host\.json|events\.jsonl(\.1)?)$/,
 ]
 
 /** What may remain when all containers and networks are gone: images and caches too, and what is the host's for ever. */

@@ -1,6 +1,6 @@
 // A further process in a running container: same namespaces, cgroup and restrictions, streams of its own.
 
-import { closeSync, mkdirSync, readFileSync, rmSync, unlinkSync } from 'node:fs'
+import { closeSync, mkdirSync, rmSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { InitProcess } from '../../drivers/runtime/init-process.ts'
 import { toInitProcess } from '../../drivers/runtime/oci-to-init.ts'
@@ -69,7 +69,14 @@ export async function startExec<C extends ContainerClient>(
     throw new TsrunError('conflict', 'paused', `cannot exec in "${container.name}": it is paused`, {
       hint: `\`tsrun unpause ${container.name}\` first`,
     })
-  const oci = JSON.parse(readFileSync(context.paths.runFile(container.id, 'config.json'), 'utf8')) as OciSpec
+  const oci = readJson<OciSpec>(context.paths.runFile(container.id, 'config.json'))
+  if (oci === undefined)
+    throw new TsrunError(
+      'unavailable',
+      'configuration-lost',
+      `cannot exec in "${container.name}": what it was started with is gone from "${context.paths.run(container.id)}"`,
+      { hint: `\`tsrun restart ${container.name}\` writes it again` },
+    )
   const pidfd = openPidfd(run.pid)
   const execId = newId()
   const socketPath = context.paths.runFile(container.id, `exec-${execId.slice(0, 12)}.sock`)

@@ -2,7 +2,7 @@
 // a killed monitor, a failed start and a reboot. Idempotent; the caller holds the container's lock.
 
 import { existsSync, rmSync } from 'node:fs'
-import { hasCgroups, killCgroup, removeCgroup, removeCgroupParent } from '../../kernel/cgroup/cgroup.ts'
+import { hasCgroups, isPopulated, killCgroup, removeCgroup, removeCgroupParent } from '../../kernel/cgroup/cgroup.ts'
 import { faultPoint } from '../../lib/fault.ts'
 import { doAll } from '../../lib/rollback.ts'
 import type { Container, RunRecord } from '../../model/container.ts'
@@ -64,6 +64,7 @@ export async function eraseContainer(context: EngineContext, container: Containe
   faultPoint('container record removed')
   for (const attachment of container.spec.networks ?? [])
     if (staticIps(attachment).length > 0) await releaseStatic(context, container, attachment)
+  store.unmarkRestarting(container.id)
   store.releaseName(container.name, container.id)
   faultPoint('container name released')
   rmSync(paths.container(container.id), { recursive: true, force: true })
@@ -76,7 +77,9 @@ export function cgroupPathOf(context: EngineContext, { id, spec }: Container): s
 }
 
 async function killLeftovers(context: EngineContext, container: Container, run: RunRecord | undefined): Promise<void> {
-  if (existsSync(context.paths.run(container.id))) await killCgroup(run?.cgroup ?? cgroupPathOf(context, container))
+  const cgroup = run?.cgroup ?? cgroupPathOf(context, container)
+  // Without a run folder it does not run, unless somebody has wiped the folder.
+  if (existsSync(context.paths.run(container.id)) || isPopulated(cgroup)) await killCgroup(cgroup)
 }
 
 async function disconnectAll(context: EngineContext, container: Container, run: RunRecord | undefined): Promise<void> {
