@@ -30,8 +30,19 @@ export class EventLog {
     this.#maxBytes = options.maxBytes ?? DEFAULT_MAX_BYTES
   }
 
-  /** Adds one line. A line is one write(2) to a file opened for appending, so lines of several processes never mix. */
+  /**
+   * Adds one line. A line is one write(2) to a file opened for appending, so lines of several processes never mix. Where there is no
+   * room for it, it is lost: what it tells has been done, and must not fail for want of a note.
+   */
   append(line: string): void {
+    try {
+      this.#append(line)
+    } catch (error) {
+      if (!hasCode(error, 'ENOSPC', 'EDQUOT', 'EROFS', 'EIO')) throw error
+    }
+  }
+
+  #append(line: string): void {
     const fd = this.#open()
     try {
       writeSync(fd, `${line}\n`)

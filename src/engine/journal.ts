@@ -34,6 +34,8 @@ export interface CutOffJob {
 export interface Job {
   /** Notes down what would have to be undone. */
   note(text: string): void
+  /** The same for a removal, which goes on where the disk is full: it makes room. */
+  noteIfRoom(text: string): void
   /** The job has ended, well or with everything undone. */
   end(): void
   /** It could not be undone: the next command finds it cut off. */
@@ -59,6 +61,13 @@ export class Journal {
     renameSync(draft, path)
     return {
       note: text => writeFileSync(path, text),
+      noteIfRoom: text => {
+        try {
+          writeFileSync(path, text)
+        } catch (error) {
+          if (!hasCode(error, 'ENOSPC', 'EDQUOT')) throw error
+        }
+      },
       end: () => {
         rmSync(path, { force: true })
         closeSync(fd)

@@ -100,7 +100,7 @@ export async function pruneContainers(
 async function erase(context: EngineContext, container: Container, withVolumes: boolean): Promise<void> {
   const volumes = withVolumes ? anonymousVolumesOf(container) : []
   const job = context.journal.begin('container', container.id)
-  job.note(JSON.stringify(volumes))
+  if (volumes.length > 0) job.noteIfRoom(JSON.stringify(volumes))
   await eraseContainer(context, container)
   context.volumes.removeUnused(volumes)
   job.end()

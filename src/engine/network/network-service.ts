@@ -189,7 +189,7 @@ export class NetworkService {
           },
         )
       const job = this.#parts.journal.begin('network', network.name)
-      job.note(JSON.stringify(network))
+      job.noteIfRoom(JSON.stringify(network))
       await this.tearDown(network)
       job.end()
       this.#emit(network, 'destroy')
