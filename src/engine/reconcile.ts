@@ -4,7 +4,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { hasCode } from '../ffi/errno.ts'
 import { removeCgroup } from '../kernel/cgroup/cgroup.ts'
-import { DamagedStateFile, sweepTemporaries, writeWhole } from '../lib/state-file.ts'
+import { StateFileError, sweepTemporaries, writeWhole } from '../lib/state-file.ts'
 import type { Container } from '../model/container.ts'
 import type { Network } from '../model/network.ts'
 import type { EngineContext } from './context.ts'
@@ -41,7 +41,7 @@ export async function reconcileAll(context: EngineContext): Promise<void> {
   for (const id of ids) {
     await reconcileContainer(context, id).catch((error: unknown) => {
       // Left alone: the command that needs it says what is wrong with it, and the others go on.
-      if (!(error instanceof DamagedStateFile)) throw error
+      if (!(error instanceof StateFileError)) throw error
     })
   }
   await releaseOrphanAddresses(context)
@@ -103,7 +103,7 @@ function isHeld(context: EngineContext, owner: string, address: string): boolean
     const container = context.store.read(owner)
     return container !== undefined && reservedAddresses(container).includes(address)
   } catch (error) {
-    if (error instanceof DamagedStateFile) return true
+    if (error instanceof StateFileError) return true
     throw error
   }
 }

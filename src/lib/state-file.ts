@@ -22,6 +22,9 @@ export class StateFileError extends Error {
   }
 }
 
+/** The format that this program writes, which is also that of files which name none. */
+const FORMAT = 1
+
 /** What the fields of a file must be; only those without which a reader would fail in the dark. */
 export type Shape = Readonly<Record<string, 'text' | 'number' | 'list' | 'object'>>
 
@@ -45,6 +48,9 @@ export function readJson<T extends object>(path: string, shape: Shape = {}): T |
   }
   if (kindOf(value) !== 'object') throw new StateFileError(path, 'it is not a JSON object')
   const fields = new Map(Object.entries(value as object))
+  const format = fields.get('format')
+  if (typeof format === 'number' && format > FORMAT)
+    throw new StateFileError(path, `it is from a newer tsrun: its format is ${format}, and this one knows ${FORMAT}`)
   for (const [field, wanted] of Object.entries(shape)) {
     const kind = kindOf(fields.get(field))
     if (kind !== wanted) throw new StateFileError(path, `"${field}" is not a ${wanted}`)
