@@ -120,4 +120,5 @@ export type {
   Protocol,
   Sandbox,
 } from './model/network.ts'
+export type { PortRequest } from './model/port-request.ts'
 export type { DeviceRate, DeviceRule, Resources } from './model/resources.ts'

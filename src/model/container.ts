@@ -4,10 +4,8 @@
 import type { IdMapping, IdMaps } from './id-maps.ts'
 import type { Healthcheck } from './image.ts'
 import type { Endpoint, PortMapping } from './network.ts'
+import type { PortRequest } from './port-request.ts'
 import type { DeviceRule, Resources } from './resources.ts'
-
-/** One published port as asked for; a host port of 0 means "any free one". */
-export type PortRequest = PortMapping
 
 /** What to mount into a container. */
 export interface MountSpec {

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
-import type { PortRequest } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
+import type { PortRequest } from '../../model/port-request.ts'
 import { collect } from '../collect.ts'
 import { forEach } from '../each.ts'
 import { parseRestart } from '../further-flags.ts'

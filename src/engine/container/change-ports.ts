@@ -1,8 +1,9 @@
 // Publishes further ports of a container and withdraws others: at once where it runs, and for its next starts.
 
-import type { Container, PortRequest } from '../../model/container.ts'
+import type { Container } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { PortMapping } from '../../model/network.ts'
+import { type PortRequest, toPortMapping } from '../../model/port-request.ts'
 import type { EngineContext } from '../context.ts'
 import { emitContainer } from './container-events.ts'
 import { withHostPorts } from './host-ports.ts'
@@ -19,8 +20,10 @@ export interface PortChange {
 export async function changePorts(
   context: EngineContext,
   container: Container,
-  { add = [], remove = [] }: PortChange,
+  { add = [], remove: withdrawn = [] }: PortChange,
 ): Promise<void> {
+  const wanted = add.map(toPortMapping)
+  const remove = withdrawn.map(toPortMapping)
   await changeConnections(context, container, async (current, undo, note) => {
     const left = current.ports.filter(port => !remove.some(wish => isMeant(port, wish)))
     const missing = remove.find(wish => !current.ports.some(port => isMeant(port, wish)))
@@ -40,7 +43,7 @@ export async function changePorts(
         `cannot publish ports of "${current.name}": it is on no network of its own`,
         { hint: 'connect it to one first: tsrun network connect bridge NAME' },
       )
-    const changed = { ...current, ports: [...left, ...(isUp ? withHostPorts(add) : add)] }
+    const changed = { ...current, ports: [...left, ...(isUp ? withHostPorts(wanted) : wanted)] }
     if (isUp) {
       await settleWith(context, changed, run, { undo, note })
     }
@@ -51,7 +54,7 @@ export async function changePorts(
   })
 }
 
-function isMeant(port: PortMapping, wish: PortRequest): boolean {
+function isMeant(port: PortMapping, wish: PortMapping): boolean {
   return (
     port.protocol === wish.protocol &&
     port.containerPort === wish.containerPort &&

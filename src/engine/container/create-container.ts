@@ -8,6 +8,7 @@ import { TsrunError } from '../../model/errors.ts'
 import type { IdMaps } from '../../model/id-maps.ts'
 import type { ImageConfig } from '../../model/image.ts'
 import type { PortMapping } from '../../model/network.ts'
+import { toPortMapping } from '../../model/port-request.ts'
 import type { EngineContext } from '../context.ts'
 import { assertName, inventName, newId, printable } from '../ids.ts'
 import { staticIps } from '../network/plan-endpoints.ts'
@@ -198,7 +199,7 @@ function withMounts(own: readonly MountSpec[], further: readonly MountSpec[]): M
 
 /** The ports asked for; host port 0 where any will do. */
 function resolvePorts(spec: ContainerSpec, config: ImageConfig): PortMapping[] {
-  const asked = [...(spec.publish ?? [])]
+  const asked = (spec.publish ?? []).map(toPortMapping)
   if (spec.publishAll === true) {
     const exposed = [...Object.keys(config.config?.ExposedPorts ?? {}), ...(spec.expose ?? [])]
     for (const text of exposed) {
