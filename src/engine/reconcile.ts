@@ -131,7 +131,7 @@ async function finishContainer(context: EngineContext, { key: id, note }: CutOff
 async function finishConnection(context: EngineContext, { key: id, note }: CutOffJob): Promise<void> {
   await reconcileContainer(context, id)
   const strayPorts = parseNote<HeldPort[]>(note) ?? []
-  const { settleNow } = await import('./container/live-networks.ts')
+  const { settleNow } = await import('./container/settle-connections.ts')
   await context.locks.withContainer(id, () => settleNow(context, id, { strayPorts }))
 }
 

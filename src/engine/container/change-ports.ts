@@ -7,7 +7,7 @@ import { type PortRequest, toPortMapping } from '../../model/port-request.ts'
 import type { EngineContext } from '../context.ts'
 import { emitContainer } from './container-events.ts'
 import { withHostPorts } from './host-ports.ts'
-import { changeConnections, settleWith } from './live-networks.ts'
+import { changeConnections, settleWith } from './settle-connections.ts'
 
 /** Which ports come and which go; those that are in neither list stay as they are. */
 export interface PortChange {
