@@ -9,7 +9,7 @@ import { expandGroup, groupHelp } from './groups.ts'
 import { LeanCommand } from './lean-command.ts'
 import { guardStdout } from './print.ts'
 import { findCommand, type VerbEntry, type VerbModule } from './registry.ts'
-import { exitCodeOf, renderError } from './render-error.ts'
+import { exitCodeOf, renderError, shown } from './render-error.ts'
 import { version } from './version.ts'
 
 /** Its other exit codes are the container's, so that errors of tsrun's own have one of their own. */
@@ -150,7 +150,8 @@ function splitGlobals(argv: readonly string[]): {
 
 /** commander says "error: unknown option '--x'": in our form. */
 function commanderError(text: string): string {
-  return text.replace(/^error: /, 'tsrun: ').replace(/\n\(Did you mean (.+)\?\)/, '\n  hint: did you mean $1?')
+  const [, body = text, meant] = /^(?:error: )?([\s\S]*?)(?:\n\(Did you mean (.+)\?\))?\s*$/.exec(text) ?? []
+  return `tsrun: ${shown(body)}\n${meant === undefined ? '' : `  hint: did you mean ${meant}?\n`}`
 }
 
 mark('program loaded')

@@ -19,7 +19,7 @@ export function renderError(error: unknown): string {
 const maxShown = 2000
 
 /** Messages quote what users, images and registries wrote: on one line, and without what a terminal would obey. */
-function shown(text: string): string {
+export function shown(text: string): string {
   const line = printable(text)
   return line.length <= maxShown ? line : `${line.slice(0, maxShown / 2)} … ${line.slice(-maxShown / 2)}`
 }
