@@ -305,7 +305,7 @@ describe('network create -d macvlan refuses, and changes nothing', () => {
     expectError(
       refusal,
       1,
-      /unknown network driver "nonsense"\n {2}hint: the drivers are bridge, ptp, macvlan, ipvlan, phys, host, none; others are npm packages/,
+      /unknown network driver "nonsense"\n {2}hint: the drivers are bridge, ptp, routed, macvlan, ipvlan, phys, host, none; others are npm packages/,
     )
   })
 
