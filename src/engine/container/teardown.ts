@@ -79,7 +79,7 @@ export function cgroupPathOf(context: EngineContext, { id, spec }: Container): s
 async function killLeftovers(context: EngineContext, container: Container, run: RunRecord | undefined): Promise<void> {
   const cgroup = run?.cgroup ?? cgroupPathOf(context, container)
   // Without a run folder it does not run, unless somebody has wiped the folder.
-  if (existsSync(context.paths.run(container.id)) || isPopulated(cgroup)) await killCgroup(cgroup)
+  if (existsSync(context.paths.run(container.id)) || (hasCgroups() && isPopulated(cgroup))) await killCgroup(cgroup)
 }
 
 async function disconnectAll(context: EngineContext, container: Container, run: RunRecord | undefined): Promise<void> {
