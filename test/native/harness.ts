@@ -85,7 +85,7 @@ export class Workbench {
       for (const message of messages)
         if (message.kind === 'ready' && isOurs(message.pid)) process.kill(message.pid, 'SIGKILL')
     }
-    rmSync(this.dir, { recursive: true, force: true })
+    rmSync(this.dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
   }
 
   /** A fresh directory for one container: upper, work, rootfs, exit record, log, socket. */

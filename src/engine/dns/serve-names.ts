@@ -3,9 +3,10 @@
 // the records when it has died. A rehearsal of a command makes its own sockets and leaves the resolver, and the containers that
 // really run, alone.
 
-import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, readFileSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isRehearsal } from '../../kernel/explain.ts'
+import { openProcessNetns } from '../../kernel/netns.ts'
 import { closePidfd, openPidfd } from '../../kernel/pidfd.ts'
 import {
   MAX_TEXT_BYTES,
@@ -132,9 +133,10 @@ function sharesNetwork({ spec }: Container): boolean {
   return spec.networks?.[0]?.network.startsWith('container:') === true
 }
 
-/** Opens new sockets in the container's namespace for a resolver that knows nothing of it. */
+/** Opens new sockets in the container's namespace for a resolver that knows nothing of it; nothing for one that has ended. */
 async function reattach(context: EngineContext, container: Container, run: RunRecord): Promise<void> {
-  const netnsFd = openSync(`/proc/${run.pid}/ns/net`, 'r')
+  const netnsFd = openProcessNetns(run.pid, run.pidStartTime)
+  if (netnsFd === undefined) return
   let sockets: ResolverSockets
   try {
     sockets = openResolverSockets(netnsFd, { label: container.name, again: true })
