@@ -1,11 +1,11 @@
-// A sample of the fault matrix; `scripts/fault-matrix` goes through all of it. TSRUN_TEST_SEED repeats a sample.
+// A sample of the fault matrix; `scripts/fault-matrix` goes through all of it. TSRUN_SEED takes another sample.
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { faultCases } from '../faults/fault-cases.ts'
 import { allTrials, FaultWorld } from '../faults/fault-matrix.ts'
 import { Random } from '../faults/random.ts'
+import { seed } from '../helpers/seed.ts'
 
-const seed = Number(process.env.TSRUN_TEST_SEED ?? Date.now() % 1_000_000)
 const random = new Random(seed)
 const cases = random.sample(faultCases, 4)
 let world: FaultWorld

@@ -1,9 +1,8 @@
-// A short storm; `scripts/storm` makes long ones. TSRUN_TEST_SEED repeats the choices of its clients.
+// A short storm; `scripts/storm` makes long ones. TSRUN_SEED lets its clients choose otherwise.
 
 import { expect, test } from 'vitest'
 import { storm } from '../faults/storm.ts'
-
-const seed = Number(process.env.TSRUN_TEST_SEED ?? Date.now() % 1_000_000)
+import { seed } from '../helpers/seed.ts'
 
 test(`clients at random, and killed at random, leave files and kernel at one (seed ${seed})`, async () => {
   const { problems, commands, killedClients } = await storm({ seed, clients: 4, seconds: 12, roundSeconds: 6 })

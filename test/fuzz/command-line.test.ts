@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { Command, type Option } from 'commander'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { commandGroups } from '../../src/cli/registry.ts'
+import { seed } from '../helpers/seed.ts'
 import { World } from '../helpers/world.ts'
 import { fuzzSeconds } from './fuzzer.ts'
 import { Random } from './random.ts'
@@ -161,7 +162,6 @@ test(
   'every flag with a value that nobody should give ends with a message',
   async () => {
     const all = (await leaves()).filter(({ options }) => options.length > 0)
-    const seed = Number(process.env.TSRUN_FUZZ_SEED ?? Date.now() % 2 ** 32)
     const random = new Random(seed)
     const end = Date.now() + Math.max(8, fuzzSeconds()) * 1000
     let executions = 0
@@ -171,7 +171,9 @@ test(
         const { code, stderr } = await world.tsrun(args, { cwd: scratch() })
         const what = complaint(code, stderr)
         if (what !== undefined)
-          throw new Error(`seed ${seed}: ${what}: ${JSON.stringify(args).slice(0, 500)}\n${stderr.slice(0, 1000)}`)
+          throw new Error(
+            `TSRUN_SEED=${seed}: ${what}: ${JSON.stringify(args).slice(0, 500)}\n${stderr.slice(0, 1000)}`,
+          )
         executions++
       }
     }

@@ -4,6 +4,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { seed } from '../helpers/seed.ts'
 import { type InputKind, mutate } from './mutate.ts'
 import { Random } from './random.ts'
 import { Watchdog } from './watchdog.ts'
@@ -55,7 +56,6 @@ export function fuzzSeconds(): number {
 
 /** @throws Error with the input in it, for the first finding */
 export async function fuzz(target: FuzzTarget, seconds = fuzzSeconds()): Promise<FuzzResult> {
-  const seed = Number(process.env.TSRUN_FUZZ_SEED ?? Date.now() % 2 ** 32)
   const random = new Random(seed)
   const corpus = corpusOf(target.name)
   const pool = [...corpus.values()]
@@ -69,7 +69,7 @@ export async function fuzz(target: FuzzTarget, seconds = fuzzSeconds()): Promise
     const end = Date.now() + seconds * 1000
     while (Date.now() < end) {
       const input = mutate(random.pick(pool), pool, target.kind, random)
-      const answer = await execute(target, input, `seed ${seed}, execution ${executions}`, watchdog)
+      const answer = await execute(target, input, `TSRUN_SEED=${seed}, execution ${executions}`, watchdog)
       executions++
       if (!known.has(answer) && pool.length < maxPool) {
         known.add(answer)

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { seed } from '../helpers/seed.ts'
 
 const run = promisify(execFile)
 const repository = fileURLToPath(new URL('../../', import.meta.url))
@@ -28,13 +29,12 @@ describe('hostile bytes do no harm to tsrun-init', () => {
       const program = join(folder, target)
       const corpus = join(repository, 'test/fuzz/corpus', target)
       const inputs = readdirSync(corpus).map(name => join(corpus, name))
-      const seed = process.env.TSRUN_FUZZ_SEED ?? String(Date.now() % 2 ** 32)
       await run(join(repository, 'scripts/build-fuzz'), [target, program, 'gcc', '-fsanitize=address,undefined'])
       // A finding ends the program; what it says has the address and the line in it.
-      const { stdout } = await run(program, ['1', seed, ...inputs], {
+      const { stdout } = await run(program, ['1', String(seed), ...inputs], {
         env: { ...process.env, ASAN_OPTIONS: 'abort_on_error=1:detect_leaks=0' },
       }).catch((error: { message: string; stderr?: string }) => {
-        throw new Error(`fuzzing ${target} with TSRUN_FUZZ_SEED=${seed}: ${error.message}\n${error.stderr ?? ''}`)
+        throw new Error(`fuzzing ${target} with TSRUN_SEED=${seed}: ${error.message}\n${error.stderr ?? ''}`)
       })
       expect(stdout).toMatch(/^[0-9]+ executions\n$/)
     },

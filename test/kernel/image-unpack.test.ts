@@ -5,8 +5,8 @@ import { execFileSync } from 'node:child_process'
 import { lstatSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import fc from 'fast-check'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import fc from '../helpers/property.ts'
 import {
   archive,
   directory,

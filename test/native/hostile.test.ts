@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { BOOTSTRAP, encodeBootstrap, type InitMessage, TAG } from '../../src/kernel/init-protocol.ts'
+import fc from '../helpers/property.ts'
 import { attach, eventually, isAlive, parentOf, type Session, Workbench } from './harness.ts'
 
 // The sanitizers turn any read or write out of bounds, and any undefined arithmetic, into an exit code of its own.

@@ -1,9 +1,9 @@
 import { Command } from 'commander'
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { rewriteGoStyle } from '../../src/cli/args.ts'
 import { addContainerFlags } from '../../src/cli/container-flags.ts'
 import { TsrunError } from '../../src/model/errors.ts'
+import fc from '../helpers/property.ts'
 
 /** `run` as the command line declares it. */
 function runCommand(): Command {

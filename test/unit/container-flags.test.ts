@@ -2,13 +2,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Command, CommanderError } from 'commander'
-import fc from 'fast-check'
 import { afterEach, expect, test } from 'vitest'
 import { rewriteGoStyle } from '../../src/cli/args.ts'
 import { addContainerFlags, toContainerSpec } from '../../src/cli/container-flags.ts'
 import { parsePairs } from '../../src/cli/parse-pairs.ts'
 import type { ContainerSpec } from '../../src/model/container.ts'
 import { TsrunError } from '../../src/model/errors.ts'
+import fc from '../helpers/property.ts'
 
 const folders: string[] = []
 

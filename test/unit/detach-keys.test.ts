@@ -1,7 +1,7 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { parseDetachKeys } from '../../src/cli/detach-keys.ts'
 import { TsrunError } from '../../src/model/errors.ts'
+import fc from '../helpers/property.ts'
 
 test.each([
   [undefined, [0x10, 0x11]],

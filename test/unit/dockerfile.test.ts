@@ -2,7 +2,6 @@
 
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: they are what is tested
 
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { applyConfig } from '../../src/engine/build/config-instructions.ts'
 import { parseInstruction } from '../../src/engine/build/dockerfile/instruction.ts'
@@ -12,6 +11,7 @@ import { expandText, expandWord, expandWords } from '../../src/engine/build/dock
 import { rawWords } from '../../src/engine/build/dockerfile/words.ts'
 import { planBuild } from '../../src/engine/build/stage-plan.ts'
 import type { ContainerDefaults } from '../../src/model/image.ts'
+import fc from '../helpers/property.ts'
 
 const texts = (dockerfile: string) => readLines(dockerfile, 'Dockerfile').instructions.map(({ text }) => text)
 

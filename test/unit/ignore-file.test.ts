@@ -1,9 +1,9 @@
 // .dockerignore and the patterns of COPY, against what docker documents.
 
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { globEnds, matchesGlob, parseGlob, replaceGlob } from '../../src/engine/build/glob.ts'
 import { excludePatterns, parseIgnoreFile } from '../../src/engine/build/ignore-file.ts'
+import fc from '../helpers/property.ts'
 
 const excludes = (patterns: string, path: string) => parseIgnoreFile(patterns, '.dockerignore').excludes(path)
 

@@ -1,12 +1,12 @@
 // The tar codec against tar-stream, and itself.
 
-import fc from 'fast-check'
 import { extract, pack } from 'tar-stream'
 import { describe, expect, test } from 'vitest'
 import { type TarEntry, TarFormatError } from '../../src/lib/tar-entry.ts'
 import { formatPaxTime, parsePaxTime } from '../../src/lib/tar-header.ts'
 import { TarReader } from '../../src/lib/tar-reader.ts'
 import { encodeTarFile, encodeTarHeader, tarEnd, tarEntry } from '../../src/lib/tar-writer.ts'
+import fc from '../helpers/property.ts'
 
 function read(bytes: Buffer, step = 1000): { entry: TarEntry; content: string }[] {
   const found: { entry: TarEntry; content: string }[] = []

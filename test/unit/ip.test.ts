@@ -1,4 +1,3 @@
-import fc from 'fast-check'
 import { Address4, Address6 } from 'ip-address'
 import { expect, test } from 'vitest'
 import {
@@ -20,6 +19,7 @@ import {
   tryParsePrefix,
 } from '../../src/lib/ip.ts'
 import { parseSubnetInput } from '../../src/lib/ip-input.ts'
+import fc from '../helpers/property.ts'
 
 test.each([
   ['192.168.0.1', '192.168.0.1'],

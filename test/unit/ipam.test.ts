@@ -5,12 +5,12 @@ import { lstatSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type AddressStore, takeAddress, usable } from '../../src/drivers/ipam/address-allocator.ts'
 import { FileIpam } from '../../src/drivers/ipam/file-ipam.ts'
 import { choosePool } from '../../src/drivers/ipam/pool-allocator.ts'
 import type { Pool } from '../../src/model/network.ts'
+import fc from '../helpers/property.ts'
 
 let directory = ''
 let ipam: FileIpam

@@ -1,9 +1,9 @@
 import { Command } from 'commander'
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { rewriteGoStyle } from '../../src/cli/args.ts'
 import { addContainerFlags } from '../../src/cli/container-flags.ts'
 import { LeanCommand } from '../../src/cli/lean-command.ts'
+import fc from '../helpers/property.ts'
 
 /** What is made of the words, or the error's code. */
 function parse(command: Command, words: readonly string[]) {

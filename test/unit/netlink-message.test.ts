@@ -1,4 +1,3 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { addressAdd, parseInterfaceAddress } from '../../src/kernel/netlink/address.ts'
 import { linkAddBridge, linkAddVeth, linkSet, parseLink } from '../../src/kernel/netlink/link.ts'
@@ -15,6 +14,7 @@ import {
 } from '../../src/kernel/netlink/message.ts'
 import { parseRoute, routeAdd } from '../../src/kernel/netlink/route.ts'
 import { FormatError } from '../../src/lib/bytes.ts'
+import fc from '../helpers/property.ts'
 
 const message = (type: number, flags: number, payload: Uint8Array) => ({
   type,

@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { tryParseCsv } from '../../src/cli/parse-csv.ts'
+import fc from '../helpers/property.ts'
 
 test.each([
   ['', ['']],

@@ -1,8 +1,8 @@
 import { resolve } from 'node:path'
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { parseMount, parseTmpfs, parseVolume } from '../../src/cli/parse-mounts.ts'
 import { TsrunError } from '../../src/model/errors.ts'
+import fc from '../helpers/property.ts'
 
 test.each([
   ['/host:/box', { type: 'bind', source: '/host', target: '/box', readonly: false, createSource: true }],

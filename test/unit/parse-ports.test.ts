@@ -1,7 +1,7 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { parseExpose, parsePublish } from '../../src/cli/parse-ports.ts'
 import { TsrunError } from '../../src/model/errors.ts'
+import fc from '../helpers/property.ts'
 
 /** `hostIp:hostPort->containerPort/protocol`, one a mapping. */
 const shown = (text: string) =>

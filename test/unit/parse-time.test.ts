@@ -1,8 +1,8 @@
-import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { parseTime } from '../../src/cli/parse-time.ts'
 import { parseDuration } from '../../src/lib/duration.ts'
 import { TsrunError } from '../../src/model/errors.ts'
+import fc from '../helpers/property.ts'
 
 beforeEach(() => {
   vi.useFakeTimers({ now: Date.parse('2026-01-02T12:00:00Z') })

@@ -1,4 +1,3 @@
-import fc from 'fast-check'
 import { afterEach, expect, test, vi } from 'vitest'
 import {
   displayWidth,
@@ -9,6 +8,7 @@ import {
   formatTable,
   truncate,
 } from '../../src/cli/table.ts'
+import fc from '../helpers/property.ts'
 
 afterEach(() => {
   vi.useRealTimers()
