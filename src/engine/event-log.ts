@@ -1,21 +1,11 @@
 // Events on disk, `<state>/events.jsonl`: one JSON object a line, appended whole by whatever command made it happen. When the
 // file is full it becomes `events.jsonl.1`, so that there are never more than two.
 
-import {
-  closeSync,
-  fstatSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  readSync,
-  renameSync,
-  statSync,
-  watch,
-  writeSync,
-} from 'node:fs'
+import { closeSync, fstatSync, mkdirSync, openSync, readSync, renameSync, statSync, watch, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { hasCode } from '../ffi/errno.ts'
 import { flock, LOCK_EX, LOCK_NB } from '../ffi/libc.ts'
+import { readTextIfThere } from '../lib/if-there.ts'
 
 const DEFAULT_MAX_BYTES = 1 << 20
 /** What a watch cannot see (another file system, no inotify watches left) is seen by then. */
@@ -56,7 +46,7 @@ export class EventLog {
   async *lines(follow?: AbortSignal): AsyncGenerator<string> {
     const reader = new Reader(this.#path)
     try {
-      yield* wholeLines(readOrEmpty(`${this.#path}.1`))
+      yield* wholeLines(readTextIfThere(`${this.#path}.1`) ?? '')
       for (;;) {
         yield* reader.read()
         if (follow === undefined || follow.aborted) return
@@ -154,15 +144,6 @@ function watchQuietly(path: string, onChange: () => void): { close(): void } | u
     return watcher
   } catch (error) {
     if (hasCode(error, 'ENOENT', 'ENOSPC', 'EMFILE')) return undefined
-    throw error
-  }
-}
-
-function readOrEmpty(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return ''
     throw error
   }
 }

@@ -8,7 +8,6 @@ import {
   fstatSync,
   mkdirSync,
   openSync,
-  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -17,6 +16,7 @@ import {
 } from 'node:fs'
 import { hasCode } from '../ffi/errno.ts'
 import { flock, LOCK_EX, LOCK_NB } from '../ffi/libc.ts'
+import { namesIfThere } from '../lib/if-there.ts'
 
 /** `connection`: networks or ports of a running container are being changed; the key is the container's. */
 export type JobKind = 'container' | 'network' | 'connection'
@@ -97,14 +97,9 @@ export class Journal {
   }
 
   #entries(): string[] {
-    try {
-      return readdirSync(this.#directory).filter(
-        name => !name.startsWith('.') || isAbandonedDraft(this.#directory, name),
-      )
-    } catch (error) {
-      if (hasCode(error, 'ENOENT')) return []
-      throw error
-    }
+    return namesIfThere(this.#directory).filter(
+      name => !name.startsWith('.') || isAbandonedDraft(this.#directory, name),
+    )
   }
 
   #open(path: string): number {

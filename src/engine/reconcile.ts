@@ -1,9 +1,9 @@
 // Brings files and kernel together again after a crash, a kill -9 or a reboot (design decision D8): finishes or undoes
 // jobs that were cut off, and takes back what dead containers held.
 
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { hasCode } from '../ffi/errno.ts'
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { removeCgroup } from '../kernel/cgroup/cgroup.ts'
+import { namesIfThere, readTextIfThere } from '../lib/if-there.ts'
 import { StateFileError, sweepTemporaries, writeWhole } from '../lib/state-file.ts'
 import type { Container } from '../model/container.ts'
 import type { Network } from '../model/network.ts'
@@ -21,7 +21,7 @@ import { reservedAddresses } from './network/reservations.ts'
 export async function reconcileAtOpen(context: EngineContext): Promise<void> {
   const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8')
   const marker = `${context.paths.state}/boot-id`
-  if (readOrUndefined(marker) !== bootId) {
+  if (readTextIfThere(marker) !== bootId) {
     mkdirSync(context.paths.running, { recursive: true, mode: 0o700 })
     await reconcileAll(context)
     writeWhole(marker, bootId)
@@ -159,7 +159,7 @@ async function eraseRemains(context: EngineContext, id: string): Promise<void> {
   await removeCgroup(`/${context.cgroupParent}/${id}`)
   rmSync(paths.run(id), { recursive: true, force: true })
   store.unmarkRestarting(id)
-  for (const name of readdirOrEmpty(paths.names)) store.releaseName(name, id)
+  for (const name of namesIfThere(paths.names)) store.releaseName(name, id)
   rmSync(paths.container(id), { recursive: true, force: true })
 }
 
@@ -169,23 +169,5 @@ function parseNote<T>(note: string): T | undefined {
     return note === '' ? undefined : (JSON.parse(note) as T)
   } catch {
     return undefined
-  }
-}
-
-function readdirOrEmpty(path: string): string[] {
-  try {
-    return readdirSync(path)
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return []
-    throw error
-  }
-}
-
-function readOrUndefined(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined
-    throw error
   }
 }

@@ -1,9 +1,8 @@
 // What there is and on what it runs: the facts of `info`.
 
-import { readFileSync } from 'node:fs'
 import { availableParallelism, hostname, release, totalmem } from 'node:os'
-import { hasCode } from '../ffi/errno.ts'
 import { cgroupLayout } from '../kernel/cgroup/cgroup.ts'
+import { readTextIfThere } from '../lib/if-there.ts'
 import type { EngineContext } from './context.ts'
 
 /** What there is, and on what it runs. */
@@ -35,7 +34,8 @@ export function collectInfo(context: EngineContext, images: number): SystemInfo 
     stateDir: context.paths.state,
     cgroupMode: cgroupLayout().mode,
     kernelVersion: release(),
-    operatingSystem: /^PRETTY_NAME="?([^"\n]*)"?$/m.exec(readOrEmpty('/etc/os-release'))?.[1] ?? 'Linux',
+    operatingSystem:
+      /^PRETTY_NAME="?([^"\n]*)"?$/m.exec(readTextIfThere('/etc/os-release', 'EACCES') ?? '')?.[1] ?? 'Linux',
     architecture: ({ x64: 'x86_64', arm64: 'aarch64' } as Record<string, string>)[process.arch] ?? process.arch,
     cpus: availableParallelism(),
     memoryBytes: totalmem(),
@@ -45,15 +45,6 @@ export function collectInfo(context: EngineContext, images: number): SystemInfo 
 }
 
 function lsms(): string[] {
-  const active = readOrEmpty('/sys/kernel/security/lsm').trim().split(',')
+  const active = (readTextIfThere('/sys/kernel/security/lsm', 'EACCES') ?? '').trim().split(',')
   return ['apparmor', 'selinux'].filter(name => active.includes(name)).map(name => `name=${name}`)
-}
-
-function readOrEmpty(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    if (hasCode(error, 'ENOENT', 'EACCES')) return ''
-    throw error
-  }
 }

@@ -1,7 +1,7 @@
 // Whether containers can be given names here, for `tsrun doctor`: tried in a network namespace that is gone afterwards.
 
-import { closeSync, readFileSync } from 'node:fs'
-import { hasCode } from '../ffi/errno.ts'
+import { closeSync } from 'node:fs'
+import { readTextIfThere } from '../lib/if-there.ts'
 import { linkSet } from './netlink/link.ts'
 import { createNetns } from './netns.ts'
 import { openResolverSockets } from './resolver/sockets.ts'
@@ -42,11 +42,6 @@ function tryRedirect(): void {
 }
 
 function hostServers(): string[] {
-  try {
-    const lines = readFileSync('/etc/resolv.conf', 'utf8').split('\n')
-    return lines.flatMap(line => /^nameserver\s+(\S+)/.exec(line)?.[1] ?? []).slice(0, 3)
-  } catch (error) {
-    if (hasCode(error, 'ENOENT', 'EACCES')) return []
-    throw error
-  }
+  const lines = (readTextIfThere('/etc/resolv.conf', 'EACCES') ?? '').split('\n')
+  return lines.flatMap(line => /^nameserver\s+(\S+)/.exec(line)?.[1] ?? []).slice(0, 3)
 }

@@ -1,18 +1,15 @@
 // JSON files that are written whole: a reader sees the old content or the new, never half of either.
 
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
+import { closeSync, fsyncSync, openSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { readTextIfThere } from './if-there.ts'
 
 let counter = 0
 
 /** Reads a JSON file; undefined where there is none. @throws SyntaxError when it is not JSON */
 export function readJsonFile(path: string): unknown {
-  try {
-    return JSON.parse(readFileSync(path, 'utf8'))
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
-    throw error
-  }
+  const text = readTextIfThere(path)
+  return text === undefined ? undefined : JSON.parse(text)
 }
 
 export interface WriteJsonOptions {

@@ -1,18 +1,9 @@
 // Small state files: read whole, written whole (temporary file, then rename), readable with `cat`.
 // Synchronous on purpose: a read or write of a few kilobytes costs less than a trip through the event loop.
 
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { faultPoint } from './fault.ts'
+import { namesIfThere, readTextIfThere } from './if-there.ts'
 
 /** A file of ours that is not what we write: cut off, edited by hand, or another version's. The message names it. */
 export class StateFileError extends Error {
@@ -33,13 +24,8 @@ export type Shape = Readonly<Record<string, 'text' | 'number' | 'list' | 'object
  * @throws StateFileError when it is not valid JSON, not an object, or lacks what `shape` names
  */
 export function readJson<T extends object>(path: string, shape: Shape = {}): T | undefined {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch (error) {
-    if (isMissing(error)) return undefined
-    throw error
-  }
+  const text = readTextIfThere(path)
+  if (text === undefined) return undefined
   let value: unknown
   try {
     value = JSON.parse(text)
@@ -99,12 +85,8 @@ export function writeWhole(path: string, text: string, options: { durable?: bool
 
 /** Removes the temporary files in a folder that belong to processes that were killed while they wrote. */
 export function sweepTemporaries(folder: string): void {
-  for (const name of existsSync(folder) ? readdirSync(folder) : []) {
+  for (const name of namesIfThere(folder)) {
     const [, pid] = /\.(\d+)\.tmp$/.exec(name) ?? []
     if (pid !== undefined && !existsSync(`/proc/${pid}`)) rmSync(`${folder}/${name}`, { force: true })
   }
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT'
 }

@@ -1,9 +1,9 @@
 // The same rule for hosts whose filter lives in legacy iptables (x_tables beside nf_tables in one kernel). Only there
 // is a program executed; elsewhere one look at a file in /proc says that there is nothing to do.
 
-import { readFileSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
 import { record } from '../../kernel/explain.ts'
+import { readTextIfThere } from '../../lib/if-there.ts'
 import { admittedMark } from './base-ruleset.ts'
 import { foreignComment } from './foreign-forward.ts'
 
@@ -63,9 +63,9 @@ export function removeLegacyAccepts(): void {
 
 /** `-S`, or undefined where the namespace has no legacy filter table or nobody can have filled it. */
 function filterRules(family: 4 | 6): string[] | undefined {
-  // thread-self: the file shows the namespace of whoever reads it.
-  const names = readIfThere(`/proc/thread-self/net/ip${family === 6 ? '6' : ''}_tables_names`)
-  if (!names.split('\n').includes('filter')) return undefined
+  // The file exists once the module is loaded, and only root may read it; thread-self: it shows the namespace of whoever does.
+  const names = readTextIfThere(`/proc/thread-self/net/ip${family === 6 ? '6' : ''}_tables_names`, 'EACCES')
+  if (names?.split('\n').includes('filter') !== true) return undefined
   try {
     return iptables(family, ['-S']).trim().split('\n')
   } catch (error) {
@@ -82,14 +82,4 @@ function iptables(family: 4 | 6, args: readonly string[]): string {
   // Loaded here: few hosts have legacy rules.
   const { execFileSync } = process.getBuiltinModule('node:child_process')
   return execFileSync(programs[family], ['-w', ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
-}
-
-function readIfThere(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    // The file exists once the module is loaded, and only root may read it.
-    if (hasCode(error, 'ENOENT', 'EACCES')) return ''
-    throw error
-  }
 }

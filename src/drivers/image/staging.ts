@@ -17,6 +17,7 @@ import { basename, dirname, join } from 'node:path'
 import { hasCode } from '../../ffi/errno.ts'
 import { cString } from '../../ffi/file-at.ts'
 import { flock, LOCK_EX, LOCK_NB } from '../../ffi/libc.ts'
+import { namesIfThere } from '../../lib/if-there.ts'
 import { byteString } from '../../lib/tar-entry.ts'
 import { type Digest, digestHex } from '../../model/image.ts'
 import { removeTreeAt } from './directory-tree.ts'
@@ -89,7 +90,7 @@ export function sweepStaging(folder: string, own: Staging): Set<string> {
     const path = join(folder, name)
     const fd = lockFolder(path)
     if (fd === undefined) {
-      for (const hex of readKept(join(path, 'keep'))) kept.add(hex)
+      for (const hex of namesIfThere(join(path, 'keep'))) kept.add(hex)
       continue
     }
     try {
@@ -153,15 +154,6 @@ function isStill(path: string, fd: number): boolean {
     return statSync(path).ino === statSync(`/proc/self/fd/${fd}`).ino
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return false
-    throw error
-  }
-}
-
-function readKept(path: string): string[] {
-  try {
-    return readdirSync(path)
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return []
     throw error
   }
 }

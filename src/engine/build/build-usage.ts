@@ -1,6 +1,6 @@
 // What builds keep for the next ones: how much it is, and how it goes.
 
-import { existsSync, readdirSync } from 'node:fs'
+import { namesIfThere } from '../../lib/if-there.ts'
 import { join } from 'node:path'
 import { ImageFiles } from '../../drivers/image/image-files.ts'
 import type { EngineContext } from '../context.ts'
@@ -57,7 +57,7 @@ export function measureBuilds(context: EngineContext): UsageLine {
   for (const { step } of steps)
     if (step.layer !== undefined && !ofImages.has(step.layer.chainId)) own.set(step.layer.chainId, step.layer.size)
   const mounts = join(context.paths.build, 'mounts')
-  const ids = existsSync(mounts) ? readdirSync(mounts) : []
+  const ids = namesIfThere(mounts)
   const sizeBytes = [...own.values()].reduce((sum, size) => sum + size, 0) + folderSize(mounts)
   return {
     type: 'Build Cache',

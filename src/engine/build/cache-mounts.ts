@@ -1,6 +1,7 @@
 // The directories of RUN --mount=type=cache: `<root>/build/mounts/<hash of the id>/N/{data,lock}`. They are in no layer and in no
 // key; a step has the lock of the one it uses: shared, or alone.
 
+import { namesIfThere } from '../../lib/if-there.ts'
 import {
   chmodSync,
   chownSync,
@@ -9,7 +10,6 @@ import {
   fstatSync,
   mkdirSync,
   openSync,
-  readdirSync,
   statSync,
 } from 'node:fs'
 import { join } from 'node:path'
@@ -58,8 +58,8 @@ export async function holdCache(root: string, mount: CacheMount, signal: AbortSi
 /** Removes the directories that no step uses. @returns how many @param measure told of each before it goes */
 export function pruneCaches(root: string, measure: (directory: string) => void): number {
   let count = 0
-  for (const id of namesIn(root)) {
-    for (const number of namesIn(join(root, id)).filter(name => /^\d+$/.test(name))) {
+  for (const id of namesIfThere(root, 'ENOTDIR')) {
+    for (const number of namesIfThere(join(root, id), 'ENOTDIR').filter(name => /^\d+$/.test(name))) {
       const place = join(root, id, number)
       const fd = tryHold(place, LOCK_EX)
       if (fd === undefined) continue
@@ -93,13 +93,4 @@ function tryHold(place: string, operation: number): number | undefined {
   }
   closeSync(fd)
   return undefined
-}
-
-function namesIn(path: string): string[] {
-  try {
-    return readdirSync(path)
-  } catch (error) {
-    if (hasCode(error, 'ENOENT', 'ENOTDIR')) return []
-    throw error
-  }
 }

@@ -2,10 +2,10 @@
 // A key says all that the step's result depends on. The layers named here are in use for `rmi` and `prune`; a record whose
 // layer is gone, or not sound after a power loss, is a miss.
 
-import { mkdirSync, readdirSync, rmSync, statSync, utimesSync } from 'node:fs'
+import { namesIfThere } from '../../lib/if-there.ts'
+import { mkdirSync, rmSync, statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import type { LayerStore } from '../../drivers/image/layer-store.ts'
-import { hasCode } from '../../ffi/errno.ts'
 import { readJsonFile, writeJsonFile } from '../../lib/json-file.ts'
 import { type Digest, digestHex } from '../../model/image.ts'
 
@@ -57,7 +57,7 @@ export class StepCache {
 
   /** All steps, each with the time of its last use. */
   list(): { readonly step: CachedStep; readonly usedAt: Date }[] {
-    return namesIn(this.#directory).flatMap(name => {
+    return namesIfThere(this.#directory).flatMap(name => {
       if (!/^[0-9a-f]{64}\.json$/.test(name)) return []
       const path = join(this.#directory, name)
       const step = readStep(path)
@@ -89,15 +89,6 @@ function readStep(path: string): CachedStep | undefined {
     return readJsonFile(path) as CachedStep | undefined
   } catch (error) {
     if (error instanceof SyntaxError) return undefined
-    throw error
-  }
-}
-
-function namesIn(directory: string): string[] {
-  try {
-    return readdirSync(directory)
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return []
     throw error
   }
 }

@@ -1,9 +1,10 @@
 // Containers on disk: one folder each, a link for each name, and what runs under the state directory.
 // How a container is doing is derived here from files and the kernel, never stored.
 
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
 import { processStartTime } from '../../kernel/pidfd.ts'
+import { namesIfThere, readTextIfThere } from '../../lib/if-there.ts'
 import { readJson, type Shape, writeJson } from '../../lib/state-file.ts'
 import type { Container, ContainerState, ExitRecord, HealthState, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
@@ -77,12 +78,12 @@ export class ContainerStore {
   }
 
   ids(): string[] {
-    return readdirOrEmpty(this.#paths.containers)
+    return namesIfThere(this.#paths.containers)
   }
 
   /** Ids of the containers that have, or had when they were cut off, a process. */
   runningIds(): string[] {
-    return readdirOrEmpty(this.#paths.running)
+    return namesIfThere(this.#paths.running)
   }
 
   /**
@@ -146,7 +147,7 @@ export class ContainerStore {
 
   /** Ids of the containers that wait to be restarted. */
   restartingIds(): string[] {
-    return readdirOrEmpty(this.#paths.restarting).filter(name => /^[0-9a-f]{64}$/.test(name))
+    return namesIfThere(this.#paths.restarting).filter(name => /^[0-9a-f]{64}$/.test(name))
   }
 
   /** Whether a process lives that is going to start the container again. */
@@ -193,23 +194,6 @@ export function isAlive(run: RunRecord): boolean {
   if (run.phase !== 'running' || run.pid === 0) return false
   if (processStartTime(run.pid) !== run.pidStartTime) return false
   // A zombie has ended: only its monitor has not looked yet.
-  const stat = readFileOrEmpty(`/proc/${run.pid}/stat`)
-  return stat !== '' && !/\) [ZX] /.test(stat)
-}
-
-function readFileOrEmpty(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return ''
-  }
-}
-
-function readdirOrEmpty(path: string): string[] {
-  try {
-    return readdirSync(path)
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return []
-    throw error
-  }
+  const stat = readTextIfThere(`/proc/${run.pid}/stat`, 'ESRCH')
+  return stat !== undefined && !/\) [ZX] /.test(stat)
 }

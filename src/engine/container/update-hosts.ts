@@ -1,8 +1,8 @@
 // Keeps a running container's /etc/hosts in step with its addresses. Only the lines of addresses that come or go are touched:
 // the container may have written others.
 
-import { readFileSync, writeFileSync } from 'node:fs'
-import { hasCode } from '../../ffi/errno.ts'
+import { writeFileSync } from 'node:fs'
+import { readTextIfThere } from '../../lib/if-there.ts'
 import type { Container } from '../../model/container.ts'
 import type { Endpoint } from '../../model/network.ts'
 import type { EngineContext } from '../context.ts'
@@ -22,7 +22,7 @@ export function updateHosts(
   const wanted = linesOf(after)
   const gone = linesOf(before).filter(line => !wanted.includes(line))
   const path = paths.runFile(id, 'hosts')
-  const text = readOrEmpty(path)
+  const text = readTextIfThere(path) ?? ''
   if (text === '') return
   const lines = text
     .replace(/\n$/, '')
@@ -30,13 +30,4 @@ export function updateHosts(
     .filter(line => !gone.includes(line))
   const changed = `${[...lines, ...wanted.filter(line => !lines.includes(line))].join('\n')}\n`
   if (changed !== text) writeFileSync(path, changed)
-}
-
-function readOrEmpty(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return ''
-    throw error
-  }
 }

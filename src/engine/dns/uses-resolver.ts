@@ -1,7 +1,6 @@
 // Which containers ask tsrun-dns. Cheap: every start looks.
 
-import { readFileSync } from 'node:fs'
-import { hasCode } from '../../ffi/errno.ts'
+import { readTextIfThere } from '../../lib/if-there.ts'
 import { onlyLoopback, RESOLVER_ADDRESS } from '../container/etc-files.ts'
 import type { EngineContext } from '../context.ts'
 import { DEFAULT_NETWORK } from '../network/network-service.ts'
@@ -18,10 +17,6 @@ export function needsResolver(networkNames: readonly string[]): boolean {
 
 /** Whether a container that runs was given the resolver: its resolv.conf says so. */
 export function usesResolver(context: Pick<EngineContext, 'paths'>, id: string): boolean {
-  try {
-    return readFileSync(context.paths.runFile(id, 'resolv.conf'), 'utf8').includes(`nameserver ${RESOLVER_ADDRESS}\n`)
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return false
-    throw error
-  }
+  const text = readTextIfThere(context.paths.runFile(id, 'resolv.conf'))
+  return text?.includes(`nameserver ${RESOLVER_ADDRESS}\n`) === true
 }

@@ -1,8 +1,8 @@
 // One probe of one container: runs its command inside, and writes down what came of it in `health.json` of its run folder.
 
-import { readFileSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
 import { closePidfd, openPidfd, sendSignal } from '../../kernel/pidfd.ts'
+import { readTextIfThere } from '../../lib/if-there.ts'
 import { writeJson } from '../../lib/state-file.ts'
 import type { Container, HealthProbe, HealthState } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
@@ -103,15 +103,9 @@ function killProcess(pid: number): void {
 }
 
 function descendants(pid: number): number[] {
-  const children = readOrEmpty(`/proc/${pid}/task/${pid}/children`).split(' ').filter(Boolean).map(Number)
+  const children = (readTextIfThere(`/proc/${pid}/task/${pid}/children`, 'ESRCH') ?? '')
+    .split(' ')
+    .filter(Boolean)
+    .map(Number)
   return children.flatMap(child => [...descendants(child), child])
-}
-
-function readOrEmpty(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    if (hasCode(error, 'ENOENT', 'ESRCH')) return ''
-    throw error
-  }
 }

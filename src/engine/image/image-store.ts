@@ -1,11 +1,12 @@
 // What the store knows: names, one file each, and records, one file for each complete image. Both are only ever written when
 // all blobs and layers they speak of are in their place. Looking up costs two file reads; nothing heavy is imported here.
 
-import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, renameSync, rmdirSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { currentBoot, hasLayer, type ImageFiles } from '../../drivers/image/image-files.ts'
 import { hasCode } from '../../ffi/errno.ts'
 import { faultPoint } from '../../lib/fault.ts'
+import { namesIfThere } from '../../lib/if-there.ts'
 import { readJsonFile, syncFolder, writeJsonFile } from '../../lib/json-file.ts'
 import { TsrunError } from '../../model/errors.ts'
 import {
@@ -58,8 +59,8 @@ export class ImageStore {
 
   names(): ImageName[] {
     const found: ImageName[] = []
-    for (const folder of list(this.files.names)) {
-      for (const file of list(join(this.files.names, folder))) {
+    for (const folder of namesIfThere(this.files.names, 'ENOTDIR')) {
+      for (const file of namesIfThere(join(this.files.names, folder), 'ENOTDIR')) {
         const name = file.endsWith('.tmp') ? undefined : readWhole<ImageName>(join(this.files.names, folder, file))
         if (name !== undefined) found.push(name)
       }
@@ -68,7 +69,7 @@ export class ImageStore {
   }
 
   records(): ImageRecord[] {
-    return list(this.files.records)
+    return namesIfThere(this.files.records, 'ENOTDIR')
       .filter(file => file.endsWith('.json'))
       .map(file => this.record(`sha256:${file.slice(0, -5)}` as Digest))
       .filter(record => record !== undefined)
@@ -214,14 +215,5 @@ function readWhole<T>(path: string): T | undefined {
     if (!(error instanceof SyntaxError)) throw error
     renameSync(path, `${path}.damaged.tmp`)
     return undefined
-  }
-}
-
-function list(path: string): string[] {
-  try {
-    return readdirSync(path)
-  } catch (error) {
-    if (hasCode(error, 'ENOENT', 'ENOTDIR')) return []
-    throw error
   }
 }

@@ -1,7 +1,8 @@
 // Networks on disk: `<root>/networks/<name>.json`. The file is made exclusively, so a name is taken once.
 
-import { linkSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { linkSync, mkdirSync, rmSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
+import { namesIfThere } from '../../lib/if-there.ts'
 import { readJson, type Shape, writeJson } from '../../lib/state-file.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Network } from '../../model/network.ts'
@@ -90,15 +91,10 @@ export class NetworkStore {
   }
 
   #names(): string[] {
-    try {
-      return readdirSync(this.#directory)
-        .filter(file => file.endsWith('.json') && !file.startsWith('.'))
-        .map(file => file.slice(0, -'.json'.length))
-        .sort()
-    } catch (error) {
-      if (hasCode(error, 'ENOENT')) return []
-      throw error
-    }
+    return namesIfThere(this.#directory)
+      .filter(file => file.endsWith('.json') && !file.startsWith('.'))
+      .map(file => file.slice(0, -'.json'.length))
+      .sort()
   }
 
   /** What a creation left that was cut off while it wrote the record. Idempotent. */

@@ -1,8 +1,7 @@
 // Ids of the host that may be lent to containers: what /etc/subuid and /etc/subgid give to an account (subuid(5)), or a plain
 // range.
 
-import { readFileSync } from 'node:fs'
-import { hasCode } from '../../ffi/errno.ts'
+import { readTextIfThere } from '../../lib/if-there.ts'
 import { findPasswd, parseId } from '../../lib/passwd.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { IdMapping, IdMaps } from '../../model/id-maps.ts'
@@ -70,26 +69,15 @@ function ofAccount(user: string, group: string, etc: string): SubordinateIds {
 
 /** Lines `ACCOUNT:START:SIZE`; the account may stand there by its number. */
 function rangesOf(file: string, account: string, etc: string): IdRange[] {
-  const number = findPasswd(readOrEmpty(`${etc}/passwd`), entry => entry.name === account)?.uid
+  const number = findPasswd(readTextIfThere(`${etc}/passwd`) ?? '', entry => entry.name === account)?.uid
   const names = new Set([account, ...(number === undefined ? [] : [String(number)])])
-  return readOrEmpty(file)
-    .split('\n')
-    .flatMap(line => {
-      const [name = '', startText = '', sizeText = ''] = line.trim().split(':')
-      const [start, size] = [parseId(startText), parseId(sizeText)]
-      return names.has(name) && start !== undefined && start > 0 && size !== undefined && size > 0
-        ? [{ start, size }]
-        : []
-    })
-}
-
-function readOrEmpty(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return ''
-    throw error
-  }
+  return (readTextIfThere(file) ?? '').split('\n').flatMap(line => {
+    const [name = '', startText = '', sizeText = ''] = line.trim().split(':')
+    const [start, size] = [parseId(startText), parseId(sizeText)]
+    return names.has(name) && start !== undefined && start > 0 && size !== undefined && size > 0
+      ? [{ start, size }]
+      : []
+  })
 }
 
 function invalid(setting: string, reason: string): TsrunError {

@@ -3,6 +3,7 @@
 import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
 import { faultPoint } from '../../lib/fault.ts'
+import { namesIfThere } from '../../lib/if-there.ts'
 import type { Undo } from '../../lib/rollback.ts'
 import { readJson, writeJson } from '../../lib/state-file.ts'
 import type { Container, MountSpec } from '../../model/container.ts'
@@ -123,14 +124,9 @@ export class VolumeService {
 
   /** All volumes, by name. */
   list(): Volume[] {
-    try {
-      return readdirSync(this.#paths.volumes)
-        .sort()
-        .flatMap(name => this.get(name) ?? [])
-    } catch (error) {
-      if (hasCode(error, 'ENOENT')) return []
-      throw error
-    }
+    return namesIfThere(this.#paths.volumes)
+      .sort()
+      .flatMap(name => this.get(name) ?? [])
   }
 
   /** @throws TsrunError not-found */

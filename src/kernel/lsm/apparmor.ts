@@ -2,8 +2,8 @@
 // point at a tree of their own. See apparmor(7), and security/apparmor in the kernel for the files.
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
-import { hasCode } from '../../ffi/errno.ts'
+import { existsSync } from 'node:fs'
+import { readTextIfThere } from '../../lib/if-there.ts'
 import { TsrunError } from '../../model/errors.ts'
 
 /** The profile of every container that does not ask for another one. */
@@ -86,12 +86,7 @@ export class AppArmor {
   }
 
   #read(path: string): string | undefined {
-    try {
-      return readFileSync(`${this.#root}${path}`, 'utf8')
-    } catch (error) {
-      if (hasCode(error, 'ENOENT', 'ENOTDIR', 'EACCES')) return undefined
-      throw error
-    }
+    return readTextIfThere(`${this.#root}${path}`, 'ENOTDIR', 'EACCES')
   }
 }
 

@@ -1,8 +1,8 @@
 // SELinux: the label that a container's processes run with, the one that its files show, and relabelling what is bound into it.
 // Everything is read below `root`, which tests point at a tree of their own. See selinux(8), lxc_contexts of container-selinux.
 
-import { existsSync, readFileSync } from 'node:fs'
-import { hasCode } from '../../ffi/errno.ts'
+import { existsSync } from 'node:fs'
+import { readTextIfThere } from '../../lib/if-there.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { LabelParts } from '../../model/security-options.ts'
 
@@ -76,12 +76,7 @@ export class SeLinux {
   }
 
   #read(path: string): string | undefined {
-    try {
-      return readFileSync(`${this.#root}${path}`, 'utf8')
-    } catch (error) {
-      if (hasCode(error, 'ENOENT', 'ENOTDIR', 'EACCES')) return undefined
-      throw error
-    }
+    return readTextIfThere(`${this.#root}${path}`, 'ENOTDIR', 'EACCES')
   }
 }
 

@@ -10,14 +10,13 @@ import {
   ftruncateSync,
   mkdirSync,
   openSync,
-  readdirSync,
   rmSync,
   statSync,
   writeSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { hasCode } from '../../../ffi/errno.ts'
 import { type FileLock, lockFile } from '../../../kernel/flock.ts'
+import { namesIfThere } from '../../../lib/if-there.ts'
 import { TsrunError } from '../../../model/errors.ts'
 import { type Digest, digestHex } from '../../../model/image.ts'
 import type { ImageFiles } from '../image-files.ts'
@@ -99,7 +98,7 @@ export class PartialBlob {
 /** Removes what broken downloads have left; those that go on are left alone. Returns the bytes that gives back. */
 export async function removePartialBlobs(files: ImageFiles): Promise<number> {
   let bytes = 0
-  for (const name of listOrEmpty(files.partial)) {
+  for (const name of namesIfThere(files.partial)) {
     const path = join(files.partial, name)
     try {
       using _lock = await lockFile(path, { timeoutMs: 0 })
@@ -110,13 +109,4 @@ export async function removePartialBlobs(files: ImageFiles): Promise<number> {
     }
   }
   return bytes
-}
-
-function listOrEmpty(path: string): string[] {
-  try {
-    return readdirSync(path)
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return []
-    throw error
-  }
 }

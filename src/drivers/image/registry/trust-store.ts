@@ -4,7 +4,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { rootCertificates } from 'node:tls'
-import { hasCode } from '../../../ffi/errno.ts'
+import { readTextIfThere } from '../../../lib/if-there.ts'
 import { TsrunError } from '../../../model/errors.ts'
 import { dockerHubHost, isInsecure } from './endpoints.ts'
 import type { TlsTrust } from './http-client.ts'
@@ -77,18 +77,10 @@ const bundles = [
 function systemAuthorities(): readonly string[] {
   const { SSL_CERT_FILE, NODE_EXTRA_CA_CERTS } = process.env
   const files = SSL_CERT_FILE ? [SSL_CERT_FILE] : bundles
-  const bundle = files.map(readIfThere).find(text => text !== undefined)
-  const extra = NODE_EXTRA_CA_CERTS ? readIfThere(NODE_EXTRA_CA_CERTS) : undefined
+  const read = (file: string) => readTextIfThere(file, 'ENOTDIR', 'EACCES')
+  const bundle = files.map(read).find(text => text !== undefined)
+  const extra = NODE_EXTRA_CA_CERTS ? read(NODE_EXTRA_CA_CERTS) : undefined
   return [...(bundle === undefined ? rootCertificates : [bundle]), ...(extra === undefined ? [] : [extra])]
-}
-
-function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    if (hasCode(error, 'ENOENT', 'ENOTDIR', 'EACCES')) return undefined
-    throw error
-  }
 }
 
 /** A PEM file, or a folder of them. @throws TsrunError invalid */
