@@ -102,7 +102,7 @@ test(`the ${COUNT}th endpoint costs what the first does: address, name, records,
   expectFlat('name and address given back', given)
 }, 120_000)
 
-test(`among ${COUNT} networks a look-up by name is flat, and a new one takes milliseconds`, async () => {
+test(`among ${COUNT} networks a look-up by name and the choice of a subnet are flat`, async () => {
   const networks = join(directory, 'networks')
   const pools = join(directory, 'ipam')
   const store = new NetworkStore(networks)
@@ -119,16 +119,20 @@ test(`among ${COUNT} networks a look-up by name is flat, and a new one takes mil
     expect(store.find(`net${(index * 7919) % COUNT}`).driver).toBe('bridge'),
   )
   const [, listed = 0] = await timeEach(2, () => expect(store.list()).toHaveLength(COUNT))
-  const lastPool = await timeEach(5, async () => {
+  const another = async () => {
     const pool = await ipam.requestPool({}, [])
     expect(pool.subnet).toBe(subnetOf(COUNT))
     await ipam.releasePool(pool)
-  })
+  }
+  // The one that finds no listing of what is taken makes it.
+  const [listedPools = 0] = await timeEach(1, another)
+  const lastPool = await timeEach(21, another)
 
   tell('network by name', median(before), median(found))
   tell('pool of a new network', median(firstPool), median(lastPool))
   tell('list of all networks', 0, listed)
+  tell('pool of a new network, nothing listed', 0, listedPools)
   expect(median(found)).toBeLessThan(5000)
-  // Each subnet is compared: it grows by microseconds a network.
-  expect(median(lastPool)).toBeLessThan(500_000)
+  // A look at each would be ten thousand steps, of microseconds each.
+  expect(median(lastPool)).toBeLessThan(median(firstPool) * 5 + 2000)
 }, 120_000)

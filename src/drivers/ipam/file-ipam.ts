@@ -1,7 +1,7 @@
 // IPAM on files: a pool is a folder named after its subnet (`10.210.0.0_24`), an address a symbolic link in it. Pools
 // are compared with each other, so they are made under a lock; addresses need none.
 
-import { mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdirSync, renameSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode } from '../../ffi/errno.ts'
 import { withLock } from '../../kernel/flock.ts'
@@ -12,6 +12,8 @@ import { takeAddress, usageOf } from './address-allocator.ts'
 import { FileAddressStore, readLink } from './file-address-store.ts'
 import { localRange } from './local-range.ts'
 import { choosePool, type DefaultRange, firstHost, standardRanges, type UsedSubnet } from './pool-allocator.ts'
+import { PoolListing } from './pool-listing.ts'
+import { type AddressRange, rangeOf, rangesOverlap } from './taken-ranges.ts'
 
 export interface FileIpamOptions {
   /** Made on first use. */
@@ -25,43 +27,52 @@ export interface FileIpamOptions {
 
 export class FileIpam implements IpamAllocator {
   readonly #directory: string
+  readonly #listing: PoolListing
   readonly #defaultRanges: () => Promise<readonly DefaultRange[]>
 
   constructor({ directory, defaultRanges = async () => [] }: FileIpamOptions) {
     this.#directory = directory
+    this.#listing = new PoolListing(directory)
     this.#defaultRanges = defaultRanges
   }
 
   async requestPool(wanted: PoolRequest, busy: readonly UsedSubnet[]): Promise<Pool> {
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
     return this.#locked(async () => {
-      const pools = this.#subnets().map(subnet => ({ subnet, name: `the pool ${subnet}` }))
+      const taken = this.#listing.taken()
       const routes = busy.map(({ subnet, name }) => ({ subnet, name: `the host ${name}` }))
       const ranges = wanted.subnet === undefined ? await this.#rangesOf(wanted.family ?? 4) : []
-      const pool = await choosePool(wanted, [...pools, ...routes], ranges)
-      const folder = this.#folder(pool)
-      mkdirSync(folder, { mode: 0o700 })
-      symlinkSync(pool.gateway, join(folder, gatewayName))
+      // Only what is refused needs a name.
+      const named = mayOverlap(wanted.subnet, taken) ? this.#listing.subnets() : []
+      const pools = named.map(subnet => ({ subnet, name: `the pool ${subnet}` }))
+      const pool = await choosePool(wanted, [...pools, ...routes], ranges, taken)
+      this.#listing.adding(pool.subnet, () => {
+        const folder = this.#folder(pool)
+        mkdirSync(folder, { mode: 0o700 })
+        symlinkSync(pool.gateway, join(folder, gatewayName))
+      })
       return pool
     })
   }
 
   async releasePool(pool: Pool): Promise<void> {
-    // Out of the way in one step: an address is taken in the whole folder or, with ENOENT, not at all.
-    const removed = join(this.#directory, `.removed.${process.pid}`)
-    rmSync(removed, { recursive: true, force: true })
-    try {
-      renameSync(this.#folder(pool), removed)
-    } catch (error) {
-      if (hasCode(error, 'ENOENT')) return
-      throw error
-    }
-    rmSync(removed, { recursive: true, force: true })
+    const folder = this.#folder(pool)
+    if (!existsSync(folder)) return
+    await this.#locked(() => {
+      if (!existsSync(folder)) return
+      this.#listing.removing(pool.subnet, () => {
+        // Out of the way in one step: an address is taken in the whole folder or, with ENOENT, not at all.
+        const removed = join(this.#directory, `.removed.${process.pid}`)
+        rmSync(removed, { recursive: true, force: true })
+        renameSync(folder, removed)
+        rmSync(removed, { recursive: true, force: true })
+      })
+    })
   }
 
   /** All pools, in no order. */
   async listPools(): Promise<readonly Pool[]> {
-    return this.#subnets().map(subnet => {
+    return this.#listing.subnets().map(subnet => {
       const folder = subnet.replace('/', '_')
       const gateway = readLink(join(this.#directory, folder, gatewayName)) ?? firstHost(parsePrefix(subnet))
       return { subnet, gateway }
@@ -110,11 +121,6 @@ export class FileIpam implements IpamAllocator {
     return family === 6 ? [await localRange(this.#directory)] : standardRanges
   }
 
-  #subnets(): string[] {
-    const subnets = readFolder(this.#directory).map(name => name.replace('_', '/'))
-    return subnets.filter(subnet => tryParsePrefix(subnet) !== undefined)
-  }
-
   #store(pool: Pool): FileAddressStore {
     return new FileAddressStore(this.#folder(pool))
   }
@@ -123,18 +129,15 @@ export class FileIpam implements IpamAllocator {
     return join(this.#directory, pool.subnet.replace('/', '_'))
   }
 
-  #locked<T>(task: () => Promise<T>): Promise<T> {
+  #locked<T>(task: () => Promise<T> | T): Promise<T> {
     return withLock(join(this.#directory, 'lock'), task, { what: 'the address pools' })
   }
 }
 
 const gatewayName = 'gateway'
 
-function readFolder(directory: string): string[] {
-  try {
-    return readdirSync(directory)
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return []
-    throw error
-  }
+function mayOverlap(subnet: string | undefined, taken: readonly AddressRange[]): boolean {
+  if (subnet === undefined) return false
+  const wanted = tryParsePrefix(subnet)
+  return wanted === undefined || taken.some(range => rangesOverlap(range, rangeOf(wanted)))
 }

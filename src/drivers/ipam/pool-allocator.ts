@@ -1,13 +1,11 @@
 // Which subnet a network gets: the one the user wants, checked, or the first free default one. Pure.
 
 import {
-  bitsOf,
   broadcastOf,
   contains,
   formatAddress,
   formatPrefix,
   type IpPrefix,
-  lastAddress,
   networkOf,
   overlaps,
   parsePrefix,
@@ -17,6 +15,7 @@ import {
 import { parseSubnetInput } from '../../lib/ip-input.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Pool, PoolRequest } from '../../model/network.ts'
+import { type AddressRange, firstFree, rangeOf } from './taken-ranges.ts'
 
 /** Where default pools come from: subnets of `length` bits out of `range`. */
 export interface DefaultRange {
@@ -38,23 +37,29 @@ export interface UsedSubnet {
   readonly name: string
 }
 
-/** @throws TsrunError invalid, conflict, unavailable */
+/**
+ * @param used what must not be overlapped, each with its name for the message
+ * @param taken what a subnet of our choice must not overlap either: nobody asks for its name
+ * @throws TsrunError invalid, conflict, unavailable
+ */
 export async function choosePool(
   wanted: PoolRequest,
   used: readonly UsedSubnet[],
   ranges: readonly DefaultRange[] = standardRanges,
+  taken: readonly AddressRange[] = [],
 ): Promise<Pool> {
-  const taken = used.flatMap(({ subnet, name }) => {
+  const named = used.flatMap(({ subnet, name }) => {
     const prefix = tryParsePrefix(subnet)
     // A default route overlaps everything and stands in nobody's way.
     return prefix === undefined || prefix.length === 0 ? [] : [{ prefix: networkOf(prefix), name }]
   })
-  if (wanted.subnet === undefined) return chooseDefault(wanted, taken, ranges)
+  if (wanted.subnet === undefined)
+    return chooseDefault(wanted, [...taken, ...named.map(({ prefix }) => rangeOf(prefix))], ranges)
   const text = await parseSubnetInput(wanted.subnet)
   if (typeof text !== 'string') throw invalid(wanted.subnet, text.message, text.hint)
   const subnet = parsePrefix(text)
   checkSubnet(subnet)
-  for (const { prefix, name } of taken) {
+  for (const { prefix, name } of named) {
     if (overlaps(prefix, subnet))
       throw new TsrunError('conflict', 'pool-overlaps', `cannot create a pool ${text}: it overlaps ${name}`, {
         hint: 'choose a free range, e.g. --subnet 10.210.0.0/24, or none and let tsrun choose',
@@ -63,11 +68,7 @@ export async function choosePool(
   return completePool(subnet, wanted)
 }
 
-function chooseDefault(
-  wanted: PoolRequest,
-  taken: readonly { readonly prefix: IpPrefix }[],
-  ranges: readonly DefaultRange[],
-): Pool {
+function chooseDefault(wanted: PoolRequest, taken: readonly AddressRange[], ranges: readonly DefaultRange[]): Pool {
   for (const [name, value] of [
     ['gateway', wanted.gateway],
     ['IP range', wanted.ipRange],
@@ -76,32 +77,13 @@ function chooseDefault(
     if (value !== undefined)
       throw invalid(value, `a ${name} needs a subnet`, `say which one, e.g. --subnet 10.210.0.0/24`)
   for (const { range, length } of ranges) {
-    const free = firstFree(
-      parsePrefix(range),
-      length,
-      taken.map(entry => entry.prefix),
-    )
+    const free = firstFree(parsePrefix(range), length, taken)
     if (free !== undefined) return completePool(free, {})
   }
   const all = ranges.map(({ range }) => range).join(', ')
   throw new TsrunError('unavailable', 'no-free-pool', `cannot choose a subnet: nothing is free in ${all}`, {
     hint: 'give one with --subnet, remove networks that are no longer needed, or widen the ranges in /etc/tsrun/networks.json',
   })
-}
-
-/** The first subnet of `length` bits in `range` that overlaps none of `taken`. */
-function firstFree(range: IpPrefix, length: number, taken: readonly IpPrefix[]): IpPrefix | undefined {
-  const size = 1n << BigInt(bitsOf(range.family) - length)
-  const end = lastAddress(range).value
-  const sorted = taken.filter(prefix => prefix.family === range.family).sort((a, b) => (a.value < b.value ? -1 : 1))
-  let value = range.value
-  for (const prefix of sorted) {
-    const last = lastAddress(prefix).value
-    if (last < value) continue
-    if (prefix.value >= value + size) break
-    value = (last / size + 1n) * size
-  }
-  return value + size - 1n > end ? undefined : { family: range.family, value, length }
 }
 
 function checkSubnet(subnet: IpPrefix): void {
