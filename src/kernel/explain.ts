@@ -6,7 +6,7 @@
 // recorded and left alone: that is what `perform` is for.
 
 let explainer: ((command: string) => void) | undefined
-let rehearsing = process.env.TSRUN_REHEARSAL !== undefined
+const rehearsing = process.env.TSRUN_REHEARSAL !== undefined
 
 /** Thrown where a rehearsal has nothing more to show, e.g. the container would run now. Not a failure. */
 export class Rehearsed extends Error {
@@ -36,11 +36,6 @@ export function isExplaining(): boolean {
 /** Whether this process only shows what it would do. */
 export function isRehearsal(): boolean {
   return rehearsing
-}
-
-/** For tests. */
-export function setRehearsal(on: boolean): void {
-  rehearsing = on
 }
 
 /** Records a change and makes it, or in a rehearsal only records it. */

@@ -5,7 +5,6 @@ import { existsSync, readFileSync, statSync } from 'node:fs'
 import { release } from 'node:os'
 import { koffi } from '../ffi/koffi.ts'
 import { assertTrustedFile } from '../ffi/trusted-file.ts'
-import { TsrunError } from '../model/errors.ts'
 import { capabilityField, capabilityMask, capabilityNames } from './capabilities.ts'
 import { cgroupLayout } from './cgroup/layout.ts'
 import { type KernelFeatures, readKernelFeatures, readText } from './kernel-features.ts'
@@ -48,14 +47,6 @@ const neededCapabilities = [
   'CAP_CHOWN',
   'CAP_MKNOD',
 ]
-
-/** Refuses at once what could only fail later. Microseconds: no file is read. @throws TsrunError denied */
-export function quickPreflight(): void {
-  if (process.geteuid?.() === 0) return
-  throw new TsrunError('denied', 'not-root', 'cannot run as this user: tsrun needs root', {
-    hint: 'run it as root, e.g. with sudo; `tsrun doctor` lists what else it needs',
-  })
-}
 
 /** Every check, in the order in which they are worth reading. A check that cannot be made is not ok and says why. */
 export function runPreflight(options: PreflightOptions = {}): PreflightCheck[] {

@@ -1,7 +1,7 @@
 // Tar headers as bytes: POSIX ustar, with a PAX header in front where a value does not fit into it. The same entry always
 // gives the same bytes, so that a layer written twice has one digest.
 
-import { byteString, type TarEntry, type TarTime } from './tar-entry.ts'
+import type { TarEntry, TarTime } from './tar-entry.ts'
 import { BLOCK, encodePaxRecord, formatPaxTime } from './tar-header.ts'
 
 /** What ends an archive. */
@@ -72,11 +72,6 @@ export function tarPadding(size: number): Buffer {
 export function encodeTarFile(init: TarEntryInit, content: Buffer): Buffer {
   const entry = tarEntry({ ...init, size: content.length })
   return Buffer.concat([encodeTarHeader(entry), content, tarPadding(content.length)])
-}
-
-/** A name of our own as an archive has it. */
-export function tarName(text: string): string {
-  return byteString(text)
 }
 
 function encodeBlock(entry: TarEntry, { prefix, name }: { prefix: string; name: string }, flag?: string): Buffer {

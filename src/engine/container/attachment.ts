@@ -4,7 +4,7 @@ import { closeSync, openSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { basename, dirname } from 'node:path'
 import { PassThrough, type Readable, Writable } from 'node:stream'
-import { encodeFrame, FRAME, FrameDecoder } from '../../kernel/init-protocol.ts'
+import { encodeFrame, encodeResize, FRAME, FrameDecoder } from '../../kernel/init-protocol.ts'
 
 /** How a client joins. */
 export interface AttachOptions {
@@ -75,10 +75,7 @@ export class Attachment {
 
   /** Tells the terminal's size. */
   resize(rows: number, columns: number): void {
-    const payload = Buffer.alloc(4)
-    payload.writeUInt16BE(rows, 0)
-    payload.writeUInt16BE(columns, 2)
-    this.#socket.write(encodeFrame(FRAME.RESIZE, payload))
+    this.#socket.write(encodeResize(rows, columns))
     this.#onResize?.(rows, columns)
   }
 

@@ -5,24 +5,19 @@ import { IP_PROTOCOL } from './bootstrap.ts'
 import type { ReservedPort } from './config.ts'
 import { FRAME, FRAME_LIMIT } from './numbers.ts'
 
-/** One frame for the attach socket. For bulk data write `encodeFrameHeader` and the payload apart, without the copy. */
+/** One frame for the attach socket; the payload is at most FRAME_LIMIT.MAX_BYTES. */
 export function encodeFrame(type: number, payload: Uint8Array = new Uint8Array(0)): Buffer {
-  return Buffer.concat([encodeFrameHeader(type, payload.length), payload])
-}
-
-/** The 8 bytes before a payload of `length` bytes; at most FRAME_LIMIT.MAX_BYTES. */
-export function encodeFrameHeader(type: number, length: number): Buffer {
   const header = Buffer.alloc(8)
   header.writeUInt8(type, 0)
-  header.writeUInt32BE(length, 4)
-  return header
+  header.writeUInt32BE(payload.length, 4)
+  return Buffer.concat([header, payload])
 }
 
 /** A RESIZE frame. */
 export function encodeResize(rows: number, columns: number): Buffer {
   const payload = Buffer.alloc(4)
-  payload.writeUInt16BE(rows & 0xffff, 0)
-  payload.writeUInt16BE(columns & 0xffff, 2)
+  payload.writeUInt16BE(rows, 0)
+  payload.writeUInt16BE(columns, 2)
   return encodeFrame(FRAME.RESIZE, payload)
 }
 
