@@ -46,7 +46,7 @@ export class OutputTail {
 }
 
 /** Bytes of the streams of steps -> lines. */
-export class LineSplitter {
+class LineSplitter {
   readonly #open = new Map<string, { decoder: StringDecoder; rest: string }>()
 
   /** @returns the lines that are complete now */

@@ -25,7 +25,7 @@ export async function createWithPull(
 }
 
 /** @throws TsrunError invalid */
-export function parsePolicy(value: unknown): PullPolicy {
+function parsePolicy(value: unknown): PullPolicy {
   if (value === undefined || value === '') return 'missing'
   if (value === 'always' || value === 'missing' || value === 'never') return value
   throw new TsrunError('invalid', 'pull-policy', `invalid value "${value}" for --pull`, {

@@ -82,7 +82,7 @@ export function parseRestart(text: string): RestartPolicy {
 }
 
 /** `/dev/a`, `/dev/a:rw`, `/dev/a:/dev/b`, `/dev/a:/dev/b:rwm`. @throws TsrunError invalid */
-export function parseDevice(text: string): NonNullable<ContainerSpec['devices']>[number] {
+function parseDevice(text: string): NonNullable<ContainerSpec['devices']>[number] {
   const [hostPath = '', second, third, ...more] = text.split(':')
   const onlyAccess = second !== undefined && third === undefined && /^[rwm]+$/.test(second)
   const path = second === undefined || onlyAccess ? hostPath : second

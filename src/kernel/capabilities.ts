@@ -140,7 +140,7 @@ export function capabilityNames(mask: bigint): string[] {
 let bounding: bigint | undefined
 
 /** What this process could pass on: CapBnd, which the kernel keeps within cap_last_cap. Read once. */
-export function ownBoundingSet(): bigint {
+function ownBoundingSet(): bigint {
   bounding ??= capabilityField('CapBnd', readFileSync('/proc/self/status', 'utf8'))
   return bounding
 }

@@ -42,6 +42,6 @@ export function parseMountInfo(text: string): MountInfo[] {
 }
 
 /** The kernel writes space, tab, line feed and backslash as `\040` and so on; bytes above 127 stand as they are. */
-export function unescapeMountPath(text: string): string {
+function unescapeMountPath(text: string): string {
   return text.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
 }

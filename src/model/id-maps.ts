@@ -17,7 +17,7 @@ export interface IdMaps {
 }
 
 /** What the kernel shows in place of an id that is not mapped: /proc/sys/kernel/overflowuid. */
-export const overflowId = 65534
+const overflowId = 65534
 
 /** The kernel takes as many lines (UID_GID_MAP_MAX_EXTENTS). */
 const maxMappings = 340

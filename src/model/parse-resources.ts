@@ -14,7 +14,7 @@ const units: Readonly<Record<string, number>> = {
 }
 
 /** Below this no process can start: docker's minimum for `--memory`. */
-export const minimumMemoryBytes = 6 * 2 ** 20
+const minimumMemoryBytes = 6 * 2 ** 20
 
 /** `512m`, `1.5g`, `64KiB`, `1048576` -> bytes (units are powers of 1024). @throws TsrunError invalid */
 export function parseByteSize(option: string, text: string): number {

@@ -73,7 +73,7 @@ export function matches(event: EngineEvent, filters: ReadonlyMap<string, readonl
 }
 
 /** docker's line: `<time> container start <id> (image=busybox, name=web)`. */
-export function toLine(event: EngineEvent): string {
+function toLine(event: EngineEvent): string {
   const pairs = Object.entries({ ...event.attributes, name: event.name }).sort(([a], [b]) => (a < b ? -1 : 1))
   const attributes = pairs.map(([key, value]) => printable(`${key}=${value}`)).join(', ')
   return `${localTime(event.time)} ${event.type} ${printable(event.action)} ${event.id} (${attributes})`

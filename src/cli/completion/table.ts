@@ -56,7 +56,7 @@ export function namesFunction(): string {
 }
 
 /** A kind as one word: a choice is `words,bash,zsh,fish`. */
-export function kindText(kind: Kind): string {
+function kindText(kind: Kind): string {
   return typeof kind === 'string' ? kind : ['words', ...kind].join(',')
 }
 

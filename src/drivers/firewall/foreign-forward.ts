@@ -32,7 +32,7 @@ const familyNames = new Map([
   [NFPROTO_IPV6, 'ip6'],
 ])
 /** What our tables are called, whichever engine made them: they share the rule in foreign chains. */
-export const ownTable = /^tsrun(-[0-9a-f]{8})?$/
+const ownTable = /^tsrun(-[0-9a-f]{8})?$/
 
 /** What the forward hook holds: whether our own chain stands there, and the chains of others. */
 export interface ForwardHook {

@@ -153,7 +153,7 @@ export class NftTable {
 const ERESTART = 85
 
 /** `elements` without those that the kernel did not find. @throws SyscallError when something else was wrong */
-export function withoutMissing<T>(elements: readonly T[], failures: readonly NfFailure[]): T[] {
+function withoutMissing<T>(elements: readonly T[], failures: readonly NfFailure[]): T[] {
   if (failures.some(failure => failure.errno !== errno.ENOENT || failure.index < 0))
     throwFailure(
       'cannot delete firewall elements',

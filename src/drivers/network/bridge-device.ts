@@ -82,7 +82,7 @@ export function interfaceTaken(network: Network, bridge: string): TsrunError {
 }
 
 /** The gateway with the prefix length of its subnet. */
-export function gatewayAddress(pool: Pool): string {
+function gatewayAddress(pool: Pool): string {
   return formatPrefix({ ...parseAddress(pool.gateway), length: parsePrefix(pool.subnet).length })
 }
 

@@ -66,7 +66,7 @@ export async function makeDriver(
 }
 
 /** @throws TsrunError invalid, saying what is missing, unless `driver` is one and is called `name` */
-export function assertDriver(driver: unknown, name: string): asserts driver is NetworkDriver {
+function assertDriver(driver: unknown, name: string): asserts driver is NetworkDriver {
   const fields = new Map(typeof driver === 'object' && driver !== null ? entriesOf(driver) : [])
   const lacking = methods.filter(method => typeof fields.get(method) !== 'function')
   const wrong = optionalMethods.filter(method => !['function', 'undefined'].includes(typeof fields.get(method)))

@@ -17,7 +17,7 @@ export interface HostState {
 }
 
 /** The one key the network drivers use: JSON of [sysctl name, value before, value we set], oldest first. */
-export const hostSettingsKey = 'network-host-settings'
+const hostSettingsKey = 'network-host-settings'
 
 type Saved = readonly [name: SysctlName, before: string, ours: string]
 

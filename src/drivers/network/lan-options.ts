@@ -44,7 +44,7 @@ const names = {
 } as const
 
 /** Parents that are there for one internal network: `dm-` and 12 hex digits, all of the 15 bytes there are. */
-export function dummyParentName(network: Pick<Network, 'id'>): string {
+function dummyParentName(network: Pick<Network, 'id'>): string {
   return `dm-${network.id.slice(0, 12)}`
 }
 

@@ -13,7 +13,7 @@ import { cannotPeer, familyOf, innerGateway } from './peers.ts'
 import { routeProtocol } from './route-protocol.ts'
 
 /** Above what people and DHCP clients use, and IPv6's default of 1024. */
-export const peerMetric = 2084
+const peerMetric = 2084
 
 /** Where packets to a peer go. */
 type Way = Pick<RouteSpec, 'index' | 'interfaceName' | 'gateway' | 'onlink'>

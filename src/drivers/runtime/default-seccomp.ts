@@ -14,7 +14,7 @@ import {
 } from '../../kernel/seccomp/profile.ts'
 
 /** Part of the file name of a compiled default profile. */
-export const defaultSeccompVersion = 1
+const defaultSeccompVersion = 1
 
 /** Allowed to everybody, whatever the arguments. */
 const allowedCalls = `
@@ -141,7 +141,7 @@ const callsOfCapability: readonly (readonly [string, string])[] = [
 ]
 
 /** The capabilities that change the profile; all others share one compiled program. */
-export const seccompCapabilities: readonly string[] = callsOfCapability.map(([capability]) => capability)
+const seccompCapabilities: readonly string[] = callsOfCapability.map(([capability]) => capability)
 const relevantMask = capabilityMask(seccompCapabilities)
 
 function byCapability(): SeccompProfileRule[] {

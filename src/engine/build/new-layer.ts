@@ -15,7 +15,7 @@ import type { BuildParts, StageLayer } from './build-parts.ts'
 import type { BuiltLayer } from './step-cache.ts'
 
 /** The chain id of a layer on top of another one. */
-export function chainOn(below: Digest | undefined, diffId: Digest): Digest {
+function chainOn(below: Digest | undefined, diffId: Digest): Digest {
   return below === undefined ? diffId : sha256(`${below} ${diffId}`)
 }
 

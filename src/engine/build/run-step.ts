@@ -16,7 +16,7 @@ import { removeStubs } from './mount-stubs.ts'
 import type { StepReport } from './step-log.ts'
 
 /** What containers of builds are marked with; the value is the build's staging folder. */
-export const BUILD_LABEL = 'run.tsrun.build'
+const BUILD_LABEL = 'run.tsrun.build'
 
 export interface RunRequest {
   readonly args: readonly string[]

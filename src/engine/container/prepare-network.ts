@@ -174,7 +174,7 @@ export async function plugEndpoint(
 }
 
 /** @throws TsrunError not-found, invalid (one twice, or one of those that stand alone) */
-export async function findNetworks(
+async function findNetworks(
   context: EngineContext,
   attachments: readonly NetworkAttachment[],
 ): Promise<ResolvedAttachment[]> {

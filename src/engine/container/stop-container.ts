@@ -15,7 +15,7 @@ import { signalNumber } from './signals.ts'
 import { isStartedAgain } from './teardown.ts'
 
 /** docker's: how long `stop` waits between asking and killing. */
-export const DEFAULT_STOP_TIMEOUT_SECONDS = 10
+const DEFAULT_STOP_TIMEOUT_SECONDS = 10
 
 /** Sends a signal to the container's first process. @throws TsrunError conflict when it is not running */
 export async function killContainer(context: EngineContext, container: Container, signal: string): Promise<void> {

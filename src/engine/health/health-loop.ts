@@ -45,7 +45,7 @@ export function stopHealthLoop(context: EngineContext, id: string): void {
 }
 
 /** What sleep(1) takes. */
-export function toSeconds(ms: number): string {
+function toSeconds(ms: number): string {
   return String(ms / 1000)
 }
 

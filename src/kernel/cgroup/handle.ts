@@ -49,7 +49,7 @@ export function buildHandle(
 }
 
 /** Every directory of the cgroup, once. */
-export function cgroupDirs({ v2Dir, v1Dirs }: CgroupHandle): string[] {
+function cgroupDirs({ v2Dir, v1Dirs }: CgroupHandle): string[] {
   return [...(v2Dir === undefined ? [] : [v2Dir]), ...new Set(v1Dirs.values())]
 }
 

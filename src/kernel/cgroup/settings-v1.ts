@@ -29,7 +29,7 @@ function devices({ devices }: Resources): CgroupSetting[] {
 }
 
 /** `c 1:3 rwm`, or `a` alone, which is how the kernel wants "every device". */
-export function formatDeviceRule(rule: DeviceRule): string {
+function formatDeviceRule(rule: DeviceRule): string {
   return rule.type === 'a' ? 'a' : `${rule.type} ${rule.major}:${rule.minor} ${rule.access}`
 }
 

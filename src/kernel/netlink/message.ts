@@ -20,7 +20,7 @@ const NLM_F_ACK_TLVS = 0x200
 const NLA_F_NESTED = 0x8000
 const NLA_TYPE_MASK = 0x3fff
 const NLMSGERR_ATTR_MSG = 1
-export const NLMSG_HEADER_LENGTH = 16
+const NLMSG_HEADER_LENGTH = 16
 
 /** One change to the kernel as a value: made by the builders in this folder, performed by NetlinkSocket.apply(). */
 export interface NetlinkChange {

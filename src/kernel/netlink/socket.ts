@@ -23,7 +23,7 @@ import {
 } from './message.ts'
 
 // linux/netlink.h
-export const NETLINK_ROUTE = 0
+const NETLINK_ROUTE = 0
 export const NETLINK_NETFILTER = 12
 const SOL_NETLINK = 270
 const NETLINK_EXT_ACK = 11

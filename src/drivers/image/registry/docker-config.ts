@@ -26,7 +26,7 @@ export interface AuthEntry {
 }
 
 /** What docker calls docker.io in its files. */
-export const dockerHubServer = 'https://index.docker.io/v1/'
+const dockerHubServer = 'https://index.docker.io/v1/'
 
 /** $DOCKER_CONFIG/config.json, else ~/.docker/config.json. */
 export function dockerConfigPath(): string {

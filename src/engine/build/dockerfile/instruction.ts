@@ -95,7 +95,7 @@ export function parseInstruction(source: InstructionText, escapeCharacter: Escap
 }
 
 /** The instruction behind ONBUILD. @throws TsrunError invalid for one that cannot be there */
-export function parseTrigger(onbuild: Instruction, escapeCharacter: EscapeCharacter): Instruction {
+function parseTrigger(onbuild: Instruction, escapeCharacter: EscapeCharacter): Instruction {
   const trigger = parseInstruction(onbuild, escapeCharacter)
   if (['ONBUILD', 'FROM', 'MAINTAINER'].includes(trigger.keyword))
     throw syntaxError(onbuild, `${trigger.keyword} cannot stand behind ONBUILD`)
