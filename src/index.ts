@@ -69,6 +69,9 @@ export type { NetworkUpdate } from './engine/network/change-peers.ts'
 export type { Diagnosis, DiagnosisStep } from './engine/network/doctor/diagnosis.ts'
 export type {
   ChildLinkSpec,
+  IpamDriverFactory,
+  IpamDriverHost,
+  IpamKit,
   Ipv6AddressMode,
   Link,
   LinkSettings,
@@ -105,6 +108,8 @@ export type * from './model/container.ts'
 export { type ErrorKind, TsrunError } from './model/errors.ts'
 export type { IdMapping, IdMaps } from './model/id-maps.ts'
 export type { ContainerDefaults, Digest, Healthcheck, HistoryEntry, ImageConfig, Platform } from './model/image.ts'
+export type { AddressRequest, IpamDriver, LeaseRequest } from './model/ipam.ts'
+export type { Lease, LeasedRoute } from './model/lease.ts'
 export type {
   DisconnectOptions,
   Endpoint,

@@ -14,6 +14,7 @@ export async function inspectNetwork(engine: Engine, reference: string): Promise
     EnableIPv6: network.pools.some(pool => pool.subnet.includes(':')),
     IPAM: {
       Driver: network.ipamDriver ?? 'file',
+      ...(network.ipamOptions === undefined ? {} : { Options: network.ipamOptions }),
       Config: network.pools.map(pool => ({
         Subnet: pool.subnet,
         Gateway: pool.gateway,

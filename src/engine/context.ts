@@ -1,6 +1,7 @@
 // What the use cases share: the stores, the drivers and a few hooks. Wired together once, in engine.ts.
 
 import type { Container, RunRecord } from '../model/container.ts'
+import type { IpamDriver } from '../model/ipam.ts'
 import type { IpamAllocator } from '../model/network.ts'
 import type { ContainerStore } from './container/container-store.ts'
 import type { EventBus } from './events.ts'
@@ -27,7 +28,10 @@ export interface EngineContext {
   readonly cgroupParent: string
   /** Loads the network driver on first use. One that there is not stands in for itself: see missing-driver.ts. */
   drivers(name: string): Promise<NetworkDrivers>
+  /** The books of addresses, with the drivers that choose them. */
   readonly ipam: IpamAllocator
+  /** Loads the IPAM driver on first use. One that there is not stands in for itself. */
+  ipamDriver(name?: string): Promise<IpamDriver>
   hostInterfaceOf(endpointId: string): string
   /** What a monitor runs when nobody watched its container end. */
   exitCommand(id: string): readonly string[]

@@ -4,6 +4,8 @@ import { mkdirSync, realpathSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { NftFirewall } from '../drivers/firewall/nft-firewall.ts'
 import { FileIpam } from '../drivers/ipam/file-ipam.ts'
+import type { IpamDriverFactory } from '../drivers/ipam/ipam-kit.ts'
+import { IpamDrivers } from '../drivers/ipam/registry.ts'
 import { endpointInterfaceName } from '../drivers/network/bridge-names.ts'
 import type { NetworkDriverFactory } from '../drivers/network/driver-kit.ts'
 import { NetworkDrivers } from '../drivers/network/registry.ts'
@@ -32,6 +34,7 @@ import { Journal } from './journal.ts'
 import { libraryDirectory } from './library-directory.ts'
 import { Locks } from './locks.ts'
 import type { Diagnosis } from './network/doctor/diagnosis.ts'
+import { DrivenIpam } from './network/driven-ipam.ts'
 import { NetworkService } from './network/network-service.ts'
 import { NetworkStore } from './network/network-store.ts'
 import { kernelPorts } from './network/port-routes.ts'
@@ -63,6 +66,8 @@ export interface EngineOptions {
    * is torn down by the `tsrun` command, which finds installed packages alone (docs/network-drivers.md).
    */
   readonly networkDrivers?: Readonly<Record<string, NetworkDriverFactory>>
+  /** IPAM drivers of the program's own, by name; the same holds for them. */
+  readonly ipamDrivers?: Readonly<Record<string, IpamDriverFactory>>
 }
 
 /** All that tsrun does, over one pair of directories. Any number may be open at once, in any number of processes. */
@@ -113,6 +118,7 @@ export class Engine {
     const parts = wire(new Paths(root, state), options.libraryDir ?? libraryDirectory(), {
       usernsRemap,
       networkDrivers: options.networkDrivers,
+      ipamDrivers: options.ipamDrivers,
     })
     mark('engine wired')
     await reconcileAtOpen(parts.context)
@@ -207,9 +213,11 @@ interface EngineParts {
 interface WireOptions {
   readonly usernsRemap: string | undefined
   readonly networkDrivers: EngineOptions['networkDrivers']
+  readonly ipamDrivers: EngineOptions['ipamDrivers']
 }
 
-function wire(paths: Paths, libraryDir: string, { usernsRemap, networkDrivers: ownDrivers }: WireOptions): EngineParts {
+function wire(paths: Paths, libraryDir: string, options: WireOptions): EngineParts {
+  const { usernsRemap, networkDrivers: ownDrivers, ipamDrivers: ownIpamDrivers } = options
   const engineId = paths.root === DEFAULT_ROOT ? 'tsrun' : `tsrun-${hash(realpathSync(paths.root))}`
   const store = new ContainerStore(paths)
   const events = new EventBus(new EventLog(paths.events))
@@ -221,9 +229,20 @@ function wire(paths: Paths, libraryDir: string, { usernsRemap, networkDrivers: o
     engineId,
     snapshot: async () => ({ networks: networkStore.list(), endpoints: endpoints().map(kernelPorts) }),
   })
-  const ipam = new FileIpam({
-    directory: paths.ipam,
-    defaultRanges: async () => (await import('../drivers/ipam/networks-config.ts')).readDefaultRanges(),
+  const ipamDrivers = new IpamDrivers({
+    engineId,
+    stateDirectory: paths.state,
+    driverDirectory: paths.drivers,
+    ...(ownIpamDrivers === undefined ? {} : { ownDrivers: ownIpamDrivers }),
+  })
+  const ipamDriver = (name?: string) => ipamDrivers.get(name)
+  const ipam = new DrivenIpam({
+    books: new FileIpam({
+      directory: paths.ipam,
+      defaultRanges: async () => (await import('../drivers/ipam/networks-config.ts')).readDefaultRanges(),
+    }),
+    drivers: ipamDriver,
+    networks: () => networkStore.list(),
   })
   const networkDrivers = new NetworkDrivers({
     engineId,
@@ -240,6 +259,7 @@ function wire(paths: Paths, libraryDir: string, { usernsRemap, networkDrivers: o
     journal,
     drivers,
     ipam,
+    ipamDriver,
     hostRoutes: () => withNetlinkSocket(socket => hostRoutes(socket)),
     endpoints,
     events,
@@ -278,6 +298,7 @@ function wire(paths: Paths, libraryDir: string, { usernsRemap, networkDrivers: o
     cgroupParent: engineId,
     drivers,
     ipam,
+    ipamDriver,
     hostInterfaceOf: endpointInterfaceName,
     exitCommand: id => ownCommand('container-ended', id),
     execExitCommand: (id, execId) => ownCommand('exec-ended', id, execId),

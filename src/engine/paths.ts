@@ -40,7 +40,7 @@ export class Paths {
   get build(): string {
     return join(this.root, 'build')
   }
-  /** Network drivers of others: `node_modules/tsrun-network-NAME`. */
+  /** Drivers of others: `node_modules/tsrun-network-NAME`, `node_modules/tsrun-ipam-NAME`. */
   get drivers(): string {
     return join(this.root, 'drivers')
   }

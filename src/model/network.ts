@@ -1,8 +1,9 @@
-// What a network is, and the contracts between the engine and the three kinds of drivers that make one work:
-// NetworkDriver (links), FirewallDriver (rules and ports), IpamAllocator (addresses). They know nothing of each other;
-// an Endpoint ties them together. Everything here is plain data that goes to disk as JSON as it is.
+// What a network is, and the contracts between the engine and those that make one work: NetworkDriver (links), FirewallDriver
+// (rules and ports), IpamAllocator (the books of addresses; who decides about them is in ipam.ts). They know nothing of each
+// other; an Endpoint ties them together. Everything here is plain data that goes to disk as JSON as it is.
 
 import type { Undo } from '../lib/rollback.ts'
+import type { Lease } from './lease.ts'
 
 /** A subnet of a network. All addresses in canonical text form. */
 export interface Pool {
@@ -14,6 +15,8 @@ export interface Pool {
   readonly ipRange?: string
   /** Addresses of the subnet that no container gets, by whatever name says what they are: other machines on it. */
   readonly auxiliary?: Readonly<Record<string, string>>
+  /** The IPAM driver that chooses its addresses; absent: tsrun takes the next free one. */
+  readonly givenBy?: string
 }
 
 /** How full a pool is. Numbers stop at 2^53 - 1, which IPv6 subnets have more than. */
@@ -52,8 +55,13 @@ export interface NetworkSpec {
   readonly ipv6?: boolean
   /** Whether it has IPv4 addresses. Default: unless only IPv6 subnets are given. */
   readonly ipv4?: boolean
-  /** Who gives out addresses: `file` (default; docker calls it `default`), or `null`: containers get none. */
+  /**
+   * Who decides about addresses: `file` (default; docker calls it `default`), `null` (containers get none), `dhcp`, or one
+   * of others: see IpamDriver.
+   */
   readonly ipamDriver?: string
+  /** Options of the IPAM driver (`--ipam-opt key=value`), which validates them. */
+  readonly ipamOptions?: Readonly<Record<string, string>>
   /** No way out and no way in: containers of the network reach only each other and the gateway. */
   readonly internal?: boolean
   /** For drivers that join networks of several hosts. */
@@ -70,8 +78,11 @@ export interface Network {
   readonly name: string
   readonly driver: string
   readonly pools: readonly Pool[]
-  /** Absent: `file`. With `null` there are no pools. */
-  readonly ipamDriver?: 'null'
+  /** Absent: `file`. */
+  readonly ipamDriver?: string
+  readonly ipamOptions?: Readonly<Record<string, string>>
+  /** It has no pools: each container asks a server on the network for its IPv4 address when its link is up. */
+  readonly isLeased?: boolean
   readonly internal: boolean
   /** Networks on other hosts; by the subnet, one entry each. */
   readonly peers?: readonly Peer[]
@@ -135,6 +146,8 @@ export interface Endpoint {
   readonly hostname?: string
   /** Further addresses, with prefix length, that no pool knows: 169.254.0.0/16 and fe80::/10. */
   readonly linkLocalAddresses?: readonly string[]
+  /** What its address, gateway and routes are from, where a server on the network grants them. */
+  readonly lease?: Lease
   /** Driver options for this endpoint alone (`--network driver-opt=key=value`); each driver validates its own. */
   readonly options?: Readonly<Record<string, string>>
 }

@@ -43,6 +43,7 @@ interface CreateFlags {
   readonly ipRange?: string[]
   readonly auxAddress?: string[]
   readonly ipamDriver?: string
+  readonly ipamOpt?: string[]
   readonly peer?: string[]
   readonly ipv4?: boolean
   readonly ipv6?: boolean
@@ -61,7 +62,8 @@ function addCreate(network: Command): void {
     .option('--gateway <address>', "the host's address on it; default: the first", collect)
     .option('--ip-range <cidr>', 'give addresses only out of this part', collect)
     .option('--aux-address <name=address>', 'never give this address out: another machine has it', collect)
-    .option('--ipam-driver <driver>', 'file (default), or null: containers get no addresses')
+    .option('--ipam-driver <driver>', 'who decides about addresses: file (default), null (nobody), or a package')
+    .option('--ipam-opt <key=value>', 'option of the IPAM driver', collect)
     .option('--ipv6', "IPv6 as well, out of this host's own range unless a subnet is given")
     .option('--ipv4', 'IPv4, as always; --ipv4=false with --ipv6: only IPv6')
     .option('--peer <subnet=address>', 'driver routed: a subnet on another host, and that host', collect)
@@ -83,6 +85,7 @@ function addCreate(network: Command): void {
         ...(flags.driver === undefined ? {} : { driver: flags.driver }),
         pools: toPools(flags),
         ...(flags.ipamDriver === undefined ? {} : { ipamDriver: flags.ipamDriver }),
+        ...(flags.ipamOpt === undefined ? {} : { ipamOptions: parsePairs('--ipam-opt', flags.ipamOpt) }),
         ...(flags.ipv4 === undefined ? {} : { ipv4: flags.ipv4 }),
         ...(flags.ipv6 === undefined ? {} : { ipv6: flags.ipv6 }),
         ...(flags.peer === undefined ? {} : { peers: parsePeers('--peer', flags.peer) }),

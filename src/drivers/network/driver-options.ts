@@ -37,6 +37,15 @@ export function oneOf<T extends string>(
   })
 }
 
+/** For drivers whose containers no broadcast of the LAN reaches. @throws TsrunError invalid where addresses are to be leased */
+export function refuseLeases(network: Network, why: string): void {
+  if (network.isLeased !== true) return
+  const message = `${cannotCreate(network)}: its containers cannot ask a server for addresses: ${why}`
+  throw new TsrunError('invalid', 'cannot-lease', message, {
+    hint: 'choose --driver macvlan, ipvlan (in mode l2), phys or bridge, or leave --ipam-driver out',
+  })
+}
+
 /** An MTU that the network can have. @throws TsrunError invalid */
 export function parseMtu(network: Pick<Network, 'name' | 'pools'>, text: string): number {
   const mtu = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN

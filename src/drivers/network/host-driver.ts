@@ -2,6 +2,7 @@
 
 import { TsrunError } from '../../model/errors.ts'
 import type { Network, NetworkDriver } from '../../model/network.ts'
+import { refuseLeases } from './driver-options.ts'
 
 /** Containers of such a network have no namespace, no addresses and no published ports of their own. */
 export class HostDriver implements NetworkDriver {
@@ -29,6 +30,7 @@ export class HostDriver implements NetworkDriver {
 
 /** For drivers without subnets and options. @throws TsrunError invalid when the network has any */
 export function refuseSettings(network: Network): Network {
+  refuseLeases(network, `the driver "${network.driver}" gives them no interface`)
   const [option] = Object.keys(network.options)
   const [pool] = network.pools
   const what = option !== undefined ? `option "${option}"` : pool !== undefined ? `subnet ${pool.subnet}` : undefined

@@ -18,6 +18,7 @@ import type {
   Sandbox,
 } from '../../model/network.ts'
 import { cannotCreate } from './bridge-options.ts'
+import { refuseLeases } from './driver-options.ts'
 import { hostHasIpv6 } from './forwarding.ts'
 import { canShare, formatLanOptions, type LanKind, type LanOptions, modeText, parseLanOptions } from './lan-options.ts'
 import {
@@ -48,6 +49,8 @@ export class LanDriver implements NetworkDriver {
 
   validate(network: Network, others: readonly Network[] = []): Network {
     const options = parseLanOptions(this.name, network)
+    const { kind, mode } = options.mode
+    if (kind === 'ipvlan' && mode !== 'l2') refuseLeases(network, `ipvlan in mode ${mode} carries no broadcasts`)
     const cannot = cannotCreate(network)
     assertKernelHas(cannot, this.name)
     assertSharing(network, options, others)

@@ -10,6 +10,7 @@ import { TsrunError } from '../../model/errors.ts'
 import type { DisconnectOptions, Endpoint, Network, NetworkDriver, Sandbox } from '../../model/network.ts'
 import type { NetworkDriverOptions } from './bridge-driver.ts'
 import { cannotCreate, hasIpv6, parseBridgeOptions } from './bridge-options.ts'
+import { refuseLeases } from './driver-options.ts'
 import { enableForwarding, hostHasIpv6, isForwarding, restoreUnneeded } from './forwarding.ts'
 import { hostPrefix, plugPtp, sandboxRoutes } from './ptp-link.ts'
 import { routeProtocol } from './route-protocol.ts'
@@ -33,6 +34,7 @@ export class PtpDriver implements NetworkDriver {
   }
 
   validate(network: Network): Network {
+    refuseLeases(network, 'a ptp network carries no broadcasts')
     const options = parseBridgeOptions(network)
     if (options.bridge !== undefined)
       throw new TsrunError('invalid', 'unknown-option', `${cannotCreate(network)}: a ptp network has no bridge`, {

@@ -2,6 +2,7 @@
 
 import { TsrunError } from '../../model/errors.ts'
 import type { NetworkDriver } from '../../model/network.ts'
+import type { DriverFactory } from '../driver-package.ts'
 import { BridgeDriver, type NetworkDriverOptions } from './bridge-driver.ts'
 import type { NetworkDriverFactory } from './driver-kit.ts'
 import { HostDriver } from './host-driver.ts'
@@ -58,12 +59,13 @@ export class NetworkDrivers {
   async #load(name: string): Promise<NetworkDriver> {
     const load = loaders.get(name)
     if (load !== undefined) return load(this.#options)
-    const { driverFolders, loadExternalDriver, makeDriver } = await import('./external-drivers.ts')
+    const { driverFolders, loadDriverPackage, makeDriver } = await import('../driver-package.ts')
+    const { networkDriverKind } = await import('./external-drivers.ts')
     const { engineId, stateDirectory, driverDirectory, ownDrivers = {} } = this.#options
-    const host = { engineId, stateDirectory }
+    const kind = networkDriverKind({ engineId, stateDirectory })
     const own = Object.hasOwn(ownDrivers, name) ? ownDrivers[name] : undefined
-    if (own !== undefined) return makeDriver(name, own, host)
-    const driver = await loadExternalDriver(name, driverFolders(driverDirectory), host)
+    if (own !== undefined) return makeDriver(kind, name, own as DriverFactory)
+    const driver = await loadDriverPackage(kind, name, driverFolders(driverDirectory))
     if (driver !== undefined) return driver
     const names = ['bridge', ...loaders.keys(), 'host', 'none', ...Object.keys(ownDrivers)]
     throw new TsrunError('invalid', 'unknown-driver', `unknown network driver "${name}"`, {

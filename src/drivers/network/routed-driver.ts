@@ -8,6 +8,7 @@ import { TsrunError } from '../../model/errors.ts'
 import type { DisconnectOptions, Endpoint, Network, NetworkDriver, Peer, Sandbox } from '../../model/network.ts'
 import { BridgeDriver, type NetworkDriverOptions } from './bridge-driver.ts'
 import { cannotCreate, hasIpv6 } from './bridge-options.ts'
+import { refuseLeases } from './driver-options.ts'
 import { assertReachable, ensurePeerRoutes, inspectPeers, removePeerRoutes } from './peer-routes.ts'
 import { checkPeers, familyOf } from './peers.ts'
 import { formatVxlan, parseVxlan, splitOptions, type Vxlan, vxlanOverhead } from './routed-options.ts'
@@ -27,6 +28,7 @@ export class RoutedDriver implements NetworkDriver {
   }
 
   validate(network: Network, others: readonly Network[] = []): Network {
+    refuseLeases(network, 'a routed network has a subnet of its own on each host')
     const vxlan = parseVxlan(network)
     const twin = others.find(other => vxlan !== undefined && isSameVxlan(other, vxlan))
     if (twin !== undefined && vxlan !== undefined)

@@ -7,7 +7,7 @@ import type { Endpoint } from '../../model/network.ts'
 import type { EngineContext } from '../context.ts'
 import { hostAddresses } from '../dns/host-addresses.ts'
 import { hostResolvConf } from '../dns/host-resolv-conf.ts'
-import { withoutPrefix } from '../network/connect-sandbox.ts'
+import { withoutPrefix } from '../network/address-text.ts'
 import { buildHosts, buildResolvConf, buildResolverConf, type ResolverOptions } from './etc-files.ts'
 
 /** What of the network shows in the files. */

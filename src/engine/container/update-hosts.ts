@@ -7,7 +7,7 @@ import type { Container } from '../../model/container.ts'
 import type { Endpoint } from '../../model/network.ts'
 import type { EngineContext } from '../context.ts'
 import { shortId } from '../ids.ts'
-import { withoutPrefix } from '../network/connect-sandbox.ts'
+import { withoutPrefix } from '../network/address-text.ts'
 
 /** Idempotent. Written in place, since the file is bound into the container. */
 export function updateHosts(

@@ -13,6 +13,7 @@ import type {
   Pool,
   PortMapping,
 } from '../../model/network.ts'
+import { familyOf, withoutPrefix } from './address-text.ts'
 import { kernelPorts } from './port-routes.ts'
 
 /** The three drivers that one network needs. */
@@ -148,16 +149,6 @@ function deriveMac(address: string, containerId: string): string {
 /** For the record: the addresses of each network's endpoint, without prefix length. */
 export function addressesByNetwork(endpoints: readonly Endpoint[]): Record<string, readonly string[]> {
   return Object.fromEntries(endpoints.map(({ networkId, addresses }) => [networkId, addresses.map(withoutPrefix)]))
-}
-
-export function withoutPrefix(address: string): string {
-  const at = address.indexOf('/')
-  return at < 0 ? address : address.slice(0, at)
-}
-
-/** The family of an address or a subnet. */
-export function familyOf(text: string): 4 | 6 {
-  return text.includes(':') ? 6 : 4
 }
 
 function withLinkLocalPrefix(address: string): string {

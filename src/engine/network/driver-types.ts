@@ -1,5 +1,6 @@
-// Types of the interface for network drivers of others, for the library's face.
+// Types of the interfaces for network and IPAM drivers of others, for the library's face.
 
+export type { IpamDriverFactory, IpamDriverHost, IpamKit } from '../../drivers/ipam/ipam-kit.ts'
 export type { NetworkDriverFactory, NetworkDriverHost, NetworkKit } from '../../drivers/network/driver-kit.ts'
 export type { SandboxInterface } from '../../drivers/network/sandbox-interface.ts'
 export type {

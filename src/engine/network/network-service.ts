@@ -3,6 +3,7 @@
 import { faultPoint } from '../../lib/fault.ts'
 import { type Undo, withRollback } from '../../lib/rollback.ts'
 import { TsrunError } from '../../model/errors.ts'
+import type { IpamDriver } from '../../model/ipam.ts'
 import type { Endpoint, IpamAllocator, Network, NetworkSpec, PoolPlan, PoolUsage } from '../../model/network.ts'
 import type { EventBus } from '../events.ts'
 import { assertName, newId } from '../ids.ts'
@@ -15,7 +16,7 @@ import type { NetworkDrivers } from './connect-sandbox.ts'
 import type { NetworkGraph } from './network-graph.ts'
 import { type NetworkStore, nameTaken } from './network-store.ts'
 import { requestPools } from './request-pools.ts'
-import { ipamDriverOf, wantedPools } from './wanted-pools.ts'
+import { checkIpamDriver, wantedPools } from './wanted-pools.ts'
 
 /** The network that containers join when none is named. Made on first use. */
 export const DEFAULT_NETWORK = 'bridge'
@@ -30,6 +31,8 @@ export interface NetworkServiceParts {
   /** One that there is not stands in for itself: see missing-driver.ts. */
   drivers(name: string): Promise<NetworkDrivers>
   readonly ipam: IpamAllocator
+  /** @param name default `file`; one that there is not stands in for itself */
+  ipamDriver(name?: string): Promise<IpamDriver>
   /** Routes of the host that a new pool must not overlap. */
   hostRoutes(): readonly { readonly subnet: string; readonly name: string }[]
   readonly events: EventBus
@@ -234,11 +237,13 @@ export class NetworkService {
   }
 
   async #create(spec: NetworkSpec): Promise<Network> {
-    const ipamDriver = ipamDriverOf(spec)
+    const ipamDriver = await this.#parts.ipamDriver(spec.ipamDriver)
+    const isOwn = ipamDriver.name === 'file'
     const { driver, firewall, ipam } = await this.#parts.drivers(spec.driver ?? 'bridge')
     return this.#parts.locks.withNetwork(spec.name, async () => {
       if (this.#parts.store.has(spec.name)) throw nameTaken(spec.name)
-      const draft: Network = {
+      checkIpamDriver(spec, ipamDriver)
+      const draft = ipamDriver.validate({
         id: newId(),
         name: spec.name,
         driver: driver.name,
@@ -246,23 +251,32 @@ export class NetworkService {
         internal: spec.internal === true,
         labels: spec.labels ?? {},
         options: spec.options ?? {},
-        ...(ipamDriver === 'file' ? {} : { ipamDriver }),
+        ...(isOwn ? {} : { ipamDriver: ipamDriver.name }),
+        ...(isEmpty(spec.ipamOptions) ? {} : { ipamOptions: spec.ipamOptions }),
+        ...(ipamDriver.gives === 'leases' ? { isLeased: true } : {}),
         ...(spec.peers === undefined || spec.peers.length === 0 ? {} : { peers: spec.peers }),
         createdAt: new Date().toISOString(),
-      }
+      })
       const others = this.list()
       const checked = driver.validate(draft, others)
       checkPeers(driver, checked)
+      const asked: NetworkSpec = { ...spec, pools: (await ipamDriver.planPools?.(checked, spec.pools)) ?? spec.pools }
       const versionsSaid = spec.ipv4 !== undefined || spec.ipv6 !== undefined
-      const own = ipamDriver === 'file' ? driver.planPools : undefined
-      const plan: PoolPlan = own?.call(driver, checked, versionsSaid ? wantedPools(spec) : spec.pools) ?? {
-        wanted: wantedPools(spec),
-      }
+      const wanted = wantedPools(asked, ipamDriver.gives)
+      const own = ipamDriver.gives === 'pools' ? driver.planPools : undefined
+      const plan: PoolPlan = own?.call(driver, checked, versionsSaid ? wanted : asked.pools) ?? { wanted }
       const job = this.#parts.journal.begin('network', spec.name)
       const make = async (undo: Undo) => {
         undo.add('network job', () => {})
         const pools = await requestPools(
-          { ipam, network: draft, plan, hostRoutes: this.#parts.hostRoutes, others },
+          {
+            ipam,
+            network: draft,
+            plan,
+            givenBy: ipamDriver.requestAddress === undefined ? undefined : ipamDriver.name,
+            hostRoutes: this.#parts.hostRoutes,
+            others,
+          },
           undo,
         )
         const network = driver.validate({ ...draft, pools }, others)
@@ -286,4 +300,8 @@ export class NetworkService {
   #endpointsOf(network: Network): Endpoint[] {
     return this.#parts.endpoints().filter(endpoint => endpoint.networkId === network.id)
   }
+}
+
+function isEmpty(options: Readonly<Record<string, string>> | undefined): options is undefined {
+  return options === undefined || Object.keys(options).length === 0
 }

@@ -4,7 +4,7 @@
 import type { NetworkAttachment } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Network } from '../../model/network.ts'
-import { familyOf } from './connect-sandbox.ts'
+import { familyOf } from './address-text.ts'
 
 /** One attachment with the network that it means. */
 export interface ResolvedAttachment {
@@ -41,12 +41,15 @@ export function staticIps({ ip, ip6 }: NetworkAttachment): string[] {
 /** The attachment whose network is the container's way out for `family`; -1 where none has one. */
 function gatewayIndex(attachments: readonly ResolvedAttachment[], family: 4 | 6): number {
   const candidates = attachments.flatMap(({ network, attachment }, index) =>
-    !network.internal && network.pools.some(pool => familyOf(pool.subnet) === family)
-      ? [{ index, priority: attachment.gwPriority ?? 0 }]
-      : [],
+    !network.internal && hasFamily(network, family) ? [{ index, priority: attachment.gwPriority ?? 0 }] : [],
   )
   // The sort is stable: among equals the first attachment stays first.
   return candidates.sort((a, b) => b.priority - a.priority)[0]?.index ?? -1
+}
+
+/** Whether containers of the network have addresses of the family. Leased ones are IPv4. */
+function hasFamily({ pools, isLeased }: Network, family: 4 | 6): boolean {
+  return (isLeased === true && family === 4) || pools.some(pool => familyOf(pool.subnet) === family)
 }
 
 function interfaceNames(attachments: readonly ResolvedAttachment[]): string[] {

@@ -11,6 +11,8 @@ export interface PoolsRequest {
   /** Of the new network; its id owns what is kept from containers. */
   readonly network: Pick<Network, 'id' | 'name'>
   readonly plan: PoolPlan
+  /** The IPAM driver that chooses their addresses; undefined: the books themselves. */
+  readonly givenBy?: string | undefined
   /** Routes of the host that a new pool must not overlap. */
   readonly hostRoutes: () => readonly { readonly subnet: string; readonly name: string }[]
   /** The networks there are: for messages. */
@@ -19,13 +21,14 @@ export interface PoolsRequest {
 
 /** Reserves the pools of a plan. @throws TsrunError as requestPool() and requestAddress() of IpamAllocator */
 export async function requestPools(request: PoolsRequest, undo: Undo): Promise<Pool[]> {
-  const { ipam, network, plan } = request
+  const { ipam, network, plan, givenBy } = request
   const pools: Pool[] = []
   const busy = plan.isOutside === true ? [] : request.hostRoutes()
   for (const wanted of plan.wanted) {
-    const pool = await ipam.requestPool(wanted, busy).catch((error: unknown) => {
+    const chosen = await ipam.requestPool(wanted, busy).catch((error: unknown) => {
       throw explained(request, error)
     })
+    const pool = givenBy === undefined ? chosen : { ...chosen, givenBy }
     undo.add('pool', () => ipam.releasePool(pool))
     pools.push(pool)
     // They are the network's, and go with its pool.

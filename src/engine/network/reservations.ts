@@ -7,7 +7,8 @@ import { TsrunError } from '../../model/errors.ts'
 import type { Network } from '../../model/network.ts'
 import type { EngineContext } from '../context.ts'
 import { shortId } from '../ids.ts'
-import { familyOf, poolFor, withoutPrefix } from './connect-sandbox.ts'
+import { familyOf, withoutPrefix } from './address-text.ts'
+import { poolFor } from './connect-sandbox.ts'
 import { staticIps } from './plan-endpoints.ts'
 
 type Parts = Pick<EngineContext, 'networks' | 'ipam'>

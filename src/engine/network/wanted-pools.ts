@@ -2,28 +2,33 @@
 // without saying which. Pure.
 
 import { TsrunError } from '../../model/errors.ts'
+import type { IpamDriver } from '../../model/ipam.ts'
 import type { NetworkSpec, PoolRequest } from '../../model/network.ts'
 
 const versionsHint = 'say --ipv6 for both, --ipv6 --ipv4=false for IPv6 alone, and nothing for IPv4 alone'
 
-/** Who gives out a network's addresses, by the name that is kept. @throws TsrunError invalid */
-export function ipamDriverOf({ name, ipamDriver = 'file', pools, ipv4, ipv6 }: NetworkSpec): 'file' | 'null' {
-  if (ipamDriver === 'file' || ipamDriver === 'default') return 'file'
-  if (ipamDriver !== 'null')
-    throw new TsrunError('invalid', 'ipam-driver', `cannot create network "${name}": no IPAM driver "${ipamDriver}"`, {
-      hint: 'there are file (docker: default), and null: containers get no addresses',
-    })
-  if (pools.length === 0 && ipv4 !== true && ipv6 !== true) return 'null'
-  throw contradicts(
-    name,
-    'addresses, and an IPAM driver that gives none',
-    'leave --ipam-driver null or the subnets out',
-  )
+/** @throws TsrunError invalid where the IPAM driver cannot give what is asked for beside it */
+export function checkIpamDriver({ name, pools, ipv4, ipv6 }: NetworkSpec, driver: IpamDriver): void {
+  if (driver.gives === 'pools') return
+  const leave = `leave --ipam-driver ${driver.name} or the subnets out`
+  if (driver.gives === 'none' && (pools.length > 0 || ipv4 === true || ipv6 === true))
+    throw contradicts(name, 'addresses, and an IPAM driver that gives none', leave)
+  if (pools.length > 0)
+    throw contradicts(name, 'a subnet, and an IPAM driver that asks a server on the network for addresses', leave)
+  if (ipv6 === true || ipv4 === false)
+    throw contradicts(name, 'IPv6, and an IPAM driver that has only IPv4', 'leave --ipv6 and --ipv4=false out')
 }
 
-/** The pools to request, IPv4 before IPv6 where tsrun chooses. @throws TsrunError invalid for what contradicts itself */
-export function wantedPools({ name, pools, ipv4, ipv6, ipamDriver }: NetworkSpec): PoolRequest[] {
-  if (ipamDriver === 'null') return []
+/**
+ * The pools to request, IPv4 before IPv6 where tsrun chooses.
+ * @param gives what the IPAM driver does; default `pools`
+ * @throws TsrunError invalid for what contradicts itself
+ */
+export function wantedPools(
+  { name, pools, ipv4, ipv6 }: NetworkSpec,
+  gives: IpamDriver['gives'] = 'pools',
+): PoolRequest[] {
+  if (gives !== 'pools') return []
   const isV6 = (pool: PoolRequest) => pool.subnet?.includes(':') === true || pool.family === 6
   const hasV6 = pools.some(isV6)
   const hasV4 = pools.some(pool => !isV6(pool))
