@@ -2,6 +2,7 @@
 
 import { Command, CommanderError } from 'commander'
 import { Rehearsed } from '../engine/explain.ts'
+import { takeLeftOut } from '../lib/state-file.ts'
 import { mark, printTrace } from '../lib/trace.ts'
 import { rewriteGoStyle } from './args.ts'
 import { addExplainFlags, type ExplainFlags } from './explain-flags.ts'
@@ -9,7 +10,7 @@ import { expandGroup, groupHelp } from './groups.ts'
 import { LeanCommand } from './lean-command.ts'
 import { guardStdout } from './print.ts'
 import { findCommand, type VerbEntry, type VerbModule } from './registry.ts'
-import { exitCodeOf, renderError, shown } from './render-error.ts'
+import { exitCodeOf, renderError, renderWarning, shown } from './render-error.ts'
 import { version } from './version.ts'
 
 /** Its other exit codes are the container's, so that errors of tsrun's own have one of their own. */
@@ -42,7 +43,10 @@ async function main(argv: readonly string[]): Promise<number> {
   const found = findCommand(verb)
   if (found === undefined) throw (await import('./help.ts')).noSuchCommand(verb)
   if (found.isLean !== true) guardStdout()
-  return runVerb(found, await found.load(), rest)
+  const code = await runVerb(found, await found.load(), rest)
+  // One that fails has said what is wrong already.
+  if (code === 0) for (const error of takeLeftOut()) process.stderr.write(renderWarning(error))
+  return code
 }
 
 /** With only the flags that `words` mention; where that does not do, with all of them. */

@@ -15,6 +15,11 @@ export function renderError(error: unknown): string {
   return `${lines.join('\n')}\n`
 }
 
+/** What went wrong and kept the command from nothing but a part. */
+export function renderWarning(error: unknown): string {
+  return renderError(error).replace(/^tsrun: /, 'tsrun: warning: ')
+}
+
 /** The most characters of a message that are shown: who writes a megabyte into a flag need not read it again. */
 const maxShown = 2000
 
@@ -58,8 +63,7 @@ const verbs: Readonly<Record<string, string>> = {
 }
 
 function systemHint(error: unknown): string | undefined {
-  if (error instanceof StateFileError)
-    return 'put it right, or move it away: then tsrun knows nothing of what it describes'
+  if (error instanceof StateFileError) return damageHint(error)
   const code = error instanceof Error && 'code' in error ? error.code : undefined
   if (code === 'ENOSPC' || code === 'EDQUOT')
     return 'the disk is full: `tsrun system prune` frees space, `df` shows where'
@@ -68,6 +72,13 @@ function systemHint(error: unknown): string | undefined {
   if (code === 'EPERM') return 'tsrun needs CAP_SYS_ADMIN and CAP_NET_ADMIN; `tsrun doctor` lists what is missing'
   if (code === 'EACCES') return 'choose another place with --root and --state, or run as root'
   return undefined
+}
+
+function damageHint({ path }: StateFileError): string {
+  const [, id] = /\/containers\/([0-9a-f]{12})[0-9a-f]{52}\/[^/]+$/.exec(path) ?? []
+  return id === undefined
+    ? 'put it right, or move it away: then tsrun knows nothing of what it describes'
+    : `put it right, or give the container up: \`tsrun rm -f ${id}\``
 }
 
 function causes(error: unknown): string[] {

@@ -1,6 +1,7 @@
 // After the machine has started: puts the networks back, and starts the containers whose policy says so. Without a daemon
 // somebody has to call it once: `tsrun system up`, from scripts/systemd/tsrun.service.
 
+import { unlessDamaged } from '../lib/state-file.ts'
 import type { Container } from '../model/container.ts'
 import { startsAtBoot } from './container/restart.ts'
 import { startContainer } from './container/start-container.ts'
@@ -29,7 +30,7 @@ export async function* bringUp(context: EngineContext): AsyncGenerator<BootStep>
 }
 
 function isDown(context: EngineContext, { id }: Container): boolean {
-  const { status } = context.store.state(id)
+  const status = unlessDamaged(() => context.store.state(id).status)
   return status === 'created' || status === 'exited'
 }
 

@@ -1,5 +1,6 @@
 // What containers, volumes and images take up on disk.
 
+import { unlessDamaged } from '../lib/state-file.ts'
 import type { EngineContext } from './context.ts'
 import { folderSize } from './folder-size.ts'
 import type { ImageUsage } from './image/image-service.ts'
@@ -16,12 +17,15 @@ export interface UsageLine {
 /** Images, containers and volumes. */
 export function measureUsage(context: EngineContext, images: ImageUsage): UsageLine[] {
   const containers = context.store.list().map(({ id }) => {
-    const { status } = context.store.state(id)
+    const status = unlessDamaged(() => context.store.state(id).status)
     const active = status === 'running' || status === 'paused' || status === 'restarting'
     return { active, size: folderSize(context.paths.containerFile(id, 'upper')) }
   })
   const volumes = context.volumes.list().map(({ name }) => {
-    return { active: context.volumes.usersOf(name).length > 0, size: context.volumes.sizeOf(name) }
+    return {
+      active: (unlessDamaged(() => context.volumes.usersOf(name).length) ?? 1) > 0,
+      size: context.volumes.sizeOf(name),
+    }
   })
   return [
     {

@@ -12,7 +12,7 @@ import { NetworkDrivers } from '../drivers/network/registry.ts'
 import { isCompiled } from '../ffi/koffi.ts'
 import { hostRoutes } from '../kernel/netlink/route.ts'
 import { withNetlinkSocket } from '../kernel/netlink/socket.ts'
-import { readJson, writeJson } from '../lib/state-file.ts'
+import { readJson, takeLeftOut, unlessDamaged, writeJson } from '../lib/state-file.ts'
 import { mark } from '../lib/trace.ts'
 import { TsrunError } from '../model/errors.ts'
 import type { Endpoint } from '../model/network.ts'
@@ -192,6 +192,14 @@ export class Engine {
     yield* bringUp(this.#context)
   }
 
+  /**
+   * The damaged state files for whose sake something was left out of a list, or left alone, since the last call. What names
+   * such a thing fails instead.
+   */
+  damagedFiles(): Error[] {
+    return takeLeftOut()
+  }
+
   /** Gives back sockets, a moment later. The containers go on. */
   async close(): Promise<void> {
     // Closing a netlink socket right after a deletion waits for the kernel's grace period, 4 to 16 ms; later it does not.
@@ -225,9 +233,11 @@ function wire(paths: Paths, libraryDir: string, options: WireOptions): EnginePar
   const locks = new Locks(paths)
   const networkStore = new NetworkStore(paths.networks)
   const endpoints = (): Endpoint[] => store.runningIds().flatMap(id => store.readRun(id)?.endpoints ?? [])
+  const readableEndpoints = () =>
+    store.runningIds().flatMap(id => unlessDamaged(() => store.readRun(id))?.endpoints ?? [])
   const firewall = new NftFirewall({
     engineId,
-    snapshot: async () => ({ networks: networkStore.list(), endpoints: endpoints().map(kernelPorts) }),
+    snapshot: async () => ({ networks: networkStore.list(), endpoints: readableEndpoints().map(kernelPorts) }),
   })
   const ipamDrivers = new IpamDrivers({
     engineId,
@@ -250,7 +260,7 @@ function wire(paths: Paths, libraryDir: string, options: WireOptions): EnginePar
     stateDirectory: paths.state,
     driverDirectory: paths.drivers,
     ...(ownDrivers === undefined ? {} : { ownDrivers }),
-    endpoints: network => endpoints().filter(endpoint => endpoint.networkId === network.id),
+    endpoints: network => readableEndpoints().filter(endpoint => endpoint.networkId === network.id),
   })
   const drivers = async (name: string) => ({ driver: await networkDrivers.get(name), firewall, ipam })
   const networks = new NetworkService({
@@ -261,20 +271,21 @@ function wire(paths: Paths, libraryDir: string, options: WireOptions): EnginePar
     ipam,
     ipamDriver,
     hostRoutes: () => withNetlinkSocket(socket => hostRoutes(socket)),
-    endpoints,
+    endpoints: readableEndpoints,
+    allEndpoints: endpoints,
     events,
     graph: async networks => {
       const { collectGraph } = await import('./network/network-graph.ts')
       const { usesResolver } = await import('./dns/uses-resolver.ts')
       return collectGraph(
         networks,
-        store.runningIds().flatMap(id => store.readRun(id) ?? []),
+        store.runningIds().flatMap(id => unlessDamaged(() => store.readRun(id)) ?? []),
         { tableName: engineId, asksResolver: id => usesResolver({ paths }, id) },
       )
     },
   })
   const usersOf = (name: string) =>
-    store.list().filter(c => c.spec.mounts?.some(m => m.type === 'volume' && m.source === name))
+    store.all().filter(c => c.spec.mounts?.some(m => m.type === 'volume' && m.source === name))
   const volumes = new VolumeService(paths, name => usersOf(name).map(c => c.name), events)
   const ownCommand = (verb: string, ...ids: string[]) => [
     ...selfCommand(libraryDir),
@@ -315,11 +326,11 @@ function wire(paths: Paths, libraryDir: string, options: WireOptions): EnginePar
     layersInUse: async () => {
       const { StepCache } = await import('./build/step-cache.ts')
       const cached = new StepCache(join(paths.build, 'steps')).inUse()
-      return new Set([...store.list().flatMap(container => container.image.layerDirs), ...cached])
+      return new Set([...store.all().flatMap(container => container.image.layerDirs), ...cached])
     },
     users: async () =>
       store
-        .list()
+        .all()
         .map(({ id, name, image }) => ({ name, imageId: image.id, isRunning: store.state(id).status === 'running' })),
   })
   const containers = new ContainerService(context, {

@@ -1,5 +1,6 @@
 // `system prune`: all that nobody uses, in the order in which one thing frees the next.
 
+import { noteLeftOut, unlessDamaged } from '../lib/state-file.ts'
 import type { PruneBuildsOptions, PrunedBuilds } from './build/build-usage.ts'
 import type { ContainerService } from './container/container-service.ts'
 import type { ImageService, RemovedImages } from './image/image-service.ts'
@@ -23,9 +24,9 @@ export interface Pruned {
   readonly networks: readonly string[]
   /** Names. */
   readonly volumes: readonly string[]
-  /** Undefined where a filter by label left the images alone: they are only told apart by age. */
+  /** Undefined where a filter by label left the images alone (they are only told apart by age), or a damaged record. */
   readonly images: RemovedImages | undefined
-  /** Undefined where a filter by label left the build cache alone: it has none. */
+  /** Undefined where a filter by label left the build cache alone (it has none), or a damaged record. */
   readonly builds: PrunedBuilds | undefined
   /** Of containers, volumes, images and builds. */
   readonly reclaimedBytes: number
@@ -41,18 +42,26 @@ interface Services {
   pruneBuilds(options: PruneBuildsOptions): Promise<PrunedBuilds>
 }
 
-/** Also takes back what crashes have left behind. */
+/**
+ * Also takes back what crashes have left behind. Where the record of a container is damaged nobody knows what it needs: what it
+ * might is left alone, see Engine.damagedFiles().
+ */
 export async function pruneEverything(engine: Services, options: PruneOptions): Promise<Pruned> {
   const { allImages = false, volumes = false, ...filter } = options
   await engine.reconcile()
   const containers = await engine.containers.prune(filter)
-  const networks = await engine.networks.prune(filter)
-  const removedVolumes = volumes ? engine.volumes.prune(filter) : { names: [], reclaimedBytes: 0 }
+  const networks = (await engine.networks.prune(filter).catch(noteLeftOut)) ?? []
+  const removedVolumes = (volumes ? unlessDamaged(() => engine.volumes.prune(filter)) : undefined) ?? {
+    names: [],
+    reclaimedBytes: 0,
+  }
   const isByLabel = (filter.labels ?? []).length > 0 || (filter.withoutLabels ?? []).length > 0
   const until = filter.until === undefined ? {} : { until: new Date(filter.until) }
-  const images = isByLabel ? undefined : await engine.images.prune({ all: allImages, ...until })
+  const images = isByLabel ? undefined : await engine.images.prune({ all: allImages, ...until }).catch(noteLeftOut)
   // After the images: what only a removed one had is in use no more.
-  const builds = isByLabel ? undefined : await engine.pruneBuilds({ keepOfImages: !allImages, ...until })
+  const builds = isByLabel
+    ? undefined
+    : await engine.pruneBuilds({ keepOfImages: !allImages, ...until }).catch(noteLeftOut)
   return {
     containers: containers.removed.map(({ id }) => id),
     networks,

@@ -148,7 +148,7 @@ async function finishNetwork(context: EngineContext, job: CutOffJob): Promise<vo
 
 /** Pools that no network has: a creation that was cut off before it noted anything down. */
 async function releaseOrphanPools(context: EngineContext): Promise<void> {
-  const used = new Set(context.networks.list().flatMap(network => network.pools.map(pool => pool.subnet)))
+  const used = new Set(context.networks.all().flatMap(network => network.pools.map(pool => pool.subnet)))
   const { ipam } = context
   for (const pool of await ipam.listPools()) if (!used.has(pool.subnet)) await ipam.releasePool(pool)
 }

@@ -3,6 +3,7 @@
 import { availableParallelism, hostname, release, totalmem } from 'node:os'
 import { cgroupLayout } from '../kernel/cgroup/cgroup.ts'
 import { readTextIfThere } from '../lib/if-there.ts'
+import { unlessDamaged } from '../lib/state-file.ts'
 import type { EngineContext } from './context.ts'
 
 /** What there is, and on what it runs. */
@@ -23,7 +24,7 @@ export interface SystemInfo {
 }
 
 export function collectInfo(context: EngineContext, images: number): SystemInfo {
-  const states = context.store.list().map(({ id }) => context.store.state(id).status)
+  const states = context.store.list().flatMap(({ id }) => unlessDamaged(() => context.store.state(id).status) ?? [])
   const count = (...wanted: readonly string[]) => states.filter(status => wanted.includes(status)).length
   const running = count('running', 'restarting')
   const paused = count('paused')

@@ -7,10 +7,41 @@ import { namesIfThere, readTextIfThere } from './if-there.ts'
 
 /** A file of ours that is not what we write: cut off, edited by hand, or another version's. The message names it. */
 export class StateFileError extends Error {
+  readonly path: string
+
   constructor(path: string, reason: string) {
     super(`the state file "${path}" is damaged: ${reason}`)
     this.name = 'StateFileError'
+    this.path = path
   }
+}
+
+/** By path, so that each is told once. */
+const leftOut = new Map<string, StateFileError>()
+
+/**
+ * What `read` gives; undefined where a state file is damaged, which is noted: see takeLeftOut(). For whoever shows what there is.
+ * Whoever decides by it what nobody uses has to see everything, and reads without this.
+ */
+export function unlessDamaged<T>(read: () => T): T | undefined {
+  try {
+    return read()
+  } catch (error) {
+    return noteLeftOut(error)
+  }
+}
+
+/** Notes down a damaged file. @throws anything else */
+export function noteLeftOut(error: unknown): undefined {
+  if (!(error instanceof StateFileError)) throw error
+  leftOut.set(error.path, error)
+}
+
+/** The damaged files for whose sake something was left out or left alone since the last call. */
+export function takeLeftOut(): StateFileError[] {
+  const errors = [...leftOut.values()]
+  leftOut.clear()
+  return errors
 }
 
 /** The format that this program writes, which is also that of files which name none. */

@@ -3,12 +3,12 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { FileIpam } from '../../src/drivers/ipam/file-ipam.ts'
 import { PoolListing } from '../../src/drivers/ipam/pool-listing.ts'
 import { formatRange, joinRanges, rangeOf, tryParseRange, withoutRange } from '../../src/drivers/ipam/taken-ranges.ts'
 import { parsePrefix } from '../../src/lib/ip.ts'
+import fc from '../helpers/property.ts'
 
 let directory = ''
 let ipam: FileIpam

@@ -1,5 +1,6 @@
 // The verbs of containers, for the faces: thin methods over the use cases beside this file.
 
+import { noteLeftOut, StateFileError } from '../../lib/state-file.ts'
 import type { Container, ContainerSpec, ContainerState, NetworkAttachment, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { EngineContext } from '../context.ts'
@@ -263,12 +264,20 @@ export class ContainerService {
     return waitContainer(this.#context, this.find(reference), signal)
   }
 
-  /** Removes a container with all its files. @throws TsrunError not-found; conflict when it is running, unless `force` */
-  async remove(reference: string, options: RemoveOptions = {}): Promise<Container> {
-    const container = this.find(reference)
-    const { status } = await this.state(container)
-    await removeContainer(this.#context, container, status, options)
-    return container
+  /**
+   * Removes a container with all its files. With `force` also one that runs, and one whose files are damaged.
+   * @throws TsrunError not-found; conflict when it is running; StateFileError when a file of it is damaged
+   */
+  async remove(reference: string, options: RemoveOptions = {}): Promise<void> {
+    try {
+      const container = this.find(reference)
+      const { status } = await this.state(container)
+      await removeContainer(this.#context, container, status, options)
+    } catch (error) {
+      if (options.force !== true || !(error instanceof StateFileError)) throw error
+      const { removeDamaged } = await import('./remove-damaged.ts')
+      await removeDamaged(this.#context, reference)
+    }
   }
 
   /** Removes all containers that do not run. */
@@ -276,13 +285,16 @@ export class ContainerService {
     return pruneContainers(this.#context, await this.list({ all: true }), filter)
   }
 
-  /** All containers, the newest first, each with its state; only running ones unless `all`. */
+  /**
+   * All containers, the newest first, each with its state; only running ones unless `all`. Those whose files are damaged are
+   * left out: see Engine.damagedFiles().
+   */
   async list(options: { all?: boolean } = {}): Promise<ContainerView[]> {
     const views: ContainerView[] = []
     const containers = options.all === true ? this.#context.store.list() : runningContainers(this.#context)
     for (const container of containers) {
-      const state = await this.state(container)
-      if (options.all === true || isUp(state.status)) views.push({ container, state })
+      const state = await this.state(container).catch(noteLeftOut)
+      if (state !== undefined && (options.all === true || isUp(state.status))) views.push({ container, state })
     }
     return views
   }

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readlinkSync, rmSync, symlinkSync } from 'node:f
 import { hasCode } from '../../ffi/errno.ts'
 import { processStartTime } from '../../kernel/pidfd.ts'
 import { namesIfThere, readTextIfThere } from '../../lib/if-there.ts'
-import { readJson, type Shape, writeJson } from '../../lib/state-file.ts'
+import { readJson, type Shape, StateFileError, unlessDamaged, writeJson } from '../../lib/state-file.ts'
 import type { Container, ContainerState, ExitRecord, HealthState, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { printable, shortId } from '../ids.ts'
@@ -71,19 +71,36 @@ export class ContainerStore {
     return readJson<Container>(this.#paths.containerFile(id, 'container.json'), containerShape)
   }
 
-  /** All containers, the newest first. */
+  /** All containers, the newest first, without those whose record is damaged: see unlessDamaged(). */
   list(): Container[] {
-    const containers = this.ids().flatMap(id => this.read(id) ?? [])
-    return containers.sort((a, b) => (a.createdAt < b.createdAt ? 1 : -1))
+    return newestFirst(this.ids().flatMap(id => unlessDamaged(() => this.read(id)) ?? []))
+  }
+
+  /** All containers: for whoever decides what nobody uses. @throws StateFileError when the record of one is damaged */
+  all(): Container[] {
+    return newestFirst(this.ids().flatMap(id => this.read(id) ?? []))
+  }
+
+  /** Forgets what of a container's files nobody can read. Idempotent. */
+  dropDamaged(id: string): void {
+    const readers = [() => this.read(id), () => this.readRun(id), () => this.readExit(id), () => this.readHealth(id)]
+    for (const read of readers) {
+      try {
+        read()
+      } catch (error) {
+        if (!(error instanceof StateFileError)) throw error
+        rmSync(error.path, { force: true })
+      }
+    }
   }
 
   ids(): string[] {
-    return namesIfThere(this.#paths.containers)
+    return idsIn(this.#paths.containers)
   }
 
   /** Ids of the containers that have, or had when they were cut off, a process. */
   runningIds(): string[] {
-    return namesIfThere(this.#paths.running)
+    return idsIn(this.#paths.running)
   }
 
   /**
@@ -91,11 +108,20 @@ export class ContainerStore {
    * @throws TsrunError not-found, or conflict when several begin so
    */
   find(reference: string): Container {
+    const id = this.idOf(reference)
+    const found = id === undefined ? undefined : this.read(id)
+    if (found !== undefined) return found
+    throw new TsrunError('not-found', 'no-such-container', `no such container: "${printable(reference)}"`, {
+      hint: '`tsrun ps -a` lists all containers',
+    })
+  }
+
+  /** The id that `reference` means, whatever there is of the container. @throws TsrunError conflict when several begin so */
+  idOf(reference: string): string | undefined {
     const named = reference.includes('/') ? undefined : this.#idOfName(reference)
     // A whole id is looked up and not searched: `run` and monitors give those, among any number of containers.
     const exact = named ?? (/^[0-9a-f]{64}$/.test(reference) ? reference : undefined)
-    const container = exact === undefined ? undefined : this.read(exact)
-    if (container !== undefined) return container
+    if (exact !== undefined && existsSync(this.#paths.containerFile(exact, 'container.json'))) return exact
     const matches = /^[0-9a-f]{1,64}$/.test(reference) ? this.ids().filter(id => id.startsWith(reference)) : []
     if (matches.length > 1)
       throw new TsrunError(
@@ -106,12 +132,12 @@ export class ContainerStore {
           hint: `give more digits: ${matches.slice(0, 4).map(shortId).join(', ')}`,
         },
       )
-    const found = matches[0] === undefined ? undefined : this.read(matches[0])
-    if (found === undefined)
-      throw new TsrunError('not-found', 'no-such-container', `no such container: "${printable(reference)}"`, {
-        hint: '`tsrun ps -a` lists all containers',
-      })
-    return found
+    return matches[0]
+  }
+
+  /** The name of a container whose record nobody can read; empty where it has none. */
+  nameOf(id: string): string {
+    return namesIfThere(this.#paths.names).find(name => this.#idOfName(name) === id) ?? ''
   }
 
   readRun(id: string): RunRecord | undefined {
@@ -130,12 +156,16 @@ export class ContainerStore {
     writeJson(this.#paths.containerFile(id, 'exit.json'), exit)
   }
 
+  readHealth(id: string): HealthState | undefined {
+    return readJson<HealthState>(this.#paths.runFile(id, 'health.json'), healthShape)
+  }
+
   /** How a container is doing. */
   state(id: string): ContainerState {
     const run = this.readRun(id)
     if (run !== undefined && isAlive(run)) {
       const paused = existsSync(this.#paths.runFile(id, 'paused'))
-      const health = readJson<HealthState>(this.#paths.runFile(id, 'health.json'), healthShape)
+      const health = unlessDamaged(() => this.readHealth(id))
       return { status: paused ? 'paused' : 'running', run, ...(health === undefined ? {} : { health }) }
     }
     const exit = this.readExit(id)
@@ -147,7 +177,7 @@ export class ContainerStore {
 
   /** Ids of the containers that wait to be restarted. */
   restartingIds(): string[] {
-    return namesIfThere(this.#paths.restarting).filter(name => /^[0-9a-f]{64}$/.test(name))
+    return idsIn(this.#paths.restarting)
   }
 
   /** Whether a process lives that is going to start the container again. */
@@ -181,6 +211,15 @@ export class ContainerStore {
       throw error
     }
   }
+}
+
+/** The names in a folder that are ids: what else somebody put there is not ours. */
+function idsIn(folder: string): string[] {
+  return namesIfThere(folder).filter(name => /^[0-9a-f]{64}$/.test(name))
+}
+
+function newestFirst(containers: Container[]): Container[] {
+  return containers.sort((a, b) => (a.createdAt < b.createdAt ? 1 : -1))
 }
 
 /** Who is going to restart a container: `<state>/restarting/<id>`. */

@@ -42,7 +42,7 @@ export async function createContainer(
   if (!mayMapIds(parts, spec)) return create(parts, spec, image, undefined)
   const { chooseIdMaps, takesIds } = await import('../userns/choose-id-maps.ts')
   const { store, usernsRemap } = parts
-  const sources = { usernsRemap, containers: () => store.list(), find: (name: string) => store.find(name) }
+  const sources = { usernsRemap, containers: () => store.all(), find: (name: string) => store.find(name) }
   const choose = () => create(parts, spec, image, chooseIdMaps(sources, spec))
   return takesIds(spec) ? parts.locks.withIds(choose) : choose()
 }

@@ -2,6 +2,7 @@
 // unseen is torn down on the way, and started again where its policy says so.
 
 import { hasCode } from '../../ffi/errno.ts'
+import { unlessDamaged } from '../../lib/state-file.ts'
 import type { Container, ContainerState } from '../../model/container.ts'
 import type { EngineContext } from '../context.ts'
 import { OutputRelay } from './output-relay.ts'
@@ -18,10 +19,10 @@ export function isUp(status: string): boolean {
   return status === 'running' || status === 'paused' || status === 'restarting'
 }
 
-/** Those that have a process or wait for one, the newest first. */
+/** Those that have a process or wait for one, the newest first, without those whose record is damaged. */
 export function runningContainers({ store }: EngineContext): Container[] {
   const ids = new Set([...store.runningIds(), ...store.restartingIds()])
-  const containers = [...ids].flatMap(id => store.read(id) ?? [])
+  const containers = [...ids].flatMap(id => unlessDamaged(() => store.read(id)) ?? [])
   return containers.sort((a, b) => (a.createdAt < b.createdAt ? 1 : -1))
 }
 

@@ -36,7 +36,7 @@ interface ContainerVerbs {
   exec(reference: string, spec: ExecSpec): Promise<Attachment>
   kill(reference: string, signal: string): Promise<void>
   stop(reference: string, options: StopOptions): Promise<void>
-  remove(reference: string, options: RemoveOptions): Promise<Container>
+  remove(reference: string, options: RemoveOptions): Promise<void>
 }
 
 interface Parts extends StartedContainer {

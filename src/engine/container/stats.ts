@@ -5,6 +5,7 @@ import { totalmem } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { hasCode } from '../../ffi/errno.ts'
 import { readCgroupStats } from '../../kernel/cgroup/cgroup.ts'
+import { unlessDamaged } from '../../lib/state-file.ts'
 import type { Container } from '../../model/container.ts'
 import type { EngineContext } from '../context.ts'
 
@@ -50,7 +51,7 @@ export async function* watchStats(
 ): AsyncGenerator<ContainerStats[]> {
   const intervalMs = options.intervalMs ?? 1000
   let before = new Map<string, CpuSample>()
-  for (const container of select()) look(context, container, undefined, before)
+  for (const container of select()) unlessDamaged(() => look(context, container, undefined, before))
   for (let waitMs = Math.min(500, intervalMs / 2); options.signal?.aborted !== true; waitMs = intervalMs) {
     try {
       await sleep(waitMs, undefined, options.signal === undefined ? {} : { signal: options.signal })
@@ -60,7 +61,7 @@ export async function* watchStats(
     }
     const now = new Map<string, CpuSample>()
     const seen = before
-    yield select().map(container => look(context, container, seen.get(container.id), now))
+    yield select().flatMap(each => unlessDamaged(() => look(context, each, seen.get(each.id), now)) ?? [])
     before = now
   }
 }

@@ -5,6 +5,7 @@ import { ImageFiles } from '../../drivers/image/image-files.ts'
 import type { PackOptions } from '../../drivers/image/layer-packer.ts'
 import { lockStore } from '../../drivers/image/store-lock.ts'
 import type { UnpackLimits } from '../../drivers/image/unpack-limits.ts'
+import { noteLeftOut } from '../../lib/state-file.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { ContainerDefaults, Digest, Platform } from '../../model/image.ts'
 import type { EventBus } from '../events.ts'
@@ -307,7 +308,8 @@ export class ImageService {
   /** What the store takes up, for `system df`. */
   async diskUsage(): Promise<ImageUsage> {
     const { imageUsage } = await import('./list-images.ts')
-    return imageUsage(this.#store, await this.#inUse().users())
+    // Where the record of a container is damaged nobody can say what it uses.
+    return imageUsage(this.#store, await this.#inUse().users().catch(noteLeftOut))
   }
 
   /**

@@ -127,10 +127,10 @@ export function layersSize(store: ImageStore, layerDirs: readonly string[]): num
   }, 0)
 }
 
-/** What the store takes up. */
-export function imageUsage(store: ImageStore, users: readonly ImageUser[]): ImageUsage {
-  const used = new Set(users.map(user => user.imageId))
+/** What the store takes up. @param users undefined: not known, so that every image may be in use */
+export function imageUsage(store: ImageStore, users: readonly ImageUser[] | undefined): ImageUsage {
   const records = store.records()
+  const used = new Set<string>(users?.map(user => user.imageId) ?? records.map(record => record.id))
   const active = records.filter(record => used.has(record.id))
   const blobs = new BlobStore(store.files)
   const layers = new LayerStore(store.files)

@@ -38,6 +38,8 @@ export interface NetworkServiceParts {
   readonly events: EventBus
   /** Endpoints of running containers. */
   endpoints(): readonly Endpoint[]
+  /** The same. @throws StateFileError when those of one container cannot be read */
+  allEndpoints(): readonly Endpoint[]
   /** What of these networks stands in the kernel. */
   graph(networks: readonly Network[]): Promise<NetworkGraph>
 }
@@ -92,6 +94,11 @@ export class NetworkService {
   /** All networks, by name. */
   list(): Network[] {
     return this.#parts.store.list()
+  }
+
+  /** @internal All networks. @throws StateFileError when the record of one is damaged */
+  all(): Network[] {
+    return this.#parts.store.all()
   }
 
   /** @throws TsrunError not-found */
@@ -181,7 +188,7 @@ export class NetworkService {
   async remove(reference: string): Promise<Network> {
     const network = this.find(reference)
     return this.#parts.locks.withNetwork(network.name, async () => {
-      const users = this.#endpointsOf(network)
+      const users = this.#usersOf(network)
       if (users.length > 0)
         throw new TsrunError(
           'conflict',
@@ -204,7 +211,7 @@ export class NetworkService {
   async prune(filter: PruneFilter = {}): Promise<string[]> {
     const removed: string[] = []
     for (const network of this.list()) {
-      if (network.name === DEFAULT_NETWORK || this.#endpointsOf(network).length > 0) continue
+      if (network.name === DEFAULT_NETWORK || this.#usersOf(network).length > 0) continue
       if (!passesPruneFilter(network, filter)) continue
       await this.remove(network.name)
       removed.push(network.name)
@@ -295,6 +302,11 @@ export class NetworkService {
 
   #emit({ id, name, driver }: Network, action: string): void {
     this.#parts.events.emit({ type: 'network', action, id, name, attributes: { name, type: driver } })
+  }
+
+  /** For whoever takes it away. @throws StateFileError */
+  #usersOf(network: Network): Endpoint[] {
+    return this.#parts.allEndpoints().filter(endpoint => endpoint.networkId === network.id)
   }
 
   #endpointsOf(network: Network): Endpoint[] {

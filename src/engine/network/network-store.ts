@@ -3,7 +3,7 @@
 import { linkSync, mkdirSync, rmSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
 import { namesIfThere } from '../../lib/if-there.ts'
-import { readJson, type Shape, writeJson } from '../../lib/state-file.ts'
+import { readJson, type Shape, unlessDamaged, writeJson } from '../../lib/state-file.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Network } from '../../model/network.ts'
 import { printable, shortId } from '../ids.ts'
@@ -58,8 +58,13 @@ export class NetworkStore {
     return name.includes('/') || name.includes('\0') ? undefined : readJson<Network>(this.#path(name), networkShape)
   }
 
-  /** All networks, by name. */
+  /** All networks, by name, without those whose record is damaged: see unlessDamaged(). */
   list(): Network[] {
+    return this.#names().flatMap(name => unlessDamaged(() => this.get(name)) ?? [])
+  }
+
+  /** All networks: for whoever decides what nobody uses. @throws StateFileError when the record of one is damaged */
+  all(): Network[] {
     return this.#names().flatMap(name => this.get(name) ?? [])
   }
 

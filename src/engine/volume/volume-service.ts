@@ -5,7 +5,7 @@ import { hasCode } from '../../ffi/errno.ts'
 import { faultPoint } from '../../lib/fault.ts'
 import { namesIfThere } from '../../lib/if-there.ts'
 import type { Undo } from '../../lib/rollback.ts'
-import { readJson, writeJson } from '../../lib/state-file.ts'
+import { readJson, unlessDamaged, writeJson } from '../../lib/state-file.ts'
 import type { Container, MountSpec } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { EventBus } from '../events.ts'
@@ -122,11 +122,11 @@ export class VolumeService {
     })
   }
 
-  /** All volumes, by name. */
+  /** All volumes, by name, without those whose record is damaged: see unlessDamaged(). */
   list(): Volume[] {
     return namesIfThere(this.#paths.volumes)
       .sort()
-      .flatMap(name => this.get(name) ?? [])
+      .flatMap(name => unlessDamaged(() => this.get(name)) ?? [])
   }
 
   /** @throws TsrunError not-found */
@@ -200,7 +200,8 @@ export class VolumeService {
 
   /** @internal Removes those that no container mounts any more; another may have one with --volumes-from. */
   removeUnused(names: readonly string[]): void {
-    for (const name of names) if (this.#usersOf(name).length === 0) this.#erase(name)
+    // Where nobody can say whose it is, it stays.
+    for (const name of names) if (unlessDamaged(() => this.#usersOf(name).length) === 0) this.#erase(name)
   }
 
   #erase(name: string): void {

@@ -8,6 +8,7 @@ import { lookupRoute } from '../../../kernel/netlink/route-lookup.ts'
 import { type NetlinkSocket, withNetlinkSocket } from '../../../kernel/netlink/socket.ts'
 import { openNetnsSocket } from '../../../kernel/netns.ts'
 import { tryParseAddress } from '../../../lib/ip.ts'
+import { unlessDamaged } from '../../../lib/state-file.ts'
 import type { RunRecord } from '../../../model/container.ts'
 import { TsrunError } from '../../../model/errors.ts'
 import type { Endpoint, Network } from '../../../model/network.ts'
@@ -33,7 +34,7 @@ export async function runNetworkDoctor(
   container?: string,
   target?: string,
 ): Promise<Diagnosis[]> {
-  const records = context.store.runningIds().flatMap(id => context.store.readRun(id) ?? [])
+  const records = context.store.runningIds().flatMap(id => unlessDamaged(() => context.store.readRun(id)) ?? [])
   const running = records.filter(run => run.phase === 'running' && isAlive(run))
   const scene = {
     tableName: context.cgroupParent,
