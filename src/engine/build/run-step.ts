@@ -10,7 +10,7 @@ import type { ContainerDefaults } from '../../model/image.ts'
 import { emitContainer } from '../container/container-events.ts'
 import type { StartedContainer } from '../container/container-service.ts'
 import { createContainer } from '../container/create-container.ts'
-import { eraseContainer } from '../container/teardown.ts'
+import { erase } from '../container/remove-container.ts'
 import type { BuildParts } from './build-parts.ts'
 import { removeStubs } from './mount-stubs.ts'
 import type { StepReport } from './step-log.ts'
@@ -58,10 +58,9 @@ export async function runStep(parts: BuildParts, folder: string, request: RunReq
       await context.tearDown(container)
       mkdirSync(folder, { recursive: true })
       renameSync(context.paths.containerFile(container.id, 'upper'), join(folder, 'fs'))
-      eraseContainer(context, container)
+      await erase(context, container, false)
     })
     isFinished = true
-    emitContainer(context, container, 'destroy')
     removeStubs(
       join(folder, 'fs'),
       request.layerDirs,

@@ -97,7 +97,8 @@ export async function pruneContainers(
   return { removed, reclaimedBytes }
 }
 
-async function erase(context: EngineContext, container: Container, withVolumes: boolean): Promise<void> {
+/** Removes a container that has been torn down; where this command is cut off, the next one goes on. The caller holds its lock. */
+export async function erase(context: EngineContext, container: Container, withVolumes: boolean): Promise<void> {
   const volumes = withVolumes ? anonymousVolumesOf(container) : []
   const job = context.journal.begin('container', container.id)
   if (volumes.length > 0) job.noteIfRoom(JSON.stringify(volumes))
