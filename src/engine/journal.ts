@@ -16,6 +16,7 @@ import {
 } from 'node:fs'
 import { hasCode } from '../ffi/errno.ts'
 import { flock, LOCK_EX, LOCK_NB } from '../ffi/libc.ts'
+import { faultPoint } from '../lib/fault.ts'
 import { namesIfThere } from '../lib/if-there.ts'
 
 /** `connection`: networks or ports of a running container are being changed; the key is the container's. */
@@ -56,11 +57,22 @@ export class Journal {
     const path = `${this.#directory}/${name}`
     const draft = `${this.#directory}/.${name}`
     const fd = this.#open(draft)
-    // Held before it can be seen: an entry that nobody holds counts as cut off.
-    flock(fd, LOCK_EX | LOCK_NB)
-    renameSync(draft, path)
+    try {
+      faultPoint('job draft')
+      // Held before it can be seen: an entry that nobody holds counts as cut off.
+      flock(fd, LOCK_EX | LOCK_NB)
+      renameSync(draft, path)
+      faultPoint('job entered')
+    } catch (error) {
+      for (const file of [draft, path]) rmSync(file, { force: true })
+      closeSync(fd)
+      throw error
+    }
     return {
-      note: text => writeFileSync(path, text),
+      note: text => {
+        writeFileSync(path, text)
+        faultPoint('job noted')
+      },
       noteIfRoom: text => {
         try {
           writeFileSync(path, text)

@@ -3,7 +3,7 @@
 
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { removeCgroup } from '../kernel/cgroup/cgroup.ts'
-import { namesIfThere, readTextIfThere } from '../lib/if-there.ts'
+import { readTextIfThere } from '../lib/if-there.ts'
 import { StateFileError, sweepTemporaries, writeWhole } from '../lib/state-file.ts'
 import type { Container } from '../model/container.ts'
 import type { Network } from '../model/network.ts'
@@ -118,10 +118,13 @@ async function finish(context: EngineContext, job: CutOffJob): Promise<void> {
   }
 }
 
-/** A container whose start or removal was cut off; a removal has noted down the volumes that go with it. */
+/** A container whose start, renaming or removal was cut off; a removal has noted down the volumes that go with it. */
 async function finishContainer(context: EngineContext, { key: id, note }: CutOffJob): Promise<void> {
   await reconcileContainer(context, id)
-  if (context.store.read(id) !== undefined) return
+  if (context.store.read(id) !== undefined) {
+    const { settleName } = await import('./container/change-container.ts')
+    return settleName(context, id)
+  }
   context.volumes.removeUnused(parseNote<string[]>(note) ?? [])
   // Its static addresses: the record that reserved them went first.
   await releaseOrphanAddresses(context)
@@ -159,7 +162,7 @@ async function eraseRemains(context: EngineContext, id: string): Promise<void> {
   await removeCgroup(`/${context.cgroupParent}/${id}`)
   rmSync(paths.run(id), { recursive: true, force: true })
   store.unmarkRestarting(id)
-  for (const name of namesIfThere(paths.names)) store.releaseName(name, id)
+  store.releaseNames(id)
   rmSync(paths.container(id), { recursive: true, force: true })
 }
 

@@ -1,6 +1,8 @@
 // What can be changed about a container that exists: its name, its limits and its restart policy.
 
 import { updateCgroup } from '../../kernel/cgroup/cgroup.ts'
+import { faultPoint } from '../../lib/fault.ts'
+import { withRollback } from '../../lib/rollback.ts'
 import type { Container, RestartPolicy, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { validateResources } from '../../model/parse-resources.ts'
@@ -24,12 +26,39 @@ export async function renameContainer(context: EngineContext, container: Contain
     const current = store.read(container.id)
     if (current === undefined || current.name === name)
       throw new TsrunError('conflict', 'same-name', `cannot rename "${container.name}": that is its name already`)
-    store.reserveName(name, container.id)
-    store.write({ ...current, name })
-    store.releaseName(current.name, container.id)
-    const run = store.readRun(container.id)
-    if (run !== undefined) await renameRunning(context, { ...current, name }, run)
+    const job = context.journal.begin('container', container.id)
+    try {
+      await withRollback(async undo => {
+        store.reserveName(name, container.id)
+        undo.add('new name', () => store.releaseName(name, container.id))
+        undo.add('renamed record', () => store.write(current))
+        store.write({ ...current, name })
+        const run = store.readRun(container.id)
+        if (run === undefined) return
+        undo.add('renamed run record', () => renameRunning(context, current, run))
+        await renameRunning(context, { ...current, name }, run)
+      })
+      store.releaseName(current.name, container.id)
+      faultPoint('old name released')
+      job.end()
+    } catch (error) {
+      job.abandon()
+      throw error
+    }
     emitContainer(context, { ...current, name }, 'rename', { oldName: `/${current.name}` })
+  })
+}
+
+/** Finishes a renaming that was cut off: the record says what the container is called. The caller holds no lock. */
+export async function settleName(context: EngineContext, id: string): Promise<void> {
+  await context.locks.withContainer(id, async () => {
+    const { store } = context
+    const container = store.read(id)
+    if (container === undefined) return
+    store.releaseNames(id, container.name)
+    const run = store.readRun(id)
+    if (run?.endpoints.some(({ containerName }) => containerName !== container.name))
+      await renameRunning(context, container, run)
   })
 }
 
@@ -66,12 +95,17 @@ export async function updateContainer(
     const resources = mergeResources(spec.resources ?? {}, update.resources ?? {})
     validateResources(resources)
     const { status, run } = store.state(container.id)
-    if (run !== undefined && (status === 'running' || status === 'paused') && update.resources !== undefined)
-      updateCgroup(run.cgroup, liveChange(resources, update.resources))
-    store.write({
-      ...current,
-      spec: { ...spec, resources, ...(update.restart === undefined ? {} : { restart: update.restart }) },
+    const isUp = run !== undefined && (status === 'running' || status === 'paused')
+    await withRollback(async undo => {
+      // The record first: the kernel may refuse a limit, and then it is put back; what is in force cannot be, for want of a word for none.
+      undo.add('update of the record', () => store.write(current))
+      store.write({
+        ...current,
+        spec: { ...spec, resources, ...(update.restart === undefined ? {} : { restart: update.restart }) },
+      })
+      if (isUp && update.resources !== undefined) updateCgroup(run.cgroup, liveChange(resources, update.resources))
     })
+    faultPoint('limits changed')
     emitContainer(context, current, 'update')
   })
 }

@@ -54,6 +54,11 @@ export class ContainerStore {
     if (this.#idOfName(name) === id) rmSync(`${this.#paths.names}/${name}`, { force: true })
   }
 
+  /** Gives back all that `id` holds besides `kept`. Idempotent. */
+  releaseNames(id: string, kept?: string): void {
+    for (const name of namesIfThere(this.#paths.names)) if (name !== kept) this.releaseName(name, id)
+  }
+
   write(container: Container): void {
     writeJson(this.#paths.containerFile(container.id, 'container.json'), container)
   }

@@ -2,6 +2,7 @@
 
 import { rmSync, writeFileSync } from 'node:fs'
 import { freezeCgroup, thawCgroup } from '../../kernel/cgroup/cgroup.ts'
+import { faultPoint } from '../../lib/fault.ts'
 import type { Container } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { EngineContext } from '../context.ts'
@@ -21,8 +22,11 @@ export async function pauseContainer(context: EngineContext, container: Containe
     const marker = context.paths.runFile(container.id, 'paused')
     writeFileSync(marker, '')
     try {
+      faultPoint('marked as paused')
       await freezeCgroup(run.cgroup)
+      faultPoint('frozen')
     } catch (error) {
+      thawCgroup(run.cgroup)
       rmSync(marker, { force: true })
       throw error
     }
@@ -37,7 +41,9 @@ export async function unpauseContainer(context: EngineContext, container: Contai
     if (run === undefined || status !== 'paused')
       throw new TsrunError('conflict', 'not-paused', `cannot unpause "${container.name}": it is not paused`)
     thawCgroup(run.cgroup)
+    faultPoint('thawed')
     rmSync(context.paths.runFile(container.id, 'paused'), { force: true })
+    faultPoint('marked as running')
     emitContainer(context, container, 'unpause')
   })
 }

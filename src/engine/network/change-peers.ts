@@ -34,8 +34,9 @@ export async function changePeers(
     (changed.peers ?? []).filter(({ subnet }) => added.has(subnet)),
   )
   return withRollback(async undo => {
-    store.replace(changed)
+    // Before the write: it may fail when it is done.
     undo.add('network record', () => store.replace(current))
+    store.replace(changed)
     undo.add('peers', async () => {
       await withRollback(async again => {
         await driver.create(current, again)
