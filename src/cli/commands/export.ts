@@ -1,8 +1,8 @@
-import { createWriteStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 import { TsrunError } from '../../model/errors.ts'
+import { writeOutputFile } from '../output-file.ts'
 
 export function register(program: Command): Command {
   return program
@@ -17,10 +17,8 @@ export function register(program: Command): Command {
           hint: 'use -o FILE, or redirect it',
         })
       await using engine = await Engine.open()
-      // Before the file is made: a name that does not exist must not empty it.
-      engine.containers.find(name)
       const archive = engine.files.export(name)
       if (flags.output === undefined) await pipeline(archive, process.stdout, { end: false })
-      else await pipeline(archive, createWriteStream(flags.output, { mode: 0o600 }))
+      else await writeOutputFile(flags.output, archive)
     })
 }

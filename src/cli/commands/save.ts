@@ -1,9 +1,9 @@
-import { createWriteStream } from 'node:fs'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 import { TsrunError } from '../../model/errors.ts'
+import { writeOutputFile } from '../output-file.ts'
 
 const formats = ['docker-archive', 'oci-archive'] as const
 
@@ -26,7 +26,8 @@ export function register(program: Command): Command {
           hint: 'name a file with -o',
         })
       await using engine = await Engine.open()
-      const target = flags.output === undefined ? process.stdout : createWriteStream(flags.output, { mode: 0o600 })
-      await pipeline(Readable.from(engine.images.save(names, format)), target)
+      const archive = engine.images.save(names, format)
+      if (flags.output === undefined) await pipeline(Readable.from(archive), process.stdout)
+      else await writeOutputFile(flags.output, archive)
     })
 }
