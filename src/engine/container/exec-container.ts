@@ -1,6 +1,6 @@
 // A further process in a running container: same namespaces, cgroup and restrictions, streams of its own.
 
-import { closeSync, mkdirSync, rmSync, unlinkSync } from 'node:fs'
+import { closeSync, mkdirSync, readdirSync, rmSync, statSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { InitProcess } from '../../drivers/runtime/init-process.ts'
 import { toInitProcess } from '../../drivers/runtime/oci-to-init.ts'
@@ -21,6 +21,9 @@ import { emitContainer } from './container-events.ts'
 import { isAlive } from './container-store.ts'
 import type { ContainerClient } from './output-relay.ts'
 import { execIdentity } from './prepare-process.ts'
+
+/** A monitor tells the end of its process within milliseconds. */
+const UNTOLD_MS = 60_000
 
 /** A further process. Absent fields are the container's. */
 export interface ExecSpec {
@@ -103,11 +106,11 @@ export async function startExec<C extends ContainerClient>(
       init.go()
       faultPoint('exec go')
       emitContainer(context, container, `exec_start: ${spec.command.join(' ')}`, { execID: execId })
-      // While this process watches; the end of one that nobody watches is told by its monitor's call.
+      // While this process watches; the end of one that nobody watches is told by its monitor's call. Without a code the
+      // monitor was killed, perhaps behind its record, or we have left.
       void client.exit.then(code => {
-        if (code === undefined) return
         tellExecEnd(context, container, execId)
-        client.release()
+        if (code !== undefined) client.release()
       })
       return { client, pid: execPid }
     } finally {
@@ -139,6 +142,14 @@ export function tellExecEnd(context: EngineContext, container: Container | undef
   }
   if (container === undefined) return
   emitContainer(context, container, 'exec_die', { execID: execId, exitCode: String(exit.exitCode) })
+}
+
+/** The records of processes whose monitor and client were both killed: nobody tells their end any more. */
+function forgetUntold(folder: string): void {
+  for (const name of readdirSync(folder)) {
+    const stat = statSync(join(folder, name), { throwIfNoEntry: false })
+    if (stat !== undefined && Date.now() - stat.mtimeMs > UNTOLD_MS) rmSync(join(folder, name), { force: true })
+  }
 }
 
 function exitFileOf(context: EngineContext, execId: string): string {
@@ -190,6 +201,7 @@ function buildConfig(context: EngineContext, container: Container, input: ExecIn
   const cgroup = openCgroup(input.cgroup)
   mkdirSync(context.paths.run(container.id), { recursive: true, mode: 0o700 })
   mkdirSync(context.paths.execs, { recursive: true, mode: 0o700 })
+  forgetUntold(context.paths.execs)
   return {
     mode: 'exec',
     id: container.id,
