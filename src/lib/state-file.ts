@@ -114,10 +114,10 @@ export function writeWhole(path: string, text: string, options: { durable?: bool
   faultPoint(`write ${name}`)
 }
 
-/** Removes the temporary files in a folder that belong to processes that were killed while they wrote. */
+/** Removes the temporary files and folders, `*.PID.tmp` and `*.PID.N.tmp`, of processes that were killed while they wrote. */
 export function sweepTemporaries(folder: string): void {
   for (const name of namesIfThere(folder)) {
-    const [, pid] = /\.(\d+)\.tmp$/.exec(name) ?? []
-    if (pid !== undefined && !existsSync(`/proc/${pid}`)) rmSync(`${folder}/${name}`, { force: true })
+    const [, pid] = /\.(\d+)(?:\.\d+)?\.tmp$/.exec(name) ?? []
+    if (pid !== undefined && !existsSync(`/proc/${pid}`)) rmSync(`${folder}/${name}`, { recursive: true, force: true })
   }
 }

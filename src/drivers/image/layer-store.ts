@@ -104,6 +104,7 @@ export class LayerStore {
   #place(staging: Staging, temporary: string, layer: StoredLayer): StoredLayer {
     const path = this.#files.layer(layer.chainId)
     staging.keep(layer.chainId)
+    faultPoint('image layer unpacked')
     for (;;) {
       try {
         renameSync(temporary, path)

@@ -17,6 +17,7 @@ import { basename, dirname, join } from 'node:path'
 import { hasCode } from '../../ffi/errno.ts'
 import { cString } from '../../ffi/file-at.ts'
 import { flock, LOCK_EX, LOCK_NB } from '../../ffi/libc.ts'
+import { faultPoint } from '../../lib/fault.ts'
 import { namesIfThere } from '../../lib/if-there.ts'
 import { byteString } from '../../lib/tar-entry.ts'
 import { type Digest, digestHex } from '../../model/image.ts'
@@ -36,6 +37,7 @@ export class Staging {
     this.#fd = fd
     this.isDurable = isDurable
     mkdirSync(join(path, 'keep'))
+    faultPoint('staging folder')
   }
 
   /** Makes and locks a new one. The caller closes it. @param isDurable false for what can be had again at any time */
@@ -51,6 +53,7 @@ export class Staging {
   /** From now on prune leaves this blob or layer alone. Under the shared lock it is safe to look then whether it is there. */
   keep(digest: Digest): void {
     writeFileSync(join(this.path, 'keep', digestHex(digest)), '')
+    faultPoint('staging keeps')
   }
 
   /** A path in here that nobody has used. */

@@ -5,7 +5,9 @@ import { existsSync, mkdirSync, renameSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode } from '../../ffi/errno.ts'
 import { withLock } from '../../kernel/flock.ts'
+import { faultPoint } from '../../lib/fault.ts'
 import { formatAddress, parsePrefix, tryParseAddress, tryParsePrefix } from '../../lib/ip.ts'
+import { sweepTemporaries } from '../../lib/state-file.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { IpamAllocator, Pool, PoolRequest, PoolUsage } from '../../model/network.ts'
 import { takeAddress, usageOf } from './address-allocator.ts'
@@ -46,25 +48,23 @@ export class FileIpam implements IpamAllocator {
       const named = mayOverlap(wanted.subnet, taken) ? this.#listing.subnets() : []
       const pools = named.map(subnet => ({ subnet, name: `the pool ${subnet}` }))
       const pool = await choosePool(wanted, [...pools, ...routes], ranges, taken)
-      this.#listing.adding(pool.subnet, () => {
-        const folder = this.#folder(pool)
-        mkdirSync(folder, { mode: 0o700 })
-        symlinkSync(pool.gateway, join(folder, gatewayName))
-      })
+      this.#listing.adding(pool.subnet, () => this.#makeFolder(pool))
       return pool
     })
   }
 
   async releasePool(pool: Pool): Promise<void> {
     const folder = this.#folder(pool)
-    if (!existsSync(folder)) return
+    // What a release has left that was cut off behind the first step.
+    if (!existsSync(folder)) return sweepTemporaries(this.#directory)
     await this.#locked(() => {
       if (!existsSync(folder)) return
       this.#listing.removing(pool.subnet, () => {
         // Out of the way in one step: an address is taken in the whole folder or, with ENOENT, not at all.
-        const removed = join(this.#directory, `.removed.${process.pid}`)
+        const removed = join(this.#directory, `.removed.${process.pid}.tmp`)
         rmSync(removed, { recursive: true, force: true })
         renameSync(folder, removed)
+        faultPoint('pool taken out')
         rmSync(removed, { recursive: true, force: true })
       })
     })
@@ -123,6 +123,18 @@ export class FileIpam implements IpamAllocator {
 
   #store(pool: Pool): FileAddressStore {
     return new FileAddressStore(this.#folder(pool))
+  }
+
+  #makeFolder(pool: Pool): void {
+    const folder = this.#folder(pool)
+    mkdirSync(folder, { mode: 0o700 })
+    try {
+      faultPoint('pool folder')
+      symlinkSync(pool.gateway, join(folder, gatewayName))
+    } catch (error) {
+      rmSync(folder, { recursive: true, force: true })
+      throw error
+    }
   }
 
   #folder(pool: Pool): string {

@@ -34,6 +34,7 @@ export async function pruneBuilds(
 ): Promise<PrunedBuilds> {
   const cache = new StepCache(join(context.paths.build, 'steps'))
   const kept = keepOfImages ? layersOfImages(context) : new Set<string>()
+  cache.sweep()
   const going = cache
     .list()
     .filter(({ usedAt }) => until === undefined || usedAt < until)

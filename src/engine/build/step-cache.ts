@@ -6,7 +6,9 @@ import { namesIfThere } from '../../lib/if-there.ts'
 import { mkdirSync, rmSync, statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import type { LayerStore } from '../../drivers/image/layer-store.ts'
+import { faultPoint } from '../../lib/fault.ts'
 import { readJsonFile, writeJsonFile } from '../../lib/json-file.ts'
+import { sweepTemporaries } from '../../lib/state-file.ts'
 import { type Digest, digestHex } from '../../model/image.ts'
 
 /** A layer that a step has made. */
@@ -53,6 +55,7 @@ export class StepCache {
   put(step: CachedStep): void {
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 })
     writeJsonFile(this.#path(step.key), step)
+    faultPoint('build step')
   }
 
   /** All steps, each with the time of its last use. */
@@ -66,9 +69,15 @@ export class StepCache {
     })
   }
 
+  /** Removes what killed builds have left half written. */
+  sweep(): void {
+    sweepTemporaries(this.#directory)
+  }
+
   /** Idempotent. The layer goes with the next collection. */
   remove(key: Digest): void {
     rmSync(this.#path(key), { force: true })
+    faultPoint('build step removed')
   }
 
   /** Hex digests of the layers and blobs that the cache needs. */

@@ -8,6 +8,7 @@ import { hasCode } from '../../ffi/errno.ts'
 import { faultPoint } from '../../lib/fault.ts'
 import { namesIfThere } from '../../lib/if-there.ts'
 import { readJsonFile, syncFolder, writeJsonFile } from '../../lib/json-file.ts'
+import { sweepTemporaries } from '../../lib/state-file.ts'
 import { TsrunError } from '../../model/errors.ts'
 import {
   type Descriptor,
@@ -121,11 +122,7 @@ export class ImageStore {
     const path = this.#namePath(reference)
     rmSync(path, { force: true })
     faultPoint('image name removed')
-    try {
-      rmdirSync(dirname(path))
-    } catch (error) {
-      if (!hasCode(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT')) throw error
-    }
+    removeEmptyFolder(dirname(path))
     this.writeIndex()
   }
 
@@ -159,6 +156,14 @@ export class ImageStore {
       mediaType: mediaTypes.ociIndex,
       manifests,
     })
+  }
+
+  /** Removes what killed writers have left. */
+  sweep(): void {
+    const { images, names, records } = this.files
+    const folders = namesIfThere(names).map(folder => join(names, folder))
+    for (const folder of [images, records, ...folders]) sweepTemporaries(folder)
+    for (const folder of folders) removeEmptyFolder(folder)
   }
 
   #named(text: string): ImageName | undefined {
@@ -205,6 +210,14 @@ export class ImageStore {
 }
 
 /** A file that is written whole; what a power loss made of one that was not synced counts as not there. */
+function removeEmptyFolder(path: string): void {
+  try {
+    rmdirSync(path)
+  } catch (error) {
+    if (!hasCode(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT')) throw error
+  }
+}
+
 function readWhole<T>(path: string): T | undefined {
   try {
     const value = readJsonFile(path)

@@ -129,6 +129,7 @@ async function collect(
   inUse: InUse,
 ): Promise<{ deleted: Digest[]; reclaimedBytes: number }> {
   const needed = sweepStaging(store.files.staging, staging)
+  store.sweep()
   for (const layer of await inUse.layers()) {
     const hex = /[0-9a-f]{64}/.exec(layer)?.[0]
     if (hex !== undefined) needed.add(hex)

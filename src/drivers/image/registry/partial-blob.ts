@@ -16,6 +16,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { type FileLock, lockFile } from '../../../kernel/flock.ts'
+import { faultPoint } from '../../../lib/fault.ts'
 import { namesIfThere } from '../../../lib/if-there.ts'
 import { TsrunError } from '../../../model/errors.ts'
 import { type Digest, digestHex } from '../../../model/image.ts'
@@ -64,6 +65,7 @@ export class PartialBlob {
     this.#hash.update(chunk)
     for (let at = 0; at < chunk.length; ) at += writeSync(this.#fd, chunk, at, chunk.length - at, this.#size + at)
     this.#size += chunk.length
+    faultPoint('part of a blob')
   }
 
   /** Begins anew. */
