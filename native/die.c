@@ -14,7 +14,7 @@ static const char *const fault_points[] = {
 	"bootstrap", "reserve-port", "attach-socket", "log", "stdio", "clone", "join-namespaces", "id-maps", "cgroup",
 	"oom-score", "session", "rootfs", "mounts", "console", "devices", "protect-paths", "sysctls", "labels", "pivot-root",
 	"hostname", "ready", "go", "rlimits", "stdio-child", "cwd", "privileges", "pid1", "exec", "started", "drain",
-	"exit-record", "exit-frame", "exit-command",
+	"exit-record", "exit-draft", "exit-frame", "exit-command",
 };
 
 static const char *stage_name = "start";

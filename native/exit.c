@@ -52,7 +52,12 @@ void write_exit_record(struct monitor *m)
 	unlink(temporary);
 	cleanup_fd int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	/* Nobody is left to tell: whoever waits finds the monitor gone and no record, and says so. */
-	if (fd < 0 || write(fd, text, (size_t)length) != length || rename(temporary, m->b->exit_file) < 0)
+	if (fd < 0 || write(fd, text, (size_t)length) != length) {
+		unlink(temporary);
+		return;
+	}
+	stage("exit-draft");
+	if (rename(temporary, m->b->exit_file) < 0)
 		unlink(temporary);
 }
 

@@ -2,6 +2,7 @@
 
 import { closeSync, fsyncSync, openSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { faultPoint } from './fault.ts'
 import { readTextIfThere } from './if-there.ts'
 
 let counter = 0
@@ -30,6 +31,7 @@ export function writeJsonFile(path: string, value: unknown, options: WriteJsonOp
     } finally {
       closeSync(fd)
     }
+    faultPoint('draft of the store')
     renameSync(temporary, path)
   } catch (error) {
     unlinkSync(temporary)

@@ -152,7 +152,7 @@ describe('under the sanitizers', () => {
 
 describe('a fault', () => {
   const points = (): string[] => execFileSync(bench.init, ['--fault-points'], { encoding: 'utf8' }).trim().split('\n')
-  const afterGo = ['drain', 'exit-record', 'exit-frame', 'exit-command']
+  const afterGo = ['drain', 'exit-record', 'exit-draft', 'exit-frame', 'exit-command']
 
   async function endOf(session: Session): Promise<void> {
     await session.closed()

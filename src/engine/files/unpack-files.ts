@@ -26,6 +26,7 @@ import {
   utimensAt,
 } from '../../ffi/file-at.ts'
 import { withFileIds } from '../../kernel/fs-ids.ts'
+import { faultPoint } from '../../lib/fault.ts'
 import { displayName, type TarEntry, type TarTime } from '../../lib/tar-entry.ts'
 import { type TarHandler, TarReader } from '../../lib/tar-reader.ts'
 import { TsrunError } from '../../model/errors.ts'
@@ -91,6 +92,7 @@ class Unpacker implements TarHandler {
       if (entry.type === 'directory') this.#makeDirectory(parentFd, name, { path, entry })
       else if (entry.type === 'file') this.#file = { fd: openNew(parentFd, name, path), entry }
       else this.#makeOther(parentFd, name, { path, entry })
+      faultPoint('file copied')
     } catch (error) {
       throw explain(error, path)
     }

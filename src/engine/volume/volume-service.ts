@@ -87,6 +87,7 @@ export class VolumeService {
     try {
       mkdirSync(`${draft}/data`, { recursive: true, mode: 0o755 })
       writeJson(`${draft}/volume.json`, volume, { durable: true })
+      faultPoint('volume draft')
       renameSync(draft, `${this.#paths.volumes}/${name}`)
       faultPoint('volume in place')
     } catch (error) {

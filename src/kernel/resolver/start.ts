@@ -4,6 +4,7 @@ import { closeSync, mkdirSync, openSync, rmSync } from 'node:fs'
 import { SOCK_SEQPACKET } from '../../ffi/libc.ts'
 import { assertTrustedFile } from '../../ffi/trusted-file.ts'
 import { listenUnix } from '../../ffi/unix-stream.ts'
+import { faultPoint } from '../../lib/fault.ts'
 import { spawn, waitForChild } from '../spawn.ts'
 import { CONTROL_SOCKET } from './control.ts'
 import { lockResolver } from './lock.ts'
@@ -32,6 +33,7 @@ export function startResolver({ folder, path, title }: ResolverProgram): boolean
   try {
     rmSync(`${folder}/${CONTROL_SOCKET}`, { force: true })
     listener = listenUnix(`/proc/self/fd/${directory}/${CONTROL_SOCKET}`, SOCK_SEQPACKET, BACKLOG)
+    faultPoint('resolver socket')
     nothing = openSync('/dev/null', 'r+')
     assertTrustedFile(path)
     const fds = new Map([
@@ -43,6 +45,7 @@ export function startResolver({ folder, path, title }: ResolverProgram): boolean
     ])
     // It forks at once: what we wait for is over before it has begun.
     waitForChild(spawn(path, ['tsrun-init', '--dns', `${folder}/${EMPTY_FOLDER}`, title], fds))
+    faultPoint('resolver started')
     return true
   } finally {
     for (const fd of [lock, directory, listener, nothing]) if (fd !== undefined) closeSync(fd)
