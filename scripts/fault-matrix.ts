@@ -13,6 +13,8 @@ const { values, positionals } = parseArgs({
   options: {
     list: { type: 'boolean', default: false },
     sample: { type: 'string' },
+    from: { type: 'string', default: '0' },
+    minutes: { type: 'string' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     workers: { type: 'string', default: '2' },
   },
@@ -35,30 +37,37 @@ try {
   if (values.list) list(trials)
   else {
     const seed = Number(values.seed)
-    const chosen = values.sample === undefined ? trials : new Random(seed).sample(trials, Number(values.sample))
+    const sampled = values.sample === undefined ? trials : new Random(seed).sample(trials, Number(values.sample))
+    const chosen = sampled.slice(Number(values.from))
     if (values.sample !== undefined) console.log(`seed ${seed}`)
     while (worlds.length < Number(values.workers)) worlds.push(await FaultWorld.create())
     const started = Date.now()
-    failures = await runAll(worlds, chosen)
+    const end = values.minutes === undefined ? Number.POSITIVE_INFINITY : started + Number(values.minutes) * 60_000
+    const { failed, left } = await runAll(worlds, chosen, end)
+    failures = failed
     const minutes = ((Date.now() - started) / 60_000).toFixed(1)
-    const points =
-      values.sample === undefined
-        ? `${chosen.length / faultKinds.length} fault points x 3`
-        : `${chosen.length} of ${trials.length} trials`
-    console.log(`${points}, failures ${failures}, ${minutes} minutes`)
+    const points = `${trials.length / faultKinds.length} fault points x ${faultKinds.length}`
+    console.log(`${points}: ${chosen.length - left} trials, failures ${failures}, ${minutes} minutes`)
+    if (left > 0) console.log(`${left} trials are left: go on with --from ${sampled.length - left}`)
   }
 } finally {
   for (const world of worlds) await world.dispose()
 }
 process.exit(failures === 0 ? 0 : 1)
 
-/** Each world takes the next trial. @returns how many failed */
-async function runAll(worlds: readonly FaultWorld[], trials: readonly Trial[]): Promise<number> {
+/** Each world takes the next trial until `end`. @returns how many failed, and how many were not tried */
+async function runAll(
+  worlds: readonly FaultWorld[],
+  trials: readonly Trial[],
+  end: number,
+): Promise<{ failed: number; left: number }> {
   const queue = [...trials]
   let failed = 0
   let done = 0
   const work = async (world: FaultWorld) => {
-    for (let trial = queue.shift(); trial !== undefined; trial = queue.shift()) {
+    while (Date.now() < end) {
+      const trial = queue.shift()
+      if (trial === undefined) return
       const began = Date.now()
       const problems = await world.run(trial)
       const ms = Date.now() - began
@@ -70,7 +79,7 @@ async function runAll(worlds: readonly FaultWorld[], trials: readonly Trial[]): 
     }
   }
   await Promise.all(worlds.map(work))
-  return failed
+  return { failed, left: queue.length }
 }
 
 function list(trials: readonly Trial[]): void {

@@ -1,9 +1,6 @@
 // The commands that the fault matrix goes through. Each leaves its world as it found it: `prepare`, `command`, `clean`.
 
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { eventually } from '../helpers/command.ts'
-import type { World } from '../helpers/world.ts'
+import { registry } from './prepare-world.ts'
 
 /** One command of the matrix; each line is split at spaces. */
 export interface FaultCase {
@@ -18,10 +15,8 @@ export interface FaultCase {
 }
 
 const running = 'run -d --name victim -net br -p 8080:80 -v data:/data busybox sleep 1000'
+const stopped = 'create --name victim -net br --ip 10.51.0.77 -v /anonymous busybox true'
 const removed = ['rm -f -v victim', 'volume rm -f data', 'volume prune -f']
-
-/** Where the registry of the world listens. */
-export const registry = '127.0.0.1:5000'
 
 export const faultCases: readonly FaultCase[] = [
   {
@@ -46,7 +41,7 @@ export const faultCases: readonly FaultCase[] = [
   { title: 'rm -f', prepare: [running], command: 'rm -f -v victim', clean: removed },
   {
     title: 'rm',
-    prepare: ['create --name victim -net br --ip 10.51.0.77 -v /anonymous busybox true'],
+    prepare: [stopped],
     command: 'rm -v victim',
     clean: removed,
   },
@@ -85,39 +80,95 @@ export const faultCases: readonly FaultCase[] = [
     clean: ['build -q -t made ../context', 'rmi -f made', 'builder prune -af', 'image prune -f'],
     usesInit: true,
   },
+  {
+    title: 'run on two networks',
+    command: 'run --name victim -net br -net other --ip 10.51.0.77 -p 8080:80/udp busybox true',
+    clean: removed,
+  },
+  { title: 'kill', prepare: [running], command: 'kill victim', clean: removed },
+  { title: 'pause', prepare: [running], command: 'pause victim', clean: removed },
+  { title: 'unpause', prepare: [running, 'pause victim'], command: 'unpause victim', clean: removed },
+  {
+    title: 'rename',
+    prepare: [running],
+    command: 'rename victim other-name',
+    clean: ['rm -f -v other-name', ...removed],
+  },
+  {
+    title: 'rename stopped',
+    prepare: [stopped],
+    command: 'rename victim other-name',
+    clean: ['rm -f -v other-name', ...removed],
+  },
+  { title: 'update', prepare: [running], command: 'update -m 128m --cpus 0.5 --pids-limit 50 victim', clean: removed },
+  { title: 'update --publish-rm', prepare: [running], command: 'update --publish-rm 80 victim', clean: removed },
+  {
+    title: 'network connect stopped',
+    prepare: [stopped],
+    command: 'network connect --ip 10.52.0.77 other victim',
+    clean: removed,
+  },
+  {
+    title: 'network disconnect stopped',
+    prepare: [stopped, 'network connect --ip 10.52.0.77 other victim'],
+    command: 'network disconnect other victim',
+    clean: removed,
+  },
+  {
+    title: 'network create --ipv6',
+    command: 'network create --ipv6 --subnet 10.53.0.0/24 --subnet fd00:53::/64 made',
+    clean: ['network rm made'],
+  },
+  {
+    title: 'network create routed',
+    command: 'network create -d routed --subnet 10.53.0.0/24 --peer 10.54.0.0/24=198.51.100.20 made',
+    clean: ['network rm made'],
+  },
+  {
+    title: 'network update',
+    prepare: ['network create -d routed --subnet 10.53.0.0/24 --peer 10.54.0.0/24=198.51.100.20 made'],
+    command: 'network update --peer-add 10.55.0.0/24=198.51.100.20 --peer-rm 10.54.0.0/24 made',
+    clean: ['network rm made'],
+  },
+  { title: 'network reload', prepare: [running], command: 'network reload br', clean: removed },
+  { title: 'cp to', prepare: [running], command: 'cp ../context victim:/copied', clean: removed },
+  { title: 'cp from', prepare: [stopped], command: 'cp victim:/bin/busybox ../copied', clean: removed },
+  {
+    title: 'commit',
+    prepare: [running],
+    command: 'commit victim made',
+    clean: [...removed, 'rmi -f made', 'image prune -f'],
+  },
+  { title: 'export', prepare: [stopped], command: 'export -o exported.tar victim', clean: removed },
+  { title: 'import', command: 'import ../rootfs.tar made', clean: ['rmi -f made', 'image prune -f'] },
+  { title: 'tag', command: 'tag busybox made', clean: ['rmi -f made', 'image prune -f'] },
+  { title: 'save', command: 'save -o saved.tar busybox', clean: [] },
+  { title: 'rmi', prepare: ['load -q -i ../image.tar'], command: 'rmi app', clean: ['rmi -f app', 'image prune -f'] },
+  {
+    title: 'push',
+    // Its configuration says when it was made: each time the registry gets something new.
+    prepare: [stopped, `commit victim ${registry}/pushed:1`],
+    command: `push -q ${registry}/pushed:1`,
+    clean: [...removed, `rmi -f ${registry}/pushed:1`, 'image prune -f'],
+  },
+  {
+    title: 'builder prune',
+    prepare: ['build -q -t made ../context', 'rmi -f made'],
+    command: 'builder prune -af',
+    clean: ['builder prune -af', 'image prune -f'],
+  },
+  {
+    title: 'system prune',
+    prepare: [
+      // Who is on them keeps the networks that the other cases need.
+      'run -d --name keeper -net br -net other busybox sleep 1000',
+      stopped,
+      'volume create made',
+      'network create made',
+      'load -q -i ../image.tar',
+      'rmi -f app',
+    ],
+    command: 'system prune -f --volumes',
+    clean: ['rm -f keeper', ...removed, 'volume rm made', 'network rm made', 'image prune -f'],
+  },
 ]
-
-/** Makes what the cases need: two networks, an archive, a registry with an image, and a build context. */
-export async function prepareWorld(world: World): Promise<void> {
-  const context = join(world.dir, 'context')
-  mkdirSync(context)
-  writeFileSync(join(context, 'Dockerfile'), 'FROM busybox\nCOPY file /file\nRUN echo made > /made\n')
-  writeFileSync(join(context, 'file'), 'content\n')
-  const settings = {
-    version: 0.1,
-    log: { level: 'error', accesslog: { disabled: true } },
-    storage: { inmemory: {} },
-    http: { addr: registry },
-  }
-  writeFileSync(join(world.dir, 'registry.yml'), JSON.stringify(settings))
-  world.host.start('docker-registry', ['serve', join(world.dir, 'registry.yml')])
-  await eventually(
-    'the registry answers',
-    async () => (await world.host.curl(`http://${registry}/v2/`)).status === 200,
-    20_000,
-  )
-  await world.ok(['network', 'create', '--subnet', '10.51.0.0/24', 'br'])
-  await world.ok(['network', 'create', '--subnet', '10.52.0.0/24', 'other'])
-  // Once before, so that what a first container brings for good stands already.
-  await world.ok(['run', '--rm', '-net', 'br', '-net', 'other', '-p', '8080:80', 'busybox', 'true'])
-  await world.ok(['run', '--rm', 'busybox', 'true'])
-  // Not the image that build makes: what load and pull bring must be new to the store.
-  await world.ok(['run', '--name', 'maker', 'busybox', 'sh', '-c', 'echo app > /app'])
-  await world.ok(['commit', 'maker', `${registry}/app:1`])
-  await world.ok(['push', '-q', `${registry}/app:1`])
-  await world.ok(['tag', `${registry}/app:1`, 'app'])
-  await world.ok(['save', '-o', join(world.dir, 'image.tar'), 'app'])
-  await world.ok(['rm', 'maker'])
-  await world.ok(['rmi', '-f', 'app', `${registry}/app:1`])
-  await world.ok(['image', 'prune', '-f'])
-}

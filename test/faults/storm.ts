@@ -4,7 +4,7 @@
 
 import { sleep } from '../helpers/command.ts'
 import { World } from '../helpers/world.ts'
-import { prepareWorld, registry } from './fault-cases.ts'
+import { prepareWorld, registry } from './prepare-world.ts'
 import { Random } from './random.ts'
 import { brokenInvariants, monitors } from './storm-invariants.ts'
 

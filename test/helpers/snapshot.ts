@@ -21,6 +21,9 @@ export interface Place {
 
 export type Snapshot = ReadonlyMap<string, readonly string[]>
 
+/** USER_HZ, on every architecture that we know. */
+const TICKS_PER_SECOND = 100
+
 const sysctlFolders = ['net/ipv4/ip_forward', 'net/ipv4/conf', 'net/ipv6/conf', 'net/bridge']
 
 export async function takeSnapshot(place: Place): Promise<Snapshot> {
@@ -73,21 +76,36 @@ export function compareSnapshots(before: Snapshot, after: Snapshot): string[] {
 export function findProcesses(place: Place): { pid: number; command: string }[] {
   const namespaces = new Set([...netnsMounts(place).values(), place.host.inode])
   const ancestors = ownAncestors()
+  const known = strangersTo(place)
+  const uptimeTicks = Number(readFileSync('/proc/uptime', 'utf8').split('.')[0]) * TICKS_PER_SECOND
   return readdirSync('/proc')
     .filter(name => /^\d+$/.test(name) && !ancestors.has(Number(name)))
     .flatMap(name => {
       const proc = (file: string) => readOrEmpty(`/proc/${name}/${file}`).replaceAll('\0', ' ').trim()
-      const command = proc('cmdline')
+      const [, state, startTime = ''] = /^\d+ \(.*\) (\S)(?: \S+){18} (\d+)/s.exec(proc('stat')) ?? []
       // A zombie stands in nothing and goes when its parent looks.
-      if (/^\d+ \(.*\) Z/s.test(proc('stat'))) return []
+      if (state === undefined || state === 'Z' || known.get(name) === startTime) return []
+      const command = proc('cmdline')
       const belongs =
         `${command} ${proc('environ')}`.includes(place.worldId) ||
         namespaces.has(Number(linkOrEmpty(`/proc/${name}/ns/net`).match(/\d+/)?.[0] ?? 0)) ||
         [...place.containerIds].some(id => proc('cgroup').includes(id)) ||
         (linkOrEmpty(`/proc/${name}/ns/mnt`) !== linkOrEmpty('/proc/self/ns/mnt') &&
           rootMount(readOrEmpty(`/proc/${name}/mountinfo`)).includes(place.worldId))
-      return belongs ? [{ pid: Number(name), command: command || proc('comm') }] : []
+      if (belongs) return [{ pid: Number(name), command: command || proc('comm') }]
+      // A younger one may just be turning into a process of ours.
+      if (uptimeTicks - Number(startTime) > 5 * TICKS_PER_SECOND) known.set(name, startTime)
+      return []
     })
+}
+
+/** Pid and start time of those that are known not to belong: on a busy machine there are thousands, and each is many files to read. */
+const strangers = new Map<string, Map<string, string>>()
+
+function strangersTo({ worldId }: Place): Map<string, string> {
+  const known = strangers.get(worldId) ?? new Map<string, string>()
+  strangers.set(worldId, known)
+  return known
 }
 
 /** This process and those above it: never part of a world. */
