@@ -12,7 +12,7 @@ import { NetworkDrivers } from '../drivers/network/registry.ts'
 import { isCompiled } from '../ffi/koffi.ts'
 import { hostRoutes } from '../kernel/netlink/route.ts'
 import { withNetlinkSocket } from '../kernel/netlink/socket.ts'
-import { readJson, takeLeftOut, unlessDamaged, writeJson } from '../lib/state-file.ts'
+import { readJson, takeLeftOut, writeJson } from '../lib/state-file.ts'
 import { mark } from '../lib/trace.ts'
 import { TsrunError } from '../model/errors.ts'
 import type { Endpoint } from '../model/network.ts'
@@ -232,9 +232,8 @@ function wire(paths: Paths, libraryDir: string, options: WireOptions): EnginePar
   const journal = new Journal(paths.pending)
   const locks = new Locks(paths)
   const networkStore = new NetworkStore(paths.networks)
-  const endpoints = (): Endpoint[] => store.runningIds().flatMap(id => store.readRun(id)?.endpoints ?? [])
-  const readableEndpoints = () =>
-    store.runningIds().flatMap(id => unlessDamaged(() => store.readRun(id))?.endpoints ?? [])
+  const endpoints = (): Endpoint[] => store.allRuns().flatMap(run => run.endpoints)
+  const readableEndpoints = () => store.runs().flatMap(run => run.endpoints)
   const firewall = new NftFirewall({
     engineId,
     snapshot: async () => ({ networks: networkStore.list(), endpoints: readableEndpoints().map(kernelPorts) }),
@@ -277,11 +276,10 @@ function wire(paths: Paths, libraryDir: string, options: WireOptions): EnginePar
     graph: async networks => {
       const { collectGraph } = await import('./network/network-graph.ts')
       const { usesResolver } = await import('./dns/uses-resolver.ts')
-      return collectGraph(
-        networks,
-        store.runningIds().flatMap(id => unlessDamaged(() => store.readRun(id)) ?? []),
-        { tableName: engineId, asksResolver: id => usesResolver({ paths }, id) },
-      )
+      return collectGraph(networks, store.runs(), {
+        tableName: engineId,
+        asksResolver: id => usesResolver({ paths }, id),
+      })
     },
   })
   const usersOf = (name: string) =>

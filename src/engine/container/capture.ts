@@ -5,10 +5,10 @@ import { runInNetns } from '../../kernel/netns.ts'
 import { PacketSocket } from '../../kernel/packet-socket.ts'
 import { pcapFileHeader, pcapRecord } from '../../lib/pcap.ts'
 import type { Container, RunRecord } from '../../model/container.ts'
-import { TsrunError } from '../../model/errors.ts'
 import type { EngineContext } from '../context.ts'
 import { openContainerNetns } from './container-netns.ts'
 import { isAlive } from './container-store.ts'
+import { runningOrThrow } from './running-or-throw.ts'
 
 /** What to capture, and until when. */
 export interface CaptureOptions {
@@ -36,11 +36,7 @@ export async function* captureContainer(
   options: CaptureOptions,
 ): AsyncGenerator<Buffer> {
   const { snapLength = wholePacket, count = Number.POSITIVE_INFINITY, signal } = options
-  const { status, run } = context.store.state(container.id)
-  if (run === undefined || (status !== 'running' && status !== 'paused'))
-    throw new TsrunError('conflict', 'not-running', `cannot capture from "${container.name}": it is not running`, {
-      hint: `\`tsrun start ${container.name}\` starts it`,
-    })
+  const run = runningOrThrow(context, container, 'capture from')
   using socket = openSocket(run, container.name, snapLength)
   let packets = 0
   try {

@@ -94,8 +94,7 @@ export async function updateContainer(
       )
     const resources = mergeResources(spec.resources ?? {}, update.resources ?? {})
     validateResources(resources)
-    const { status, run } = store.state(container.id)
-    const isUp = run !== undefined && (status === 'running' || status === 'paused')
+    const run = store.liveRun(container.id)
     await withRollback(async undo => {
       // The record first: the kernel may refuse a limit, and then it is put back; what is in force cannot be, for want of a word for none.
       undo.add('update of the record', () => store.write(current))
@@ -103,7 +102,8 @@ export async function updateContainer(
         ...current,
         spec: { ...spec, resources, ...(update.restart === undefined ? {} : { restart: update.restart }) },
       })
-      if (isUp && update.resources !== undefined) updateCgroup(run.cgroup, liveChange(resources, update.resources))
+      if (run !== undefined && update.resources !== undefined)
+        updateCgroup(run.cgroup, liveChange(resources, update.resources))
     })
     faultPoint('limits changed')
     emitContainer(context, current, 'update')

@@ -34,19 +34,16 @@ export async function changePorts(
         `cannot withdraw port ${missing.containerPort}/${missing.protocol} of "${current.name}": it is not published`,
         { hint: `\`tsrun port ${current.name}\` lists those that are` },
       )
-    const { status, run } = context.store.state(current.id)
-    const isUp = run !== undefined && (status === 'running' || status === 'paused')
-    if (isUp && run.endpoints.length === 0)
+    const run = context.store.liveRun(current.id)
+    if (run !== undefined && run.endpoints.length === 0)
       throw new TsrunError(
         'conflict',
         'cannot-publish',
         `cannot publish ports of "${current.name}": it is on no network of its own`,
         { hint: 'connect it to one first: tsrun network connect bridge NAME' },
       )
-    const changed = { ...current, ports: [...left, ...(isUp ? withHostPorts(wanted) : wanted)] }
-    if (isUp) {
-      await settleWith(context, changed, run, { undo, note })
-    }
+    const changed = { ...current, ports: [...left, ...(run === undefined ? wanted : withHostPorts(wanted))] }
+    if (run !== undefined) await settleWith(context, changed, run, { undo, note })
     // Before the write: it may fail when it is done.
     undo.add('port record', () => context.store.write(current))
     context.store.change(current.id, latest => ({ ...latest, ports: changed.ports }))

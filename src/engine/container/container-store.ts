@@ -149,6 +149,22 @@ export class ContainerStore {
     return readJson<RunRecord>(this.#paths.runFile(id, 'run.json'), runShape)
   }
 
+  /** Records of the containers that have, or had when they were cut off, a process; without damaged ones: see unlessDamaged(). */
+  runs(): RunRecord[] {
+    return this.runningIds().flatMap(id => unlessDamaged(() => this.readRun(id)) ?? [])
+  }
+
+  /** The same: for whoever decides what nobody uses. @throws StateFileError when one is damaged */
+  allRuns(): RunRecord[] {
+    return this.runningIds().flatMap(id => this.readRun(id) ?? [])
+  }
+
+  /** The record of a container whose first process lives, paused or not. */
+  liveRun(id: string): RunRecord | undefined {
+    const run = this.readRun(id)
+    return run !== undefined && isAlive(run) ? run : undefined
+  }
+
   writeRun(id: string, run: RunRecord): void {
     writeJson(this.#paths.runFile(id, 'run.json'), run)
   }
@@ -169,15 +185,19 @@ export class ContainerStore {
   state(id: string): ContainerState {
     const run = this.readRun(id)
     if (run !== undefined && isAlive(run)) {
-      const paused = existsSync(this.#paths.runFile(id, 'paused'))
       const health = unlessDamaged(() => this.readHealth(id))
-      return { status: paused ? 'paused' : 'running', run, ...(health === undefined ? {} : { health }) }
+      return { status: this.isPaused(id) ? 'paused' : 'running', run, ...(health === undefined ? {} : { health }) }
     }
     const exit = this.readExit(id)
     const known = { ...(run === undefined ? {} : { run }), ...(exit === undefined ? {} : { exit }) }
     if (run?.phase === 'running') return { status: 'exited', ...known }
     if (run === undefined && this.waitsForRestart(id)) return { status: 'restarting', ...known }
     return { status: exit === undefined ? 'created' : 'exited', ...known }
+  }
+
+  /** Whether one that lives was put to sleep. */
+  isPaused(id: string): boolean {
+    return existsSync(this.#paths.runFile(id, 'paused'))
   }
 
   /** Ids of the containers that wait to be restarted. */

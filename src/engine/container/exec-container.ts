@@ -21,6 +21,7 @@ import { emitContainer } from './container-events.ts'
 import { isAlive } from './container-store.ts'
 import type { ContainerClient } from './output-relay.ts'
 import { execIdentity } from './prepare-process.ts'
+import { runningOrThrow } from './running-or-throw.ts'
 
 /** A monitor tells the end of its process within milliseconds. */
 const UNTOLD_MS = 60_000
@@ -63,12 +64,8 @@ export async function startExec<C extends ContainerClient>(
   spec: ExecSpec,
   connect: (socketPath: string, execId: string) => C | Promise<C>,
 ): Promise<{ readonly client: C; readonly pid: number }> {
-  const { status, run } = context.store.state(container.id)
-  if (run === undefined || (status !== 'running' && status !== 'paused'))
-    throw new TsrunError('conflict', 'not-running', `cannot exec in "${container.name}": it is not running`, {
-      hint: `\`tsrun start ${container.name}\` starts it`,
-    })
-  if (status === 'paused')
+  const run = runningOrThrow(context, container, 'exec in')
+  if (context.store.isPaused(container.id))
     throw new TsrunError('conflict', 'paused', `cannot exec in "${container.name}": it is paused`, {
       hint: `\`tsrun unpause ${container.name}\` first`,
     })

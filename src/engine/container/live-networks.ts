@@ -9,13 +9,12 @@ import { addressesByNetwork } from '../network/connect-sandbox.ts'
 import { planEndpoints, type ResolvedAttachment } from '../network/plan-endpoints.ts'
 import { releaseStatic, reserveStatic, withNames } from '../network/reservations.ts'
 import { emitConnection } from './container-events.ts'
-import { withSandbox } from './open-sandbox.ts'
+import { withSandbox } from './container-netns.ts'
 import { findNetwork, plugEndpoint, reserve, standsAlone } from './prepare-network.ts'
 import {
   attachmentsOf,
   changeConnections,
   freezeNames,
-  isUp,
   networkNamed,
   resolve,
   settle,
@@ -45,11 +44,11 @@ export async function connectNetwork(
         { hint: `\`tsrun network disconnect ${network.name} ${current.name}\` takes it out` },
       )
     const added: ResolvedAttachment = { attachment: { ...attachment, network: network.name }, network }
-    const { status, run } = context.store.state(current.id)
+    const run = context.store.liveRun(current.id)
     await reserveStatic(context, current, added.attachment, undo).catch((error: unknown) => {
       throw withNames(context, error)
     })
-    if (run === undefined || !isUp(status)) {
+    if (run === undefined) {
       planEndpoints([...known, added])
       undo.add('connection record', () => context.store.write(current))
       recordAttachments(context, current, [...attachments, added.attachment])
@@ -106,9 +105,9 @@ export async function disconnectNetwork(
         `cannot disconnect "${current.name}" from network "${reference}": it is not on it`,
         { hint: `\`tsrun inspect -f '{{json .NetworkSettings.Networks}}' ${current.name}\` shows its networks` },
       )
-    const { status, run } = context.store.state(current.id)
+    const run = context.store.liveRun(current.id)
     const left = attachments.filter(attachment => attachment !== gone)
-    const kept = run !== undefined && isUp(status) ? frozenAttachments(context, left, run) : left
+    const kept = run === undefined ? left : frozenAttachments(context, left, run)
     // Nothing left is not the default network again: the container then has only its loopback.
     recordAttachments(context, current, kept.length === 0 ? [{ network: 'none' }] : kept)
     await releaseStatic(context, current, gone)

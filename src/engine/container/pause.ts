@@ -7,17 +7,14 @@ import type { Container } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { EngineContext } from '../context.ts'
 import { emitContainer } from './container-events.ts'
+import { runningOrThrow } from './running-or-throw.ts'
 
 /** Returns when every process of it stands still. @throws TsrunError conflict (not running, paused already), unsupported */
 export async function pauseContainer(context: EngineContext, container: Container): Promise<void> {
   await context.locks.withContainer(container.id, async () => {
-    const { status, run } = context.store.state(container.id)
-    if (status === 'paused')
+    const run = runningOrThrow(context, container, 'pause')
+    if (context.store.isPaused(container.id))
       throw new TsrunError('conflict', 'already-paused', `cannot pause "${container.name}": it is paused`)
-    if (run === undefined || status !== 'running')
-      throw new TsrunError('conflict', 'not-running', `cannot pause "${container.name}": it is not running`, {
-        hint: `\`tsrun start ${container.name}\` starts it`,
-      })
     // The mark comes first: a crash in between leaves a container that `unpause` and `stop` know to thaw.
     const marker = context.paths.runFile(container.id, 'paused')
     writeFileSync(marker, '')

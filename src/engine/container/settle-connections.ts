@@ -15,8 +15,8 @@ import { type EndpointPlan, planEndpoints, type ResolvedAttachment } from '../ne
 import { checkProxiedPorts, type HeldPort, heldPorts, onHostAddresses } from '../network/port-routes.ts'
 import { reservedAddresses } from '../network/reservations.ts'
 import { emitConnection } from './container-events.ts'
+import { withSandbox } from './container-netns.ts'
 import { movePorts } from './live-ports.ts'
-import { withSandbox } from './open-sandbox.ts'
 import { standsAlone } from './prepare-network.ts'
 import { updateHosts } from './update-hosts.ts'
 
@@ -26,8 +26,8 @@ import { updateHosts } from './update-hosts.ts'
  */
 export async function settleNow(context: EngineContext, id: string, repair?: Repair): Promise<void> {
   const container = context.store.read(id)
-  const { status, run } = context.store.state(id)
-  if (container === undefined || run === undefined || !isUp(status)) return
+  const run = context.store.liveRun(id)
+  if (container === undefined || run === undefined) return
   const attachments = attachmentsOf(container)
   const known = resolve(context, attachments)
   await withSandbox(container, run, async sandbox => {
@@ -235,8 +235,4 @@ export function writeRun(
 ): void {
   undo.add('endpoint record', () => store.writeRun(id, before))
   store.writeRun(id, run)
-}
-
-export function isUp(status: string): boolean {
-  return status === 'running' || status === 'paused'
 }

@@ -72,9 +72,9 @@ function look(
   before: CpuSample | undefined,
   samples: Map<string, CpuSample>,
 ): ContainerStats {
-  const { status, run } = context.store.state(container.id)
+  const run = context.store.liveRun(container.id)
   const { id, name } = container
-  if (run === undefined || (status !== 'running' && status !== 'paused')) return { ...nothing, id, name }
+  if (run === undefined) return { ...nothing, id, name }
   const { cpu, memory, pids, blkio } = readCgroupStats(run.cgroup)
   const sample: CpuSample = { usageNs: cpu?.usageNs ?? 0, atNs: process.hrtime.bigint() }
   samples.set(id, sample)

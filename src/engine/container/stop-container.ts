@@ -6,11 +6,11 @@ import { hasCode } from '../../ffi/errno.ts'
 import { killCgroup, thawCgroup } from '../../kernel/cgroup/cgroup.ts'
 import { closePidfd, openPidfd, sendSignal } from '../../kernel/pidfd.ts'
 import type { Container, RunRecord } from '../../model/container.ts'
-import { TsrunError } from '../../model/errors.ts'
 import type { EngineContext } from '../context.ts'
 import { emitContainer } from './container-events.ts'
 import { isAlive } from './container-store.ts'
 import { type ContainerClient, OutputRelay } from './output-relay.ts'
+import { runningOrThrow } from './running-or-throw.ts'
 import { signalNumber } from './signals.ts'
 import { isStartedAgain } from './teardown.ts'
 
@@ -46,8 +46,8 @@ export async function stopContainer(
 ): Promise<void> {
   const number = signalNumber(stopSignal)
   await markStopped(context, container.id)
-  const { status, run } = context.store.state(container.id)
-  if (run === undefined || (status !== 'running' && status !== 'paused')) return
+  const run = context.store.liveRun(container.id)
+  if (run === undefined) return
   const timeout = timeoutSeconds ?? container.spec.stopTimeoutSeconds ?? DEFAULT_STOP_TIMEOUT_SECONDS
   await withEnd(context, container, { life: run, isNear: timeout === 0 }, async ended => {
     if (timeout !== 0) {
@@ -170,14 +170,6 @@ function signalInit(run: RunRecord, number: number): void {
   } finally {
     closePidfd(pidfd)
   }
-}
-
-function runningOrThrow(context: EngineContext, container: Container, verb: string): RunRecord {
-  const { status, run } = context.store.state(container.id)
-  if (run !== undefined && (status === 'running' || status === 'paused')) return run
-  throw new TsrunError('conflict', 'not-running', `cannot ${verb} "${container.name}": it is not running`, {
-    hint: `\`tsrun start ${container.name}\` starts it`,
-  })
 }
 
 async function endsWithin(ended: Promise<unknown>, seconds: number): Promise<boolean> {

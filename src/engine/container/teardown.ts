@@ -50,10 +50,9 @@ function removeEmptyCgroupParent(context: EngineContext): void {
  * @param life default: any that is over
  */
 export function isStartedAgain(context: EngineContext, id: string, life?: RunRecord): boolean {
-  const { status, run } = context.store.state(id)
-  if (run === undefined) return false
-  if (life === undefined) return status === 'running' || status === 'paused'
-  return run.pid !== life.pid || run.pidStartTime !== life.pidStartTime
+  if (life === undefined) return context.store.liveRun(id) !== undefined
+  const run = context.store.readRun(id)
+  return run !== undefined && (run.pid !== life.pid || run.pidStartTime !== life.pidStartTime)
 }
 
 /** Removes the container with all its files. The caller has torn it down. Idempotent. */

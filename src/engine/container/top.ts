@@ -7,6 +7,7 @@ import type { Container } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { EngineContext } from '../context.ts'
 import { emitContainer } from './container-events.ts'
+import { runningOrThrow } from './running-or-throw.ts'
 
 /** docker's words. */
 export interface ProcessTable {
@@ -20,11 +21,7 @@ export async function listProcesses(
   container: Container,
   psArguments: readonly string[],
 ): Promise<ProcessTable> {
-  const { status, run } = context.store.state(container.id)
-  if (run === undefined || (status !== 'running' && status !== 'paused'))
-    throw new TsrunError('conflict', 'not-running', `cannot list processes of "${container.name}": it is not running`, {
-      hint: `\`tsrun start ${container.name}\` starts it`,
-    })
+  const run = runningOrThrow(context, container, 'list processes of')
   emitContainer(context, container, 'top')
   const pids = listPids(run.cgroup)
   if (psArguments.length > 0) return askPs(pids, psArguments)

@@ -151,11 +151,8 @@ function users(context: EngineContext, except?: string): { container: Container;
   return store.runningIds().flatMap(id => {
     if (id === except || !usesResolver(context, id)) return []
     const container = store.read(id)
-    const { status, run } = store.state(id)
-    const lives = status === 'running' || status === 'paused'
-    return lives && run !== undefined && container !== undefined && !sharesNetwork(container)
-      ? [{ container, run }]
-      : []
+    const run = store.liveRun(id)
+    return run !== undefined && container !== undefined && !sharesNetwork(container) ? [{ container, run }] : []
   })
 }
 

@@ -41,8 +41,8 @@ export function openContainer(
   access: 'read' | 'write',
 ): Place {
   const label = `"${container.name}:${path}"`
-  const { status, run } = context.store.state(container.id)
-  if (run !== undefined && (status === 'running' || status === 'paused')) {
+  const run = context.store.liveRun(container.id)
+  if (run !== undefined) {
     const tree = FileTree.within(`/proc/${run.pid}/root`)
     // The pid may have gone to somebody else between looking and opening.
     if (isAlive(run))

@@ -1,19 +1,17 @@
 // What of the networks really stands in the kernel: the host's way out, each network's interface, each veth pair by both of
 // its ends, addresses, ports and address translation. What the records say should be there and is not is a problem.
 
-import { closeSync } from 'node:fs'
 import { isRouted } from '../../drivers/firewall/network-elements.ts'
 import { type PublishedPort, readPublishedPorts } from '../../drivers/firewall/read-ports.ts'
 import { readSources } from '../../drivers/firewall/read-sources.ts'
 import { listAddresses } from '../../kernel/netlink/address.ts'
-import { type Link, listLinks } from '../../kernel/netlink/link.ts'
-import { listRoutes } from '../../kernel/netlink/route.ts'
+import { getLink, type Link, listLinks } from '../../kernel/netlink/link.ts'
+import { listRoutes, type Route } from '../../kernel/netlink/route.ts'
 import { type NetlinkSocket, withNetlinkSocket } from '../../kernel/netlink/socket.ts'
-import { openNetnsSocket } from '../../kernel/netns.ts'
 import { readSysctl } from '../../kernel/sysctl.ts'
 import type { RunRecord } from '../../model/container.ts'
 import type { Endpoint, Network, PortMapping } from '../../model/network.ts'
-import { openContainerNetns } from '../container/container-netns.ts'
+import { withContainerSocket } from '../container/container-netns.ts'
 import { isAlive } from '../container/container-store.ts'
 import { shortId } from '../ids.ts'
 import { heldPorts, kernelPorts } from './port-routes.ts'
@@ -92,7 +90,7 @@ export function collectGraph(
   records: readonly RunRecord[],
   { tableName, asksResolver }: { readonly tableName: string; readonly asksResolver: (id: string) => boolean },
 ): NetworkGraph {
-  const running = records.filter(run => run.phase === 'running' && isAlive(run))
+  const running = records.filter(isAlive)
   const published = readPublishedPorts(tableName)
   return withNetlinkSocket(host => {
     const links = listLinks(host)
@@ -120,11 +118,19 @@ interface Scene {
 }
 
 function findUplinks(host: NetlinkSocket, links: readonly Link[]): NetworkGraph['uplinks'] {
-  const defaults = [...listRoutes(host, 4), ...listRoutes(host, 6)].filter(route => route.destination === undefined)
+  const routes = defaultRoutes(host)
   return links.flatMap(link => {
-    const gateways = defaults.flatMap(({ index, gateway }) => (index === link.index ? [gateway ?? 'on the link'] : []))
+    const gateways = gatewaysOf(link, routes)
     return gateways.length === 0 ? [] : [{ ...toInterface(host, link), gateways }]
   })
+}
+
+function defaultRoutes(socket: NetlinkSocket): Route[] {
+  return [...listRoutes(socket, 4), ...listRoutes(socket, 6)].filter(route => route.destination === undefined)
+}
+
+function gatewaysOf(link: Link, routes: readonly Route[]): string[] {
+  return routes.flatMap(({ index, gateway }) => (index === link.index ? [gateway ?? 'on the link'] : []))
 }
 
 function describeNetwork(scene: Scene, network: Network): GraphNetwork {
@@ -242,19 +248,12 @@ function isSame(found: PublishedPort, port: PortMapping, endpoint: Endpoint): bo
 }
 
 function lookInside(run: RunRecord, endpoint: Endpoint): GraphEndpoint['inside'] {
-  const fd = openContainerNetns(run, endpoint.containerName)
-  try {
-    using socket = openNetnsSocket(fd)
-    const link = listLinks(socket).find(candidate => candidate.name === endpoint.containerInterface)
-    if (link === undefined) return undefined
-    const routes = [...listRoutes(socket, 4), ...listRoutes(socket, 6)]
-    const gateways = routes.flatMap(({ destination, index, gateway }) =>
-      destination === undefined && index === link.index ? [gateway ?? 'on the link'] : [],
-    )
-    return { ...toInterface(socket, link), gateways }
-  } finally {
-    closeSync(fd)
-  }
+  return withContainerSocket(run, endpoint.containerName, socket => {
+    const link = getLink(socket, endpoint.containerInterface)
+    return link === undefined
+      ? undefined
+      : { ...toInterface(socket, link), gateways: gatewaysOf(link, defaultRoutes(socket)) }
+  })
 }
 
 function toInterface(socket: NetlinkSocket, link: Link): GraphInterface {

@@ -1,19 +1,17 @@
 // `tsrun network doctor [CONTAINER [TARGET]]`: puts the checks of a path together.
 
 import { lookup } from 'node:dns/promises'
-import { closeSync } from 'node:fs'
 import { hasCode } from '../../../ffi/errno.ts'
 import { getLink } from '../../../kernel/netlink/link.ts'
 import { lookupRoute } from '../../../kernel/netlink/route-lookup.ts'
-import { type NetlinkSocket, withNetlinkSocket } from '../../../kernel/netlink/socket.ts'
-import { openNetnsSocket } from '../../../kernel/netns.ts'
+import { withNetlinkSocket } from '../../../kernel/netlink/socket.ts'
 import { tryParseAddress } from '../../../lib/ip.ts'
-import { unlessDamaged } from '../../../lib/state-file.ts'
 import type { RunRecord } from '../../../model/container.ts'
 import { TsrunError } from '../../../model/errors.ts'
 import type { Endpoint, Network } from '../../../model/network.ts'
-import { openContainerNetns } from '../../container/container-netns.ts'
+import { withContainerSocket } from '../../container/container-netns.ts'
 import { isAlive } from '../../container/container-store.ts'
+import { runningOrThrow } from '../../container/running-or-throw.ts'
 import type { EngineContext } from '../../context.ts'
 import { usesResolver } from '../../dns/uses-resolver.ts'
 import { bare, type Diagnosis, diagnose, type EndpointScene, type HostScene, type Steps } from './diagnosis.ts'
@@ -34,8 +32,7 @@ export async function runNetworkDoctor(
   container?: string,
   target?: string,
 ): Promise<Diagnosis[]> {
-  const records = context.store.runningIds().flatMap(id => unlessDamaged(() => context.store.readRun(id)) ?? [])
-  const running = records.filter(run => run.phase === 'running' && isAlive(run))
+  const running = context.store.runs().filter(isAlive)
   const scene = {
     tableName: context.cgroupParent,
     networks: context.networks.list(),
@@ -49,12 +46,9 @@ export async function runNetworkDoctor(
 }
 
 function runOf(context: EngineContext, reference: string): RunRecord {
-  const { id, name } = context.store.find(reference)
-  const { status, run } = context.store.state(id)
-  if (run === undefined || (status !== 'running' && status !== 'paused'))
-    throw new TsrunError('conflict', 'not-running', `cannot diagnose "${name}": it is not running`, {
-      hint: `\`tsrun start ${name}\` starts it`,
-    })
+  const container = context.store.find(reference)
+  const { name } = container
+  const run = runningOrThrow(context, container, 'diagnose')
   if (run.endpoints.length > 0) return run
   throw new TsrunError('invalid', 'no-endpoint', `cannot diagnose "${name}": it is on no network of tsrun`, {
     hint: `connect it to one: tsrun network connect NETWORK ${name}`,
@@ -147,7 +141,7 @@ function subjectOf({ endpoint, network }: EndpointScene): string {
 function endpointTowards(run: RunRecord, address: string): Endpoint {
   const [first] = run.endpoints
   if (first === undefined) throw new Error('a container without endpoints')
-  const found = withInside(run, first.containerName, inside => {
+  const found = withContainerSocket(run, first.containerName, inside => {
     try {
       const { index } = lookupRoute(inside, { destination: address })
       const name = index === undefined ? undefined : getLink(inside, index)?.name
@@ -163,17 +157,7 @@ function endpointTowards(run: RunRecord, address: string): Endpoint {
 function withEndpoint<T>(scene: HostScene, run: RunRecord, endpoint: Endpoint, task: (scene: EndpointScene) => T): T {
   const network: Network | undefined = scene.networks.find(({ id }) => id === endpoint.networkId)
   if (network === undefined) throw new Error(`endpoint of an unknown network ${endpoint.networkId}`)
-  return withInside(run, endpoint.containerName, (inside, netnsFd) =>
+  return withContainerSocket(run, endpoint.containerName, (inside, netnsFd) =>
     task({ ...scene, network, endpoint, run, inside, netnsFd }),
   )
-}
-
-function withInside<T>(run: RunRecord, name: string, task: (inside: NetlinkSocket, netnsFd: number) => T): T {
-  const fd = openContainerNetns(run, name)
-  try {
-    using inside = openNetnsSocket(fd)
-    return task(inside, fd)
-  } finally {
-    closeSync(fd)
-  }
 }
