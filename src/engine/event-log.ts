@@ -4,8 +4,8 @@
 import { closeSync, fstatSync, mkdirSync, openSync, readSync, renameSync, statSync, watch, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { hasCode } from '../ffi/errno.ts'
-import { flock, LOCK_EX, LOCK_NB } from '../ffi/libc.ts'
-import { readTextIfThere } from '../lib/if-there.ts'
+import { isStill, tryLock } from '../kernel/flock.ts'
+import { openIfThere, readTextIfThere } from '../lib/if-there.ts'
 
 const DEFAULT_MAX_BYTES = 1 << 20
 /** What a watch cannot see (another file system, no inotify watches left) is seen by then. */
@@ -69,14 +69,7 @@ export class EventLog {
 
   /** Only the one who holds the lock of the file that still stands there renames it: a fresh one must not follow it. */
   #rotate(fd: number): void {
-    try {
-      flock(fd, LOCK_EX | LOCK_NB)
-    } catch (error) {
-      if (hasCode(error, 'EAGAIN')) return
-      throw error
-    }
-    if (statSync(this.#path, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino)
-      renameSync(this.#path, `${this.#path}.1`)
+    if (tryLock(fd) && isStill(this.#path, fd)) renameSync(this.#path, `${this.#path}.1`)
   }
 
   #change(signal: AbortSignal): Promise<void> {
@@ -106,7 +99,7 @@ class Reader {
 
   *read(): Generator<string> {
     for (;;) {
-      this.#fd ??= openOrUndefined(this.#path)
+      this.#fd ??= openIfThere(this.#path)
       if (this.#fd === undefined) return
       // Looked at before reading: nothing is added to a file that has been renamed and read after that.
       const renamed = statSync(this.#path, { throwIfNoEntry: false })?.ino !== fstatSync(this.#fd).ino
@@ -144,15 +137,6 @@ function watchQuietly(path: string, onChange: () => void): { close(): void } | u
     return watcher
   } catch (error) {
     if (hasCode(error, 'ENOENT', 'ENOSPC', 'EMFILE')) return undefined
-    throw error
-  }
-}
-
-function openOrUndefined(path: string): number | undefined {
-  try {
-    return openSync(path, 'r')
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined
     throw error
   }
 }

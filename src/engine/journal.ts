@@ -5,7 +5,6 @@
 import {
   closeSync,
   existsSync,
-  fstatSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -16,6 +15,7 @@ import {
 } from 'node:fs'
 import { hasCode } from '../ffi/errno.ts'
 import { flock, LOCK_EX, LOCK_NB } from '../ffi/libc.ts'
+import { lockIfFree } from '../kernel/flock.ts'
 import { faultPoint } from '../lib/fault.ts'
 import { namesIfThere } from '../lib/if-there.ts'
 
@@ -93,7 +93,7 @@ export class Journal {
     return this.#entries().flatMap(name => {
       const match = /^(container|network|connection)-(.+)\.\d+\.\d+$/.exec(name)
       const path = `${this.#directory}/${name}`
-      const fd = tryLock(path)
+      const fd = lockIfFree(path, { flags: 'r+' })
       if (fd === undefined) return []
       const done = () => {
         rmSync(path, { force: true })
@@ -137,26 +137,4 @@ function isAbandonedDraft(directory: string, name: string): boolean {
   if (pid !== undefined && !existsSync(`/proc/${pid}`)) return true
   const stat = statSync(`${directory}/${name}`, { throwIfNoEntry: false })
   return stat !== undefined && Date.now() - stat.mtimeMs > 10_000
-}
-
-/** A descriptor that holds the entry, or undefined when its job goes on, or it has gone. */
-function tryLock(path: string): number | undefined {
-  let fd: number
-  try {
-    fd = openSync(path, 'r+')
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined
-    throw error
-  }
-  try {
-    flock(fd, LOCK_EX | LOCK_NB)
-    // Its job may have ended between the open and the lock.
-    if (statSync(path, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino) return fd
-    closeSync(fd)
-    return undefined
-  } catch (error) {
-    closeSync(fd)
-    if (hasCode(error, 'EAGAIN')) return undefined
-    throw error
-  }
 }

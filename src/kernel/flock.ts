@@ -5,6 +5,7 @@ import { closeSync, fstatSync, openSync, statSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { hasCode } from '../ffi/errno.ts'
 import { flock, LOCK_EX, LOCK_NB, LOCK_SH } from '../ffi/libc.ts'
+import { openIfThere } from '../lib/if-there.ts'
 import { TsrunError } from '../model/errors.ts'
 
 /** A lock that is held. */
@@ -58,8 +59,8 @@ export async function lockFile(path: string, options: LockOptions = {}): Promise
   return lockFile(path, { ...options, timeoutMs: deadline - performance.now() })
 }
 
-/** Whether `fd` is what the name stands for, and not something removed while we waited for it. */
-function isStill(path: string, fd: number): boolean {
+/** Whether `fd` is what the name stands for, and not something removed between its opening and the lock. */
+export function isStill(path: string, fd: number): boolean {
   return statSync(path, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino
 }
 
@@ -73,7 +74,30 @@ export async function withLock<T>(path: string, task: () => Promise<T> | T, opti
   }
 }
 
-function tryLock(fd: number, shared: boolean): boolean {
+/**
+ * Locks the file or folder `path` at once, or not at all.
+ * @param options flags with which it is opened, default `r`; shared as in LockOptions
+ * @returns a descriptor that holds the lock and is the caller's; undefined where somebody else holds it, or it is not there, or
+ * not any more
+ */
+export function lockIfFree(
+  path: string,
+  { flags, shared = false }: { readonly flags?: string | number; readonly shared?: boolean } = {},
+): number | undefined {
+  const fd = openIfThere(path, flags)
+  if (fd === undefined) return undefined
+  try {
+    if (tryLock(fd, shared) && isStill(path, fd)) return fd
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
+  closeSync(fd)
+  return undefined
+}
+
+/** Locks an open file. @returns false when somebody else holds it */
+export function tryLock(fd: number, shared = false): boolean {
   try {
     flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB)
     return true

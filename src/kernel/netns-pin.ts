@@ -1,9 +1,10 @@
 // Gives a network namespace a name on disk, as `ip netns` does: it then lives on when its last process has gone.
 
-import { closeSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { hasCode } from '../ffi/errno.ts'
 import { MNT_DETACH, mount, umount } from '../ffi/libc.ts'
+import { openIfThere } from '../lib/if-there.ts'
 import { perform, shellQuote } from './explain.ts'
 
 // sys/mount.h
@@ -41,13 +42,8 @@ export function unpinNetns(path: string): void {
 
 /** Runs `task` with a descriptor of the namespace pinned under `path`. @returns undefined where there is no such file */
 export function withPinnedNetns<T>(path: string, task: (fd: number) => T): T | undefined {
-  let fd: number
-  try {
-    fd = openSync(path, 'r')
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined
-    throw error
-  }
+  const fd = openIfThere(path)
+  if (fd === undefined) return undefined
   try {
     return task(fd)
   } finally {

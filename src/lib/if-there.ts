@@ -1,6 +1,6 @@
 // What may be absent: a small text file, a folder of names. One that cannot be read for another reason is an error.
 
-import { readdirSync, readFileSync } from 'node:fs'
+import { openSync, readdirSync, readFileSync } from 'node:fs'
 
 /**
  * What counts as absent besides ENOENT, where the caller says so: a file in the way of the path, one that is kept from us, a
@@ -14,6 +14,16 @@ export function readTextIfThere(path: string, ...further: readonly FurtherAbsenc
     return readFileSync(path, 'utf8')
   } catch (error) {
     if (isAbsent(error, further)) return undefined
+    throw error
+  }
+}
+
+/** A descriptor that is the caller's; undefined where there is no file, and `flags` do not make one (then with mode 0600). */
+export function openIfThere(path: string, flags: string | number = 'r'): number | undefined {
+  try {
+    return openSync(path, flags, 0o600)
+  } catch (error) {
+    if (isAbsent(error, [])) return undefined
     throw error
   }
 }

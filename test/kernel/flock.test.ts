@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { lockFile, withLock } from '../../src/kernel/flock.ts'
+import { lockFile, lockIfFree, withLock } from '../../src/kernel/flock.ts'
 import { closePidfd, openPidfd, parseStartTime, processStartTime, sendSignal } from '../../src/kernel/pidfd.ts'
 import { openDescriptors } from './netlink-world.ts'
 
@@ -93,6 +93,31 @@ test('a lock is given back when the task throws', async () => {
   ).rejects.toThrow('task')
 
   ;(await lockFile(path, { timeoutMs: 0 })).release()
+})
+
+test('lockIfFree() gives a lock at once or not at all, and makes no file unless it is told to', async () => {
+  expect(lockIfFree(path)).toBeUndefined()
+  expect(existsSync(path)).toBe(false)
+  const child = await holder()
+
+  expect(lockIfFree(path)).toBeUndefined()
+
+  child.kill()
+  await once(child, 'exit')
+  const fd = lockIfFree(path, { flags: 'a' })
+  expect(fd).toBeTypeOf('number')
+  expect(lockIfFree(path, { shared: true })).toBeUndefined()
+  closeSync(fd ?? -1)
+})
+
+test('lockIfFree() shared lets others in that share, and nobody else', () => {
+  const first = lockIfFree(path, { flags: 'a', shared: true })
+  const second = lockIfFree(path, { shared: true })
+
+  expect(first).toBeTypeOf('number')
+  expect(second).toBeTypeOf('number')
+  expect(lockIfFree(path)).toBeUndefined()
+  for (const fd of [first, second]) closeSync(fd ?? -1)
 })
 
 test('a program started meanwhile does not inherit the lock', async () => {

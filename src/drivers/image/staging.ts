@@ -2,21 +2,11 @@
 // It is locked (flock) as long as its process lives; one that can be locked by another is a dead process's and is removed.
 // `keep/<hex>` files in it name the blobs and layers that the work needs: prune leaves those alone.
 
-import {
-  closeSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  renameSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { hasCode } from '../../ffi/errno.ts'
 import { cString } from '../../ffi/file-at.ts'
-import { flock, LOCK_EX, LOCK_NB } from '../../ffi/libc.ts'
+import { lockIfFree } from '../../kernel/flock.ts'
 import { faultPoint } from '../../lib/fault.ts'
 import { namesIfThere } from '../../lib/if-there.ts'
 import { byteString } from '../../lib/tar-entry.ts'
@@ -129,34 +119,7 @@ export function removeTree(path: string): void {
   }
 }
 
-/** Locks a folder; undefined when somebody else has it or it is gone. The caller owns the descriptor. */
+/** undefined when somebody else has it or it is gone. The caller owns the descriptor. */
 function lockFolder(path: string): number | undefined {
-  let fd: number
-  try {
-    fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY)
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined
-    throw error
-  }
-  try {
-    flock(fd, LOCK_EX | LOCK_NB)
-    // It may have been swept between open and lock.
-    if (isStill(path, fd)) return fd
-  } catch (error) {
-    if (!hasCode(error, 'EAGAIN', 'EWOULDBLOCK')) {
-      closeSync(fd)
-      throw error
-    }
-  }
-  closeSync(fd)
-  return undefined
-}
-
-function isStill(path: string, fd: number): boolean {
-  try {
-    return statSync(path).ino === statSync(`/proc/self/fd/${fd}`).ino
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return false
-    throw error
-  }
+  return lockIfFree(path, { flags: constants.O_RDONLY | constants.O_DIRECTORY })
 }

@@ -4,8 +4,7 @@
 
 import { closeSync, openSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
-import { hasCode } from '../../ffi/errno.ts'
-import { flock, LOCK_EX, LOCK_NB, LOCK_SH } from '../../ffi/libc.ts'
+import { tryLock } from '../../kernel/flock.ts'
 import { TsrunError } from '../../model/errors.ts'
 
 const timeoutMs = 30_000
@@ -17,21 +16,21 @@ const timeoutMs = 30_000
  * @throws TsrunError unavailable after 30 seconds
  */
 export async function lockStore(path: string, kind: 'shared' | 'exclusive'): Promise<() => void> {
-  const operation = kind === 'shared' ? LOCK_SH : LOCK_EX
+  const shared = kind === 'shared'
   const deadline = Date.now() + timeoutMs
-  const turn = await lockFile(`${path}.turn`, operation, deadline)
+  const turn = await lockFile(`${path}.turn`, shared, deadline)
   try {
-    const fd = await lockFile(path, operation, deadline)
+    const fd = await lockFile(path, shared, deadline)
     return () => closeSync(fd)
   } finally {
     closeSync(turn)
   }
 }
 
-async function lockFile(path: string, operation: number, deadline: number): Promise<number> {
+async function lockFile(path: string, shared: boolean, deadline: number): Promise<number> {
   const fd = openSync(path, 'a', 0o600)
   try {
-    for (let wait = 1; !tryLock(fd, operation); wait = Math.min(wait * 2, 20)) {
+    for (let wait = 1; !tryLock(fd, shared); wait = Math.min(wait * 2, 20)) {
       if (Date.now() > deadline) {
         throw new TsrunError('unavailable', 'store-busy', 'cannot lock the image store: another tsrun holds it', {
           hint: `see who has "${path}" open: fuser ${path}`,
@@ -42,16 +41,6 @@ async function lockFile(path: string, operation: number, deadline: number): Prom
     return fd
   } catch (error) {
     closeSync(fd)
-    throw error
-  }
-}
-
-function tryLock(fd: number, operation: number): boolean {
-  try {
-    flock(fd, operation | LOCK_NB)
-    return true
-  } catch (error) {
-    if (hasCode(error, 'EAGAIN', 'EWOULDBLOCK')) return false
     throw error
   }
 }

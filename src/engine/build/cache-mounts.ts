@@ -1,23 +1,19 @@
 // The directories of RUN --mount=type=cache: `<root>/build/mounts/<hash of the id>/N/{data,lock}`. They are in no layer and in no
 // key; a step has the lock of the one it uses: shared, or alone.
 
+import { lockIfFree } from '../../kernel/flock.ts'
 import { namesIfThere } from '../../lib/if-there.ts'
 import {
   chmodSync,
   chownSync,
   closeSync,
   existsSync,
-  fstatSync,
   mkdirSync,
-  openSync,
-  statSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { sha256 } from '../../drivers/image/digest.ts'
 import { removeTree } from '../../drivers/image/staging.ts'
-import { hasCode } from '../../ffi/errno.ts'
-import { flock, LOCK_EX, LOCK_NB, LOCK_SH } from '../../ffi/libc.ts'
 import { writeWhole } from '../../lib/state-file.ts'
 import { digestHex } from '../../model/image.ts'
 import type { CacheMount } from './mount-flags.ts'
@@ -35,11 +31,10 @@ export async function holdCache(root: string, mount: CacheMount, signal: AbortSi
   const folder = join(root, digestHex(sha256(mount.id)))
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   writeWhole(join(folder, 'id'), `${mount.id}\n`)
-  const operation = mount.sharing === 'shared' ? LOCK_SH : LOCK_EX
   for (let number = 0; ; ) {
     signal.throwIfAborted()
     const place = join(folder, String(number))
-    const fd = tryHold(place, operation)
+    const fd = tryHold(place, mount.sharing === 'shared')
     if (fd !== undefined) {
       const directory = join(place, 'data')
       if (!existsSync(directory)) {
@@ -61,7 +56,7 @@ export function pruneCaches(root: string, measure: (directory: string) => void):
   for (const id of namesIfThere(root, 'ENOTDIR')) {
     for (const number of namesIfThere(join(root, id), 'ENOTDIR').filter(name => /^\d+$/.test(name))) {
       const place = join(root, id, number)
-      const fd = tryHold(place, LOCK_EX)
+      const fd = tryHold(place, false)
       if (fd === undefined) continue
       try {
         measure(join(place, 'data'))
@@ -77,20 +72,8 @@ export function pruneCaches(root: string, measure: (directory: string) => void):
   return count
 }
 
-/** @returns a descriptor that holds the lock; undefined where somebody else does */
-function tryHold(place: string, operation: number): number | undefined {
+/** @returns a descriptor that holds the lock; undefined where somebody else does, or it is on its way out */
+function tryHold(place: string, shared: boolean): number | undefined {
   mkdirSync(place, { recursive: true, mode: 0o700 })
-  const fd = openSync(join(place, 'lock'), 'a', 0o600)
-  try {
-    flock(fd, operation | LOCK_NB)
-    // It may have been removed, and made anew, between the open and the lock.
-    if (statSync(join(place, 'lock'), { throwIfNoEntry: false })?.ino === fstatSync(fd).ino) return fd
-  } catch (error) {
-    if (!hasCode(error, 'EAGAIN', 'EWOULDBLOCK')) {
-      closeSync(fd)
-      throw error
-    }
-  }
-  closeSync(fd)
-  return undefined
+  return lockIfFree(join(place, 'lock'), { flags: 'a', shared })
 }

@@ -1,7 +1,8 @@
 // Reads what the monitor wrote down: CRI lines, `<RFC 3339> <stream> <F|P> <bytes>`, in one file and its rotated elders.
 
-import { closeSync, fstatSync, openSync, readSync, statSync, watch } from 'node:fs'
+import { closeSync, fstatSync, readSync, statSync, watch } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
+import { openIfThere } from '../../lib/if-there.ts'
 
 /** A line that a container wrote, or a part of one that was too long or not ended. */
 export interface LogLine {
@@ -76,7 +77,7 @@ class LineReader {
 
   /** Starts not far before the last `count` lines, where they are all in the youngest file: a long log is not read for its end. */
   skipTo(count: number): void {
-    const fd = openOrUndefined(this.#path)
+    const fd = openIfThere(this.#path)
     if (fd === undefined) return
     const { size, ino } = fstatSync(fd)
     for (let span = 1 << 16; span < size; span *= 4) {
@@ -116,7 +117,7 @@ class LineReader {
       const files = filesOf(this.#path)
       const next = files[files.findIndex(({ ino }) => ino === this.#open?.ino) + 1]
       if (next === undefined) return false
-      const fd = openOrUndefined(next.name)
+      const fd = openIfThere(next.name)
       if (fd === undefined) continue
       // It may have been renamed since it was looked at.
       if (fstatSync(fd).ino !== next.ino) {
@@ -268,15 +269,6 @@ function isRotatedAway(path: string, fd: number): boolean {
     return statSync(path).ino !== fstatSync(fd).ino
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return false
-    throw error
-  }
-}
-
-function openOrUndefined(path: string): number | undefined {
-  try {
-    return openSync(path, 'r')
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined
     throw error
   }
 }

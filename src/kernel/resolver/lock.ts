@@ -1,32 +1,14 @@
 // Whether tsrun-dns lives: it holds a lock with flock(2), taken by whoever starts it and inherited, so that there is never a
 // moment in which two believe to be the one, and none after its death in which it seems to live.
 
-import { closeSync, fstatSync, openSync, rmSync, statSync } from 'node:fs'
-import { hasCode } from '../../ffi/errno.ts'
-import { flock, LOCK_EX, LOCK_NB } from '../../ffi/libc.ts'
+import { closeSync, rmSync } from 'node:fs'
+import { lockIfFree } from '../flock.ts'
 
 const LOCK_FILE = 'lock'
 
-/** @returns a descriptor that holds the lock, or undefined when somebody else does, or there is no folder */
+/** @returns a descriptor that holds the lock, or undefined when somebody else does, or there is no folder, or not any more */
 export function lockResolver(folder: string): number | undefined {
-  let fd: number
-  try {
-    fd = openSync(`${folder}/${LOCK_FILE}`, 'a', 0o600)
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined
-    throw error
-  }
-  try {
-    flock(fd, LOCK_EX | LOCK_NB)
-    // The folder may have been removed between the open and the lock, by whoever held it.
-    if (statSync(`${folder}/${LOCK_FILE}`, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino) return fd
-    closeSync(fd)
-    return undefined
-  } catch (error) {
-    closeSync(fd)
-    if (hasCode(error, 'EAGAIN')) return undefined
-    throw error
-  }
+  return lockIfFree(`${folder}/${LOCK_FILE}`, { flags: 'a' })
 }
 
 /** Whether its folder is there and nobody holds its lock: it has died, or is just ending. */
