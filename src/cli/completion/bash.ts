@@ -1,23 +1,11 @@
 import type { Place } from './model.ts'
-import { namesFunction, tableFunction } from './table.ts'
+import { commonFunctions } from './table.ts'
 
 /** The completion script for bash 4.3 and later; needs no bash-completion package. */
 export function bashScript(places: readonly Place[]): string {
   return `# bash completion for tsrun, made by \`tsrun completion bash\`
 
-${tableFunction(places, false)}
-
-${namesFunction()}
-
-# What the value of flag $1 is; fails where it takes none or is unknown. Go-style -name is --name.
-_tsrun_value_kind() {
-  local name=$1 each
-  [[ $name == --* || \${#name} -le 2 ]] || name=-$name
-  for each in "\${valued[@]}"; do
-    if [[ \${each%%=*} == "$name" ]]; then printf '%s' "\${each#*=}"; return 0; fi
-  done
-  return 1
-}
+${commonFunctions(places, false)}
 
 # Offers what begins with $cur among the lines of $1, with $2 before each.
 _tsrun_offer() {

@@ -1,4 +1,4 @@
-// The places as a shell function that bash and zsh both understand: `_tsrun_table PATH` sets arrays.
+// The places as shell functions that bash and zsh both understand: `_tsrun_table PATH` sets arrays.
 
 import type { Kind, Place } from './model.ts'
 
@@ -10,11 +10,16 @@ export const listings: Readonly<Record<'container' | 'image' | 'network' | 'volu
   volume: "volume ls --format '{{.Name}}'",
 }
 
+/** What the scripts of bash and zsh begin with: `_tsrun_table`, `_tsrun_names` and `_tsrun_value_kind`. */
+export function commonFunctions(places: readonly Place[], isDescribed: boolean): string {
+  return [tableFunction(places, isDescribed), namesFunction(), valueKindFunction].join('\n\n')
+}
+
 /**
  * `subs` and `flags` with their descriptions behind a colon if `isDescribed`, `valued` (`--net=network`), `kinds` of the
  * operands, `variadic` and `ends` (set or empty).
  */
-export function tableFunction(places: readonly Place[], isDescribed: boolean): string {
+function tableFunction(places: readonly Place[], isDescribed: boolean): string {
   const item = (name: string, description: string) =>
     isDescribed ? `${name.replaceAll(':', '\\:')}:${firstLine(description)}` : name
   const cases = places.map(place => {
@@ -42,7 +47,7 @@ ${cases.join('\n')}
 }
 
 /** `_tsrun_names KIND` prints the names of what is there, one a line. `$command` is tsrun with its global flags. */
-export function namesFunction(): string {
+function namesFunction(): string {
   return `_tsrun_names() {
   case $1 in
     container) "\${command[@]}" ${listings.container} ;;
@@ -54,6 +59,17 @@ export function namesFunction(): string {
   esac 2>/dev/null
 }`
 }
+
+/** `_tsrun_value_kind FLAG` prints what the value of a flag is. */
+const valueKindFunction = `# What the value of flag $1 is; fails where it takes none or is unknown. Go-style -name is --name.
+_tsrun_value_kind() {
+  local name=$1 each
+  [[ $name == --* || \${#name} -le 2 ]] || name=-$name
+  for each in "\${valued[@]}"; do
+    if [[ \${each%%=*} == "$name" ]]; then printf '%s' "\${each#*=}"; return 0; fi
+  done
+  return 1
+}`
 
 /** A kind as one word: a choice is `words,bash,zsh,fish`. */
 function kindText(kind: Kind): string {

@@ -1,24 +1,12 @@
 import type { Place } from './model.ts'
-import { namesFunction, tableFunction } from './table.ts'
+import { commonFunctions } from './table.ts'
 
 /** The completion script for zsh: to be sourced after compinit, or a file `_tsrun` on $fpath. */
 export function zshScript(places: readonly Place[]): string {
   return `#compdef tsrun
 # zsh completion for tsrun, made by \`tsrun completion zsh\`
 
-${tableFunction(places, true)}
-
-${namesFunction()}
-
-# What the value of flag $1 is; fails where it takes none or is unknown. Go-style -name is --name.
-_tsrun_value_kind() {
-  local name=$1 each
-  [[ $name == --* || \${#name} -le 2 ]] || name=-$name
-  for each in "\${valued[@]}"; do
-    if [[ \${each%%=*} == "$name" ]]; then printf '%s' "\${each#*=}"; return 0; fi
-  done
-  return 1
-}
+${commonFunctions(places, true)}
 
 _tsrun_offer_kind() {
   local -a names
