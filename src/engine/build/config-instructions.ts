@@ -1,5 +1,6 @@
 // The instructions that change nothing but the config: what containers of the image start with. Pure.
 
+import { jsonList } from './dockerfile/instruction.ts'
 import type { ContainerDefaults, Healthcheck } from '../../model/image.ts'
 import { flagValue, type Instruction } from './dockerfile/instruction.ts'
 import { expandWord, expandWords, type Lookup, SubstitutionError } from './dockerfile/substitute.ts'
@@ -143,7 +144,7 @@ function ports(instruction: Instruction, word: string): string[] {
 function healthcheck(instruction: Instruction, words: Words): Healthcheck {
   const [, kind = '', rest = ''] = /^(\S+)\s*([\s\S]*)$/.exec(instruction.text) ?? []
   if (kind.toUpperCase() === 'NONE') return { Test: ['NONE'] }
-  const list = parseList(rest)
+  const list = jsonList(rest)
   const time = (name: string): number | undefined => {
     const value = flagValue(instruction, name)
     return value === undefined ? undefined : duration(instruction, name, words.expand(value))
@@ -160,16 +161,6 @@ function healthcheck(instruction: Instruction, words: Words): Healthcheck {
   }
   const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
   return { Test: list === undefined ? ['CMD-SHELL', rest] : ['CMD', ...list], ...given }
-}
-
-function parseList(text: string): string[] | undefined {
-  if (!text.startsWith('[')) return undefined
-  try {
-    const value: unknown = JSON.parse(text)
-    return Array.isArray(value) && value.every(item => typeof item === 'string') ? value : undefined
-  } catch {
-    return undefined
-  }
 }
 
 const nanoseconds: Readonly<Record<string, number>> = { ns: 1, us: 1e3, ms: 1e6, s: 1e9, m: 60e9, h: 3600e9 }

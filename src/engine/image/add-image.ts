@@ -2,7 +2,6 @@
 // build have in common; each of them brings the blobs into the store first.
 
 import { BlobStore } from '../../drivers/image/blob-store.ts'
-import { chainIds } from '../../drivers/image/digest.ts'
 import { currentBoot } from '../../drivers/image/image-files.ts'
 import { LayerStore } from '../../drivers/image/layer-store.ts'
 import type { Staging } from '../../drivers/image/staging.ts'
@@ -12,6 +11,7 @@ import { syncFolder } from '../../lib/json-file.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Descriptor, Digest, ImageReference, Layer } from '../../model/image.ts'
 import type { ImageRecord, ImageStore } from './image-store.ts'
+import { chainLayers } from './layer-chain.ts'
 import { parseConfig, parseManifest } from './manifest.ts'
 
 export interface AddImageRequest {
@@ -76,28 +76,23 @@ async function unpackImage(
   staging: Staging,
   request: Pick<AddImageRequest, 'manifest' | 'limits' | 'signal' | 'onLayer'>,
 ): Promise<ImageRecord> {
-  const { manifest: descriptor, limits, signal } = request
+  const { limits, signal } = request
   const blobs = new BlobStore(store.files)
   const layerStore = new LayerStore(store.files)
-  await keepAll(store, staging, [descriptor.digest])
-  const manifest = parseManifest(blobs.read(descriptor.digest))
+  await keepAll(store, staging, [request.manifest.digest])
+  const manifest = parseManifest(blobs.read(request.manifest.digest))
   await keepAll(store, staging, [manifest.config.digest, ...manifest.layers.map(layer => layer.digest)])
   const config = parseConfig(blobs.read(manifest.config.digest))
-  const diffIds = config.rootfs.diff_ids
-  if (diffIds.length !== manifest.layers.length) {
-    throw new TsrunError(
-      'invalid',
-      'invalid-image',
-      `the image has ${manifest.layers.length} layers, but its config speaks of ${diffIds.length}`,
-    )
-  }
-  const chain = chainIds(diffIds)
-  await keepAll(store, staging, chain)
+  const chain = chainLayers(manifest, config)
+  await keepAll(
+    store,
+    staging,
+    chain.map(({ chainId }) => chainId),
+  )
   const layers: Layer[] = []
-  for (const [index, { digest, mediaType, size }] of manifest.layers.entries()) {
-    const [diffId, chainId] = [diffIds[index], chain[index]]
-    if (diffId === undefined || chainId === undefined) throw new Error('the chain of layers is too short')
-    request.onLayer?.(diffId, index, manifest.layers.length)
+  for (const [index, { descriptor, diffId, chainId, below }] of chain.entries()) {
+    const { digest, mediaType, size } = descriptor
+    request.onLayer?.(diffId, index, chain.length)
     if (!blobs.has({ digest, size })) {
       throw new TsrunError('not-found', 'no-such-blob', `layer ${digest} of the image is not in the store`, {
         hint: 'pull or load the image again',
@@ -109,14 +104,14 @@ async function unpackImage(
         chainId,
         diffId,
         source: blobs.stream(digest),
-        below: chain.slice(0, index),
+        below,
         ...(limits === undefined ? {} : { limits }),
         ...(signal === undefined ? {} : { signal }),
       }))
     layers.push({ digest, diffId, chainId, mediaType, size, unpackedSize: stored.size })
   }
   const now = new Date().toISOString()
-  const { mediaType, digest, size } = descriptor
+  const { mediaType, digest, size } = request.manifest
   return {
     id: manifest.config.digest,
     manifest: { mediaType, digest, size },

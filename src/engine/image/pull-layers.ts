@@ -2,17 +2,16 @@
 // all below it are there.
 
 import { BlobStore } from '../../drivers/image/blob-store.ts'
-import { chainIds } from '../../drivers/image/digest.ts'
 import { LayerStore } from '../../drivers/image/layer-store.ts'
 import { downloadBlob } from '../../drivers/image/registry/download-blob.ts'
 import type { BlobPart } from '../../drivers/image/registry/registry-client.ts'
 import type { Staging } from '../../drivers/image/staging.ts'
 import type { UnpackLimits } from '../../drivers/image/unpack-limits.ts'
 import { limiter } from '../../lib/limit.ts'
-import { TsrunError } from '../../model/errors.ts'
 import type { Descriptor, Digest, ImageConfig, ImageManifest } from '../../model/image.ts'
 import { keepAll } from './add-image.ts'
 import type { ImageStore } from './image-store.ts'
+import { chainLayers } from './layer-chain.ts'
 import { parseConfig } from './manifest.ts'
 import type { OnTransfer } from './transfer-events.ts'
 
@@ -103,18 +102,14 @@ async function unpackAsTheyCome(
   const { manifest, config, downloads, limits, signal, onProgress } = request
   const blobs = new BlobStore(store.files)
   const layerStore = new LayerStore(store.files)
-  const diffIds = config.rootfs.diff_ids
-  if (diffIds.length !== manifest.layers.length)
-    throw new TsrunError(
-      'invalid',
-      'invalid-image',
-      `the image has ${manifest.layers.length} layers, but its config speaks of ${diffIds.length}`,
-    )
-  const chain = chainIds(diffIds)
-  await keepAll(store, staging, chain)
-  for (const [index, { digest }] of manifest.layers.entries()) {
-    const [diffId, chainId] = [diffIds[index], chain[index]]
-    if (diffId === undefined || chainId === undefined) throw new Error('the chain of layers is too short')
+  const chain = chainLayers(manifest, config)
+  await keepAll(
+    store,
+    staging,
+    chain.map(({ chainId }) => chainId),
+  )
+  for (const { descriptor, diffId, chainId, below } of chain) {
+    const { digest } = descriptor
     await downloads.get(digest)
     const isUnpacked = layerStore.get(chainId) !== undefined
     if (!isUnpacked) {
@@ -124,7 +119,7 @@ async function unpackAsTheyCome(
         chainId,
         diffId,
         source: blobs.stream(digest),
-        below: chain.slice(0, index),
+        below,
         ...options,
       })
     }

@@ -132,13 +132,13 @@ function assertFlag(place: SourcePlace, keyword: string, name: string): void {
     throw syntaxError(place, `${keyword} has no flag --${name}: expected ${flags.map(flag => `--${flag}`).join(', ')}`)
 }
 
-function jsonList(text: string): string[] | undefined {
+/** A list of texts in JSON; undefined for what is none: that is for the shell, as in docker. */
+export function jsonList(text: string): string[] | undefined {
   if (!text.startsWith('[')) return undefined
   try {
     const value: unknown = JSON.parse(text)
     return Array.isArray(value) && value.every(item => typeof item === 'string') ? value : undefined
   } catch {
-    // As docker: what is no JSON is for the shell.
     return undefined
   }
 }
