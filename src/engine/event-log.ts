@@ -1,11 +1,12 @@
 // Events on disk, `<state>/events.jsonl`: one JSON object a line, appended whole by whatever command made it happen. When the
 // file is full it becomes `events.jsonl.1`, so that there are never more than two.
 
-import { closeSync, fstatSync, mkdirSync, openSync, readSync, renameSync, statSync, watch, writeSync } from 'node:fs'
+import { closeSync, fstatSync, mkdirSync, openSync, readSync, renameSync, statSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { hasCode } from '../ffi/errno.ts'
 import { isStill, tryLock } from '../kernel/flock.ts'
 import { openIfThere, readTextIfThere } from '../lib/if-there.ts'
+import { watchQuietly } from './watch-quietly.ts'
 
 const DEFAULT_MAX_BYTES = 1 << 20
 /** What a watch cannot see (another file system, no inotify watches left) is seen by then. */
@@ -128,15 +129,4 @@ class Reader {
 
 function wholeLines(text: string): string[] {
   return text.split('\n').filter(line => line !== '')
-}
-
-function watchQuietly(path: string, onChange: () => void): { close(): void } | undefined {
-  try {
-    const watcher = watch(path, onChange)
-    watcher.on('error', onChange)
-    return watcher
-  } catch (error) {
-    if (hasCode(error, 'ENOENT', 'ENOSPC', 'EMFILE')) return undefined
-    throw error
-  }
 }

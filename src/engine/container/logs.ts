@@ -1,8 +1,9 @@
 // Reads what the monitor wrote down: CRI lines, `<RFC 3339> <stream> <F|P> <bytes>`, in one file and its rotated elders.
 
-import { closeSync, fstatSync, readSync, statSync, watch } from 'node:fs'
+import { closeSync, fstatSync, readSync, statSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
 import { openIfThere } from '../../lib/if-there.ts'
+import { watchQuietly } from '../watch-quietly.ts'
 
 /** A line that a container wrote, or a part of one that was too long or not ended. */
 export interface LogLine {
@@ -244,7 +245,7 @@ function timeFilter(options: LogOptions): (line: LogLine) => boolean {
 /** Settles when the file may have grown, or the container has ended. */
 function change(path: string, ended: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
   return new Promise(resolve => {
-    let watcher: ReturnType<typeof watch> | undefined
+    const watcher = watchQuietly(path, () => done())
     const done = () => {
       clearTimeout(timer)
       watcher?.close()
@@ -253,12 +254,6 @@ function change(path: string, ended: Promise<unknown>, signal: AbortSignal | und
     }
     // The timer covers what the watch cannot see: a write between reading and watching, a rotation, no file yet.
     const timer = setTimeout(done, 200)
-    try {
-      watcher = watch(path, done)
-      watcher.on('error', done)
-    } catch (error) {
-      if (!hasCode(error, 'ENOENT', 'ENOSPC', 'EMFILE')) throw error
-    }
     signal?.addEventListener('abort', done, { once: true })
     void ended.finally(done)
   })

@@ -1,12 +1,11 @@
 // Restart policies without a daemon: the process that the monitor turned into when nobody watched its container end waits
 // here, and starts the container again. While it waits, `<state>/restarting/<id>` names it; who removes that file ends it.
 
-import { watch } from 'node:fs'
-import { hasCode } from '../../ffi/errno.ts'
 import type { Container, ExitRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { startInBackground } from '../background.ts'
 import type { EngineContext } from '../context.ts'
+import { watchQuietly } from '../watch-quietly.ts'
 import { NotWanted, startContainer } from './start-container.ts'
 
 // docker's numbers.
@@ -93,17 +92,6 @@ function waitUnlessUnmarked(context: EngineContext, id: string, delayMs: number)
     const watcher = watchQuietly(`${context.paths.restarting}/${id}`, look)
     look()
   })
-}
-
-function watchQuietly(path: string, onChange: () => void): { close(): void } | undefined {
-  try {
-    const watcher = watch(path, onChange)
-    watcher.on('error', onChange)
-    return watcher
-  } catch (error) {
-    if (hasCode(error, 'ENOENT', 'ENOSPC', 'EMFILE')) return undefined
-    throw error
-  }
 }
 
 /** The start has taken the record of the last end with it. */
