@@ -72,9 +72,10 @@ function look(
   before: CpuSample | undefined,
   samples: Map<string, CpuSample>,
 ): ContainerStats {
-  const run = context.store.liveRun(container.id)
+  // All of its state, so that whoever watches hears of a damaged file.
+  const { status, run } = context.store.state(container.id)
   const { id, name } = container
-  if (run === undefined) return { ...nothing, id, name }
+  if (run === undefined || (status !== 'running' && status !== 'paused')) return { ...nothing, id, name }
   const { cpu, memory, pids, blkio } = readCgroupStats(run.cgroup)
   const sample: CpuSample = { usageNs: cpu?.usageNs ?? 0, atNs: process.hrtime.bigint() }
   samples.set(id, sample)
