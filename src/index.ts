@@ -90,6 +90,7 @@ export type {
   GraphEndpoint,
   GraphInterface,
   GraphNetwork,
+  GraphSourceRoute,
   GraphTranslation,
   NetworkGraph,
 } from './engine/network/network-graph.ts'

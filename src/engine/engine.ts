@@ -277,9 +277,14 @@ function wire(paths: Paths, libraryDir: string, options: WireOptions): EnginePar
       const { collectGraph } = await import('./network/network-graph.ts')
       const { usesResolver } = await import('./dns/uses-resolver.ts')
       return collectGraph(networks, store.runs(), {
+        all: networkStore.list(),
         tableName: engineId,
         asksResolver: id => usesResolver({ paths }, id),
       })
+    },
+    mendInside: async network => {
+      const { mendInside } = await import('./container/mend-inside.ts')
+      await mendInside(context, network)
     },
   })
   const usersOf = (name: string) =>

@@ -140,6 +140,12 @@ const kernelParts: readonly KernelPart[] = [
     severity: 'recommended',
     use: 'cutting old connections when a port goes',
   },
+  {
+    name: 'routing rules',
+    option: 'CONFIG_IP_MULTIPLE_TABLES',
+    severity: 'recommended',
+    use: 'answers of containers that several networks lead out of',
+  },
   { name: 'seccomp', option: 'CONFIG_SECCOMP_FILTER', severity: 'recommended', use: 'the system call filter' },
   { name: 'cpu quota', option: 'CONFIG_CFS_BANDWIDTH', severity: 'recommended', use: '--cpus' },
   {

@@ -6,6 +6,7 @@ import { addressAdd, addressRemove, listAddresses } from '../../src/kernel/netli
 import { getLink, linkAddBridge, linkAddVeth, linkRemove, linkSet, listLinks } from '../../src/kernel/netlink/link.ts'
 import { encodeMessage } from '../../src/kernel/netlink/message.ts'
 import { defaultRouteMtu, hostRoutes, listRoutes, routeAdd, routeRemove } from '../../src/kernel/netlink/route.ts'
+import { listRules, ruleAdd, ruleRemove } from '../../src/kernel/netlink/rule.ts'
 import { NetlinkError, NetlinkSocket } from '../../src/kernel/netlink/socket.ts'
 import { runInNetns } from '../../src/kernel/netns.ts'
 import { ByteWriter } from '../../src/lib/bytes.ts'
@@ -104,6 +105,51 @@ describeInNetns('netlink', () => {
     expect(ipJson('-4 address show dev d0')).toEqual([])
     host.apply(linkRemove('d0'))
     expect(linkNames()).toEqual([])
+  })
+
+  test('ruleAdd() and a route in a table of its own make what ip shows, as the printed commands do, and go again', () => {
+    host.apply(linkSet('lo', { up: true }))
+    host.apply(linkAddBridge({ name: 'd0' }))
+    host.apply(linkSet('d0', { up: true }))
+    const at = { index: indexOf('d0'), interfaceName: 'd0', protocol: 84, table: 84002 }
+    const specs = ['10.9.0.2/32', 'fd00:9::2/128'].map(source => ({
+      source,
+      table: 84002,
+      priority: 8400,
+      protocol: 84,
+    }))
+    const shown = () =>
+      ['-4', '-6'].map(family => [ipJson(`${family} rule`), ipJson(`${family} route show table 84002`)])
+    const changes = [
+      routeAdd({ ...at, destination: '10.9.0.0/24' }),
+      routeAdd({ ...at, destination: 'default', gateway: '10.9.0.1', onlink: true }),
+      routeAdd({ ...at, destination: 'default', gateway: 'fd00:9::1', onlink: true }),
+      ...specs.map(ruleAdd),
+    ]
+    host.apply(changes)
+    const [[rules4, routes4] = [], [rules6, routes6] = []] = shown()
+
+    expect(rules4).toContainEqual({ priority: 8400, src: '10.9.0.2', table: '84002', protocol: '84' })
+    expect(rules6).toContainEqual({ priority: 8400, src: 'fd00:9::2', table: '84002', protocol: '84' })
+    expect(routes4).toMatchObject([{ dst: 'default', gateway: '10.9.0.1' }, { dst: '10.9.0.0/24' }])
+    expect(routes6).toMatchObject([{ dst: 'default', gateway: 'fd00:9::1', flags: ['onlink'] }])
+    expect(listRules(host, 6)).toContainEqual({ ...specs[1], family: 6 })
+    expect(listRoutes(host, 4, 84002)).toMatchObject([
+      { gateway: '10.9.0.1', onlink: true },
+      { destination: '10.9.0.0/24' },
+    ])
+    expect(listRoutes(host, 4)).toEqual([])
+    expect(() => host.apply(changes.slice(3, 4))).toThrow(/cannot add rule for 10.9.0.2\/32.*EEXIST/)
+
+    host.apply(specs.map(ruleRemove))
+    expect(listRules(host, 4).map(rule => rule.priority)).toEqual([0, 32766, 32767])
+    expect(listRules(host, 6).map(rule => rule.priority)).toEqual([0, 32766])
+    for (const change of changes.slice(3)) run(`ip ${change.command()}`)
+    expect(shown()).toEqual([
+      [rules4, routes4],
+      [rules6, routes6],
+    ])
+    expect(listRoutes(host, 4, 84003)).toEqual([])
   })
 
   test('the readers see what ip has made', () => {

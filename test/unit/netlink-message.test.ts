@@ -13,6 +13,7 @@ import {
   parseMessages,
 } from '../../src/kernel/netlink/message.ts'
 import { parseRoute, routeAdd } from '../../src/kernel/netlink/route.ts'
+import { parseRule, ruleAdd } from '../../src/kernel/netlink/rule.ts'
 import { FormatError } from '../../src/lib/bytes.ts'
 import fc from '../helpers/property.ts'
 
@@ -84,6 +85,7 @@ test('whatever arrives, the parsers return or throw FormatError', () => {
     (bytes: Uint8Array) => parseLink(message(16, 0, bytes)),
     (bytes: Uint8Array) => parseInterfaceAddress(message(20, 0, bytes)),
     (bytes: Uint8Array) => parseRoute(message(24, 0, bytes)),
+    (bytes: Uint8Array) => parseRule(message(32, 0, bytes)),
   ]
   for (const parse of parsers) {
     fc.assert(
@@ -100,13 +102,14 @@ test('messages cut off or bent anywhere do no harm', () => {
     linkSet('br', { alias: 'abc', ipv6AddressMode: 'none', hairpin: true }),
     addressAdd({ index: 1, interfaceName: 'br', address: '10.0.0.1/24' }),
     routeAdd({ index: 1, interfaceName: 'br', destination: 'default', gateway: 'fd00::1' }),
+    ruleAdd({ source: 'fd00::2/128', table: 84002, priority: 8400, protocol: 84 }),
   ].map(change => change.payload)
   const bent = fc.tuple(fc.constantFrom(...real), fc.nat(400), fc.nat(255), fc.nat(400))
   fc.assert(
     fc.property(bent, ([payload, at, value, length]) => {
       const bytes = Buffer.from(payload).subarray(0, length)
       if (bytes.length > 0) bytes[at % bytes.length] = value
-      for (const parse of [parseLink, parseInterfaceAddress, parseRoute])
+      for (const parse of [parseLink, parseInterfaceAddress, parseRoute, parseRule])
         onlyFormatErrors(() => parse(message(16, 0, bytes)))
     }),
     { numRuns: 3000 },

@@ -3,7 +3,7 @@
 
 import { printable } from '../../engine/ids.ts'
 import type { GraphEndpoint, GraphNetwork, NetworkGraph } from '../../engine/network/network-graph.ts'
-import { place, wayOut } from './graph-text.ts'
+import { answer, place, wayOut } from './graph-text.ts'
 
 const lineHeight = 17
 const padding = 10
@@ -86,6 +86,7 @@ function endpointLines({ container, inside, asksResolver, ports, problems }: Gra
     `pid ${container.pid}${inside === undefined ? '' : `, ${inside.mac}`}`,
     ...(inside?.addresses ?? []),
     ...(inside?.gateways ?? []).map(gateway => `default via ${gateway}`),
+    ...(inside?.sourceRoutes ?? []).map(answer),
     ...(asksResolver ? ['names from 127.0.0.11'] : []),
     ...ports.map(port => `${place(port.hostIp)}:${port.hostPort} → ${port.containerPort}/${port.protocol}`),
     ...problems.map(problem => `✗ ${problem}`),

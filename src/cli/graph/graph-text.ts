@@ -5,6 +5,7 @@ import type {
   GraphEndpoint,
   GraphInterface,
   GraphNetwork,
+  GraphSourceRoute,
   GraphTranslation,
   NetworkGraph,
 } from '../../engine/network/network-graph.ts'
@@ -46,6 +47,7 @@ function endpointBlock({ container, host, parent, inside, asksResolver, ports, p
     printable(container.name),
     ...(inside?.addresses ?? []),
     ...(inside?.gateways ?? []).map(gateway => `via ${gateway}`),
+    ...(inside?.sourceRoutes ?? []).map(answer),
     ...(asksResolver ? ['names from 127.0.0.11'] : []),
     `pid ${container.pid}`,
   ]
@@ -60,6 +62,11 @@ function endpointBlock({ container, host, parent, inside, asksResolver, ports, p
     ),
     ...problems.map(wrong),
   ]
+}
+
+/** `from 10.1.0.2 via 10.1.0.1`: an `ip rule` and the default route of its table. */
+export function answer({ address, table, gateway }: GraphSourceRoute): string {
+  return `from ${address} via ${gateway ?? '?'} (table ${table})`
 }
 
 function describe(link: GraphInterface): string {

@@ -90,7 +90,7 @@ export class LanDriver implements NetworkDriver {
         'cannot-publish',
         `cannot publish port ${port.hostPort}/${port.protocol} of "${endpoint.containerName}": on the ${this.name} network "${network.name}" it has an address of its own`,
         {
-          hint: `its port ${port.containerPort} is reached at ${endpoint.addresses.map(a => a.replace(/\/.*/, '')).join(' and ')} without -p; or put a bridge network first`,
+          hint: `its port ${port.containerPort} is reached at ${endpoint.addresses.map(a => a.replace(/\/.*/, '')).join(' and ')} without -p; or join a bridge network as well`,
         },
       )
     const { hostInterface: _none, ...rest } = endpoint

@@ -70,7 +70,7 @@ export class PhysDriver implements NetworkDriver {
     const cannot = cannotConnect({ network, endpoint })
     if (endpoint.ports.length > 0)
       throw new TsrunError('invalid', 'cannot-publish', `${cannot}: no port can be published through a phys network`, {
-        hint: 'the container is on the LAN of its device: leave -p out, or put a bridge network first',
+        hint: 'the container is on the LAN of its device: leave -p out, or join a bridge network as well',
       })
     return withNetlinkSocket(host => {
       const link = chooseDevice(host, { network, endpoint, cannot })

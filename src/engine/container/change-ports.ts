@@ -43,7 +43,7 @@ export async function changePorts(
         { hint: 'connect it to one first: tsrun network connect bridge NAME' },
       )
     const changed = { ...current, ports: [...left, ...(run === undefined ? wanted : withHostPorts(wanted))] }
-    if (run !== undefined) await settleWith(context, changed, run, { undo, note })
+    if (run !== undefined) await settleWith(context, changed, run, { undo, note, added: wanted })
     // Before the write: it may fail when it is done.
     undo.add('port record', () => context.store.write(current))
     context.store.change(current.id, latest => ({ ...latest, ports: changed.ports }))

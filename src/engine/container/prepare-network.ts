@@ -16,6 +16,7 @@ import { DEFAULT_NETWORK } from '../network/network-service.ts'
 import { type EndpointPlan, planEndpoints, type ResolvedAttachment, staticIps } from '../network/plan-endpoints.ts'
 import { checkProxiedPorts, kernelPorts, onHostAddresses } from '../network/port-routes.ts'
 import { withNames } from '../network/reservations.ts'
+import { settleWays } from '../network/source-ways.ts'
 import { emitConnection } from './container-events.ts'
 import { chooseHostPorts } from './host-ports.ts'
 
@@ -96,6 +97,11 @@ export async function prepareNetwork(
       if (endpoint === undefined) continue
       await plugEndpoint(context, network, { endpoint, sandbox, undo })
       emitConnection(context, container, network, 'connect')
+    }
+    if (plans.length > 1) {
+      const networks = plans.map(({ network }) => network)
+      await settleWays(sandbox, { endpoints, networks, label: container.name })
+      undo.add('source routes', () => {})
     }
   }
   return {

@@ -2,11 +2,12 @@
 // says is meant. A connection goes on record last and off it first, and whatever else the run record (run.json) names then is
 // half made or half gone, and is cleared away by settleNow().
 
+import { isRouted } from '../../drivers/firewall/network-elements.ts'
 import { moveDefaultRoutes } from '../../drivers/network/default-routes.ts'
 import { type Undo, withRollback } from '../../lib/rollback.ts'
 import type { Container, NetworkAttachment, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
-import type { Endpoint, Network, Sandbox } from '../../model/network.ts'
+import type { Endpoint, Network, PortMapping, Sandbox } from '../../model/network.ts'
 import type { EngineContext } from '../context.ts'
 import { familyOf, withoutPrefix } from '../network/address-text.ts'
 import { disconnectSandbox, gatewaysOf } from '../network/connect-sandbox.ts'
@@ -14,6 +15,7 @@ import { DEFAULT_NETWORK } from '../network/network-service.ts'
 import { type EndpointPlan, planEndpoints, type ResolvedAttachment } from '../network/plan-endpoints.ts'
 import { checkProxiedPorts, type HeldPort, heldPorts, onHostAddresses } from '../network/port-routes.ts'
 import { reservedAddresses } from '../network/reservations.ts'
+import { settleWays } from '../network/source-ways.ts'
 import { emitConnection } from './container-events.ts'
 import { withSandbox } from './container-netns.ts'
 import { movePorts } from './live-ports.ts'
@@ -103,6 +105,12 @@ export async function settle(
   const everyWay = settled.map(endpoint => ({ ...endpoint, gateways: gatewaysInReach(endpoint, plans) }))
   moveDefaultRoutes(sandbox, everyWay, settled, container.name)
   undo.add('move default route', () => {})
+  await settleWays(sandbox, {
+    endpoints: settled,
+    networks: plans.map(({ network }) => network),
+    label: container.name,
+  })
+  undo.add('source routes', () => {})
   note?.(settled.flatMap(heldPorts))
   await movePorts(
     context,
@@ -131,10 +139,15 @@ function planned(container: Container, endpoint: Endpoint, plans: readonly Endpo
   const changed = {
     ...endpoint,
     gateways: isSame ? endpoint.gateways : gatewaysOf(plan.network, plan.defaultRoutes),
-    ports: plan.hasPorts ? onHostAddresses(container.ports, plan.network) : [],
+    ports: leadsPorts(plan, endpoint) ? onHostAddresses(container.ports, plan.network) : [],
   }
   checkProxiedPorts(plan.network, changed)
   return changed
+}
+
+/** A network that cannot have ports, such as macvlan, does not get them when the one that had them is left. */
+function leadsPorts({ hasPorts, network }: EndpointPlan, endpoint: Endpoint): boolean {
+  return hasPorts && (isRouted(network) || endpoint.ports.length > 0)
 }
 
 /** Addresses that the container holds on networks that it is not on: taken by a connection that was cut off. */
@@ -153,15 +166,35 @@ async function releaseStrays(context: EngineContext, container: Container): Prom
 /** Notes the host ports that are about to be held, for whoever has to let go of them again. */
 export type PortNote = (ports: readonly HeldPort[]) => void
 
-/** Brings a running container's endpoints in line with `container`, which is not on record yet. */
+/**
+ * Brings a running container's endpoints in line with `container`, which is not on record yet.
+ * @param change added: the ports that are new
+ * @throws TsrunError invalid where none of its networks can have the ports
+ */
 export async function settleWith(
   context: EngineContext,
   container: Container,
   run: RunRecord,
-  { undo, note }: { readonly undo: Undo; readonly note: PortNote },
+  { undo, note, added }: { readonly undo: Undo; readonly note: PortNote; readonly added: readonly PortMapping[] },
 ): Promise<void> {
   const plans = planEndpoints(freezeNames(resolve(context, attachmentsOf(container)), run))
+  await assertPublishable(context, run, plans, added)
   await withSandbox(container, run, sandbox => settle(context, container, { run, plans, sandbox, note }, undo))
+}
+
+/** Asks the driver, as a start does. */
+async function assertPublishable(
+  context: EngineContext,
+  run: RunRecord,
+  plans: readonly EndpointPlan[],
+  added: readonly PortMapping[],
+): Promise<void> {
+  const plan = plans.find(({ hasPorts }) => hasPorts)
+  const endpoint = run.endpoints.find(({ networkId }) => networkId === plan?.network.id)
+  if (added.length === 0 || plan === undefined || endpoint === undefined || isRouted(plan.network)) return
+  const { driver } = await context.drivers(plan.network.driver)
+  const ports = onHostAddresses(added, plan.network)
+  await driver.prepareEndpoint?.(plan.network, { ...endpoint, ports })
 }
 
 /**

@@ -4,6 +4,7 @@
 import { isRouted } from '../../drivers/firewall/network-elements.ts'
 import { type PublishedPort, readPublishedPorts } from '../../drivers/firewall/read-ports.ts'
 import { readSources } from '../../drivers/firewall/read-sources.ts'
+import { listSourceRoutes, type SourceWay, sourceRouteProblems } from '../../drivers/network/source-routes.ts'
 import { listAddresses } from '../../kernel/netlink/address.ts'
 import { getLink, type Link, listLinks } from '../../kernel/netlink/link.ts'
 import { listRoutes, type Route } from '../../kernel/netlink/route.ts'
@@ -15,6 +16,7 @@ import { withContainerSocket } from '../container/container-netns.ts'
 import { isAlive } from '../container/container-store.ts'
 import { shortId } from '../ids.ts'
 import { heldPorts, kernelPorts } from './port-routes.ts'
+import { sourceWays } from './source-ways.ts'
 
 /** One interface, in whichever namespace. */
 export interface GraphInterface {
@@ -28,6 +30,14 @@ export interface GraphInterface {
   readonly addresses: readonly string[]
 }
 
+/** A routing rule and its table, as they stand in a container: by which gateway it answers from an address. */
+export interface GraphSourceRoute {
+  readonly address: string
+  readonly table: number
+  /** Absent where the table has no default route. */
+  readonly gateway?: string
+}
+
 /** One end of a container on a network. */
 export interface GraphEndpoint {
   readonly container: { readonly id: string; readonly name: string; readonly pid: number }
@@ -38,7 +48,12 @@ export interface GraphEndpoint {
   /** Whether it asks tsrun's resolver for names. */
   readonly asksResolver: boolean
   /** The end in the container's namespace. */
-  readonly inside?: GraphInterface & { readonly gateways: readonly string[] }
+  readonly inside?: GraphInterface & {
+    /** Of the main table: the way out. */
+    readonly gateways: readonly string[]
+    /** Where the container has several ways out; else none. */
+    readonly sourceRoutes: readonly GraphSourceRoute[]
+  }
   /** `kernel`: translated by a rule; `monitor`: carried by the container's monitor. */
   readonly ports: readonly (PortMapping & { readonly carriedBy: 'kernel' | 'monitor' })[]
   readonly problems: readonly string[]
@@ -80,22 +95,31 @@ export interface NetworkGraph {
   readonly networks: readonly GraphNetwork[]
 }
 
+/** What the records say. */
+export interface GraphFacts {
+  /** All networks of this engine. */
+  readonly all: readonly Network[]
+  /** The engine's nftables table. */
+  readonly tableName: string
+  /** Whether a container was given tsrun's resolver. */
+  readonly asksResolver: (id: string) => boolean
+}
+
 /**
  * @param networks those to look at
  * @param records of this engine's containers
- * @param facts tableName: the engine's nftables table; asksResolver: whether a container was given tsrun's resolver
  */
 export function collectGraph(
   networks: readonly Network[],
   records: readonly RunRecord[],
-  { tableName, asksResolver }: { readonly tableName: string; readonly asksResolver: (id: string) => boolean },
+  { all, tableName, asksResolver }: GraphFacts,
 ): NetworkGraph {
   const running = records.filter(isAlive)
   const published = readPublishedPorts(tableName)
   return withNetlinkSocket(host => {
     const links = listLinks(host)
     const uplinks = findUplinks(host, links)
-    const scene = { host, links, uplinks, published, running, tableName, asksResolver }
+    const scene = { host, links, uplinks, published, running, all, tableName, asksResolver }
     return {
       uplinks,
       forwarding: {
@@ -107,12 +131,10 @@ export function collectGraph(
   })
 }
 
-interface Scene {
+interface Scene extends GraphFacts {
   readonly host: NetlinkSocket
   readonly links: readonly Link[]
   readonly uplinks: NetworkGraph['uplinks']
-  readonly tableName: string
-  readonly asksResolver: (id: string) => boolean
   readonly published: readonly PublishedPort[]
   readonly running: readonly RunRecord[]
 }
@@ -197,7 +219,7 @@ function describeEndpoint(
   const { host, links, published } = scene
   const problems: string[] = []
   const outer = links.find(link => link.name === endpoint.hostInterface)
-  const inside = lookInside(run, endpoint)
+  const { inside, ...found } = lookInside(run, endpoint, sourceWays(run.endpoints, scene.all))
   const parent = links.find(link => link.name === network.options.parent)
   if (network.options.parent !== undefined && parent === undefined)
     problems.push(`no interface "${network.options.parent}" on the host`)
@@ -205,6 +227,7 @@ function describeEndpoint(
   else if (!inside.up) problems.push(`"${inside.name}" is down in the container`)
   for (const address of endpoint.addresses)
     if (inside?.addresses.includes(address) === false) problems.push(`address ${address} is missing in the container`)
+  problems.push(...found.problems.map(problem => `${problem} in the container`))
   const bridges = own.filter(link => link.kind === 'bridge')
   if (endpoint.hostInterface !== undefined && bridges.length > 0) {
     const [first] = bridges
@@ -247,12 +270,19 @@ function isSame(found: PublishedPort, port: PortMapping, endpoint: Endpoint): bo
   )
 }
 
-function lookInside(run: RunRecord, endpoint: Endpoint): GraphEndpoint['inside'] {
+function lookInside(
+  run: RunRecord,
+  endpoint: Endpoint,
+  ways: readonly SourceWay[],
+): { readonly inside?: GraphEndpoint['inside']; readonly problems: readonly string[] } {
   return withContainerSocket(run, endpoint.containerName, socket => {
     const link = getLink(socket, endpoint.containerInterface)
-    return link === undefined
-      ? undefined
-      : { ...toInterface(socket, link), gateways: gatewaysOf(link, defaultRoutes(socket)) }
+    if (link === undefined) return { problems: [] }
+    const gateways = gatewaysOf(link, defaultRoutes(socket))
+    return {
+      inside: { ...toInterface(socket, link), gateways, sourceRoutes: listSourceRoutes(socket, link.index) },
+      problems: sourceRouteProblems(socket, ways, link.name),
+    }
   })
 }
 

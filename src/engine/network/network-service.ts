@@ -42,6 +42,8 @@ export interface NetworkServiceParts {
   allEndpoints(): readonly Endpoint[]
   /** What of these networks stands in the kernel. */
   graph(networks: readonly Network[]): Promise<NetworkGraph>
+  /** Restores what tsrun made in the namespaces of running containers on the network. */
+  mendInside(network: Network): Promise<void>
 }
 
 /** A network with what stands in the kernel and who is on it. */
@@ -116,12 +118,13 @@ export class NetworkService {
 
   /**
    * Makes everything of a network that is missing or changed, links, settings and rules, and plugs running containers in
-   * again. They notice nothing, and connections that are open go on.
+   * again, with what tsrun made inside of them. They notice nothing, and connections that are open go on.
    * @throws TsrunError not-found
    */
   async reload(reference: string): Promise<Network> {
     const network = await this.bringUp(reference)
     await (await this.#parts.drivers(network.driver)).firewall.reload()
+    await this.#parts.mendInside(network)
     this.#emit(network, 'reload')
     return network
   }

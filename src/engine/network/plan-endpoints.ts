@@ -1,6 +1,7 @@
 // What each network gives a container: the name of the interface, the default routes, the ports. The user's word decides,
 // and among what was left open the order of the attachments: never the networks' names, never chance. Pure.
 
+import { isRouted } from '../../drivers/firewall/network-elements.ts'
 import type { NetworkAttachment } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Network } from '../../model/network.ts'
@@ -16,7 +17,7 @@ export interface EndpointPlan extends ResolvedAttachment {
   readonly containerInterface: string
   /** The families whose default route goes through this network. */
   readonly defaultRoutes: readonly (4 | 6)[]
-  /** Published ports lead to this network: its default route answers through it. At most one endpoint has them. */
+  /** Published ports lead to this network. At most one endpoint has them. */
   readonly hasPorts: boolean
 }
 
@@ -24,7 +25,7 @@ export interface EndpointPlan extends ResolvedAttachment {
 export function planEndpoints(attachments: readonly ResolvedAttachment[]): EndpointPlan[] {
   const names = interfaceNames(attachments)
   const [v4, v6] = [gatewayIndex(attachments, 4), gatewayIndex(attachments, 6)]
-  const ports = v4 >= 0 ? v4 : Math.max(v6, 0)
+  const ports = portIndex(attachments, [v4, v6])
   return attachments.map((each, index) => ({
     ...each,
     containerInterface: names[index] ?? '',
@@ -38,13 +39,31 @@ export function staticIps({ ip, ip6 }: NetworkAttachment): string[] {
   return [ip, ip6].flatMap(address => address ?? [])
 }
 
+/**
+ * The attachment that published ports lead to: the way out, or, where that is no network whose packets the host passes on
+ * (macvlan), the first that is; its answers leave by it all the same (source-routes.ts). Without one there is none that can
+ * have them, and the driver of the way out says so.
+ */
+function portIndex(attachments: readonly ResolvedAttachment[], [v4 = -1, v6 = -1]: readonly number[]): number {
+  const canHave = (index: number) => {
+    const network = attachments[index]?.network
+    const isHere = network !== undefined && !network.internal && isRouted(network)
+    return isHere && (hasFamily(network, 4) || hasFamily(network, 6))
+  }
+  const ways = [v4, v6, ...byPriority(attachments).map(({ index }) => index)]
+  return ways.find(canHave) ?? (v4 >= 0 ? v4 : Math.max(v6, 0))
+}
+
 /** The attachment whose network is the container's way out for `family`; -1 where none has one. */
 function gatewayIndex(attachments: readonly ResolvedAttachment[], family: 4 | 6): number {
-  const candidates = attachments.flatMap(({ network, attachment }, index) =>
-    !network.internal && hasFamily(network, family) ? [{ index, priority: attachment.gwPriority ?? 0 }] : [],
-  )
-  // The sort is stable: among equals the first attachment stays first.
-  return candidates.sort((a, b) => b.priority - a.priority)[0]?.index ?? -1
+  const leadsOut = ({ network }: ResolvedAttachment) => !network.internal && hasFamily(network, family)
+  return byPriority(attachments).find(({ each }) => leadsOut(each))?.index ?? -1
+}
+
+/** The sort is stable: among equals the first attachment stays first. */
+function byPriority(attachments: readonly ResolvedAttachment[]) {
+  const priority = ({ attachment }: ResolvedAttachment) => attachment.gwPriority ?? 0
+  return attachments.map((each, index) => ({ each, index })).sort((a, b) => priority(b.each) - priority(a.each))
 }
 
 /** Whether containers of the network have addresses of the family. Leased ones are IPv4. */

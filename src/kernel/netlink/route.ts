@@ -1,4 +1,4 @@
-// `ip route`: the main routing table. Numbers are from linux/rtnetlink.h.
+// `ip route`: the main routing table, and others where one is named. Numbers are from linux/rtnetlink.h.
 
 import { hasCode } from '../../ffi/errno.ts'
 import { ByteReader } from '../../lib/bytes.ts'
@@ -26,7 +26,10 @@ const RTA_PRIORITY = 6
 const RTA_PREFSRC = 7
 const RTA_MULTIPATH = 9
 const RTA_TABLE = 15
+const RT_TABLE_UNSPEC = 0
 const RT_TABLE_MAIN = 254
+/** Above it the header has no room, and an attribute says which. */
+const largestShortTable = 255
 const RTPROT_BOOT = 3
 const RTN_UNICAST = 1
 const RTN_UNREACHABLE = 7
@@ -36,7 +39,7 @@ const AF_INET = 2
 const AF_INET6 = 10
 const headerLength = 12
 
-/** A route of the main table. */
+/** A route of the main table, or of another one. */
 export interface RouteSpec {
   /** CIDR, or `default` where the family is the gateway's. */
   readonly destination: string
@@ -52,9 +55,11 @@ export interface RouteSpec {
   readonly source?: string
   /** The gateway is taken to be on the link, whatever the interface's addresses say. */
   readonly onlink?: boolean
+  /** Default: main. */
+  readonly table?: number
 }
 
-/** A unicast route of the main table as the kernel describes it. */
+/** A unicast route as the kernel describes it. */
 export interface Route {
   readonly family: 4 | 6
   /** CIDR; undefined for the default route. */
@@ -104,13 +109,14 @@ export function routeRemove(spec: RouteSpec): NetlinkChange {
   return routeChange(RTM_DELROUTE, 0, 'delete', spec)
 }
 
-/** Equivalent to: `ip route show table main` and `ip -6 route show table main`. */
-export function listRoutes(socket: NetlinkSocket, family: 4 | 6): Route[] {
+/** Equivalent to: `ip route show table $table` and `ip -6 route show table $table`. @param table default main */
+export function listRoutes(socket: NetlinkSocket, family: 4 | 6, table = RT_TABLE_MAIN): Route[] {
   try {
-    const payload = writeHeader({ family, table: RT_TABLE_MAIN })
-    return socket.dump(RTM_GETROUTE, payload.finish(), parseRoute)
+    const payload = writeHeader({ family, table })
+    if (table > largestShortTable) payload.attributeU32(RTA_TABLE, table)
+    return socket.dump(RTM_GETROUTE, payload.finish(), message => parseRoute(message, table))
   } catch (error) {
-    // ENOENT: a namespace that never had an address has no main table. EOPNOTSUPP: a kernel without IPv6.
+    // ENOENT: there is no such table; of a namespace that never had an address not even the main one. EOPNOTSUPP: a kernel without IPv6.
     if (hasCode(error, 'ENOENT', 'EOPNOTSUPP')) return []
     throw error
   }
@@ -151,13 +157,13 @@ export function hostRoutes(socket: NetlinkSocket): { readonly subnet: string; re
   return [...found.values()]
 }
 
-/** Reads an RTM_NEWROUTE message. @returns undefined unless it is a unicast route of the main table @throws FormatError */
-export function parseRoute(message: Pick<NetlinkMessage, 'payload'>): Route | undefined {
+/** Reads an RTM_NEWROUTE message. @returns undefined unless it is a unicast route of the table @throws FormatError */
+export function parseRoute(message: Pick<NetlinkMessage, 'payload'>, table = RT_TABLE_MAIN): Route | undefined {
   const reader = new ByteReader(message.payload)
   const attributes = parseAttributes(message.payload, headerLength)
   const family = reader.u8(0)
   if (family !== AF_INET && family !== AF_INET6) return undefined
-  if ((attributeU32(attributes, RTA_TABLE) ?? reader.u8(4)) !== RT_TABLE_MAIN) return undefined
+  if ((attributeU32(attributes, RTA_TABLE) ?? reader.u8(4)) !== table) return undefined
   if (reader.u8(7) !== RTN_UNICAST) return undefined
   const destination = addressFromBytes(attributes.get(RTA_DST) ?? Buffer.alloc(0))
   const gateway = addressFromBytes(attributes.get(RTA_GATEWAY) ?? Buffer.alloc(0))
@@ -177,7 +183,7 @@ export function parseRoute(message: Pick<NetlinkMessage, 'payload'>): Route | un
 }
 
 function routeChange(type: number, flags: number, verb: string, spec: RouteSpec): NetlinkChange {
-  const { destination, gateway, index, interfaceName, metric, protocol, source, onlink = false } = spec
+  const { destination, gateway, index, interfaceName, metric, protocol, source, onlink = false, table } = spec
   const to = destination === 'default' ? undefined : parsePrefix(destination)
   const via = gateway === undefined ? undefined : parseAddress(gateway)
   const family = via?.family ?? to?.family ?? 4
@@ -185,7 +191,7 @@ function routeChange(type: number, flags: number, verb: string, spec: RouteSpec)
   const payload = writeHeader({
     family,
     length: to?.length ?? 0,
-    table: RT_TABLE_MAIN,
+    table: table ?? RT_TABLE_MAIN,
     type: RTN_UNICAST,
     scope,
     protocol,
@@ -196,12 +202,14 @@ function routeChange(type: number, flags: number, verb: string, spec: RouteSpec)
   payload.attributeU32(RTA_OIF, index)
   if (metric !== undefined) payload.attributeU32(RTA_PRIORITY, metric)
   if (source !== undefined) payload.attribute(RTA_PREFSRC, addressBytes(parseAddress(source)))
+  if (table !== undefined) payload.attributeU32(RTA_TABLE, table)
   const words = [
     `route ${verb} ${destination}${gateway === undefined ? '' : ` via ${gateway}`} dev ${interfaceName}`,
     ...(metric === undefined ? [] : [`metric ${metric}`]),
     ...(protocol === undefined ? [] : [`proto ${protocol}`]),
     ...(source === undefined ? [] : [`src ${source}`]),
     ...(onlink ? ['onlink'] : []),
+    ...(table === undefined ? [] : [`table ${table}`]),
   ]
   return {
     type,
@@ -246,7 +254,10 @@ function writeHeader(header: {
   const writer = new PayloadWriter(64)
   writer.u8(header.family === 4 ? AF_INET : AF_INET6)
   writer.u8(header.length ?? 0)
-  writer.u8(0).u8(0).u8(header.table)
+  writer
+    .u8(0)
+    .u8(0)
+    .u8(header.table > largestShortTable ? RT_TABLE_UNSPEC : header.table)
   writer.u8(header.type === undefined ? 0 : (header.protocol ?? RTPROT_BOOT))
   writer.u8(header.scope ?? 0)
   writer.u8(header.type ?? 0)

@@ -241,6 +241,9 @@ const typeNames = new Map([
   [24, 'RTM_NEWROUTE'],
   [25, 'RTM_DELROUTE'],
   [26, 'RTM_GETROUTE'],
+  [32, 'RTM_NEWRULE'],
+  [33, 'RTM_DELRULE'],
+  [34, 'RTM_GETRULE'],
 ])
 
 function typeName(type: number): string {

@@ -15,6 +15,7 @@ import {
   parseMessages,
 } from '../../../src/kernel/netlink/message.ts'
 import { parseRoute } from '../../../src/kernel/netlink/route.ts'
+import { parseRule } from '../../../src/kernel/netlink/rule.ts'
 import { commentOf, parseElements } from '../../../src/kernel/nftables/elements.ts'
 import type { Nfnetlink } from '../../../src/kernel/nftables/nfnetlink.ts'
 import { countInTables, listBaseChains, listRules } from '../../../src/kernel/nftables/ruleset.ts'
@@ -34,7 +35,7 @@ const netlink: FuzzTarget = {
 function readMessage(message: NetlinkMessage): string {
   if (message.type === NLMSG_ERROR) return `error ${parseAcknowledgement(message).text !== undefined}`
   if (message.type === NLMSG_DONE) return `done ${parseDone(message).errno === 0}`
-  const readers = [parseLink, parseRoute, parseInterfaceAddress]
+  const readers = [parseLink, parseRoute, parseRule, parseInterfaceAddress]
   return readers.map(read => attempt(() => read(message))).join()
 }
 

@@ -1,12 +1,17 @@
 // A container's link by both its ends, and whether the host finds the way to it.
 
+import { planSourceRoutes, sourceRouteProblems } from '../../../drivers/network/source-routes.ts'
 import { hasCode } from '../../../ffi/errno.ts'
 import { listAddresses } from '../../../kernel/netlink/address.ts'
 import { getLink, type Link } from '../../../kernel/netlink/link.ts'
 import { listNeighbours } from '../../../kernel/netlink/neighbour.ts'
 import { listRoutes } from '../../../kernel/netlink/route.ts'
 import { lookupRoute } from '../../../kernel/netlink/route-lookup.ts'
+import { sourceWays } from '../source-ways.ts'
 import { bad, bare, type EndpointScene, good, type Steps } from './diagnosis.ts'
+
+/** Addresses of nobody (RFC 5737, RFC 3849): what is asked is the way that leads elsewhere. */
+const anywhere = { 4: '192.0.2.1', 6: '2001:db8::1' } as const
 
 /** Steps that need no packet. */
 export function* checkEndpoint(scene: EndpointScene): Steps {
@@ -15,7 +20,8 @@ export function* checkEndpoint(scene: EndpointScene): Steps {
   yield* checkWayToContainer(scene)
 }
 
-function* checkInside({ inside, endpoint, run }: EndpointScene): Steps {
+function* checkInside(scene: EndpointScene): Steps {
+  const { inside, endpoint, run } = scene
   const name = endpoint.containerInterface
   const enter = `nsenter -t ${run.pid} -n`
   const loopback = getLink(inside, 'lo')
@@ -45,6 +51,40 @@ function* checkInside({ inside, endpoint, run }: EndpointScene): Steps {
       )
   }
   if (endpoint.gateways.length > 0) yield good('default route', `via ${endpoint.gateways.join(', ')}`)
+  yield* checkSourceRoutes(scene, link)
+}
+
+/** Of a container with several ways out: whether answers leave by the interface that was asked. */
+function* checkSourceRoutes({ inside, endpoint, run, network, networks }: EndpointScene, link: Link): Steps {
+  const ways = sourceWays(run.endpoints, networks)
+  const [problem] = sourceRouteProblems(inside, ways, link.name)
+  const label = 'routing rules'
+  if (problem !== undefined)
+    return yield bad(label, `the container has ${problem}`, `tsrun network reload ${network.name}`)
+  const own = planSourceRoutes(ways).filter(({ interfaceName }) => interfaceName === link.name)
+  for (const { family, sources } of own)
+    for (const source of sources.map(bare)) {
+      const out = wayFrom(inside, source, anywhere[family])
+      if (out === link.name) continue
+      return yield bad(
+        label,
+        `what the container answers from ${source} leaves by ${out === undefined ? 'no interface' : `"${out}"`}: another rule comes first`,
+        `nsenter -t ${run.pid} -n ip ${family === 6 ? '-6 ' : ''}rule`,
+      )
+    }
+  if (own.length > 0)
+    yield good(label, `answers from ${endpoint.addresses.map(bare).join(', ')} leave by "${link.name}"`)
+}
+
+/** The name of the interface by which packets from `source` leave. */
+function wayFrom(inside: EndpointScene['inside'], source: string, destination: string): string | undefined {
+  try {
+    const { index } = lookupRoute(inside, { destination, source })
+    return index === undefined ? undefined : getLink(inside, index)?.name
+  } catch (error) {
+    if (!hasCode(error, 'EINVAL', 'EACCES', 'EHOSTUNREACH', 'ENETUNREACH')) throw error
+    return undefined
+  }
 }
 
 function* checkHostEnd({ host, network, endpoint, inside }: EndpointScene): Steps {
