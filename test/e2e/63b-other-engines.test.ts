@@ -97,3 +97,59 @@ for (const engine of engines)
         await host.sh(`ip link delete ${engine.bridge}`)
       }),
     )
+
+for (const iptables of ['iptables-nft', 'iptables-legacy'])
+  test(
+    `docker with ${iptables}: who reached its containers before reaches them beside ours, and nobody else does`,
+    inWorld(async world => {
+      const { host, outside, neighbour } = world
+      const [docker] = engines
+      await host.sh('echo 1 > /proc/sys/net/ipv4/ip_forward')
+      const rules = readFileSync(new URL(`../golden/${docker.rules}`, import.meta.url), 'utf8')
+      const clear = () =>
+        host.sh(
+          `${iptables} -F; ${iptables} -t nat -F; ${iptables} -X; ${iptables} -t nat -X; ${iptables} -P FORWARD ACCEPT`,
+        )
+      // What iptables makes with its first rules stays.
+      await host.exec(`${iptables}-restore`, [], { input: rules })
+      await clear()
+      await world.rebase()
+      const theirs = await bringUp(world, docker)
+      theirs.start('busybox', ['sh', '-c', pageServer('hidden', 81).replaceAll('/tmp/www', `${world.dir}/hidden`)])
+      await eventually('hidden serves', async () => (await page(theirs, '127.0.0.1', 81)) !== '')
+      await serveFrom(world, outside, 'outside')
+      for (const from of [outside, neighbour]) await from.sh(`ip route add 172.17.0.0/16 via ${addresses.host}`)
+      await host.exec(`${iptables}-restore`, [], { input: rules })
+      const quickly = async (from: Namespace, address: string, port: number) =>
+        (await from.curl(`http://${address}:${port}/`, { timeoutSeconds: 2 })).body.replace(/ sees .*\n/, '')
+      const judged = async () => ({
+        'outside to its address, published port': await quickly(outside, '172.17.0.2', 80),
+        'outside to its address, another port': await quickly(outside, '172.17.0.2', 81),
+        'neighbour to its address, another port': await quickly(neighbour, '172.17.0.2', 81),
+        'neighbour to its published port': await quickly(neighbour, addresses.host, docker.port),
+        'neighbour through the host to the world': await quickly(neighbour, addresses.server, 80),
+        'host to its address, another port': await quickly(host, '172.17.0.2', 81),
+        'its container to the world': await quickly(theirs, addresses.server, 80),
+      })
+      await neighbour.sh(`ip route add ${addresses.server} via ${addresses.host}`)
+      const before = await judged()
+      expect(before['outside to its address, another port']).toBe('')
+      expect(before['neighbour through the host to the world']).toBe('')
+
+      await world.serve('web', ['-p', '8080:80'])
+
+      expect(await judged()).toEqual(before)
+      expect(await page(outside, addresses.host, 8080)).toMatch(/^web sees/)
+      // Ours are strangers to it like everybody else: they get where it lets them.
+      const inside = (url: string) => world.tsrun(['exec', 'web', 'timeout', '2', 'wget', '-qO-', url])
+      expect((await inside('http://172.17.0.2:81/')).stdout).toBe('')
+      expect((await inside(`http://${addresses.host}:${docker.port}/`)).stdout).toMatch(/^docker sees/)
+      expect((await inside(`http://${addresses.server}/`)).stdout).toMatch(/^outside sees/)
+      expect(await page(theirs, addresses.host, 8080)).toMatch(/^web sees/)
+      await world.ok(['rm', '-f', 'web'])
+      await world.ok(['network', 'rm', 'bridge'])
+      await theirs.remove()
+      await clear()
+      await host.sh(`ip link delete ${docker.bridge}`)
+    }),
+  )

@@ -386,6 +386,11 @@ describe('published ports', () => {
   })
 })
 
+/** What bridges of others there are is looked up each time, and not undone. */
+function withoutStrangers(ruleset: readonly { readonly set?: { readonly name: string } }[]): unknown[] {
+  return ruleset.filter(({ set }) => set?.name !== 'strangers')
+}
+
 describe('the rules', () => {
   test('are made anew with everything in them after a flush', async () => {
     const { host, outside, agent } = world
@@ -434,13 +439,13 @@ describe('the rules', () => {
 
   test('of a network that was just added are undone, those of one that stood stay', async () => {
     await world.agent.call('addNetwork', { network: front })
-    const before = await world.host.nftJson()
+    const before = withoutStrangers(await world.host.nftJson())
     await world.agent.call('addNetwork', { network: back })
     await world.agent.call('undo')
-    expect(await world.host.nftJson()).toEqual(before)
+    expect(withoutStrangers(await world.host.nftJson())).toEqual(before)
     await world.agent.call('addNetwork', { network: front })
     await world.agent.call('undo')
-    expect(await world.host.nftJson()).toEqual(before)
+    expect(withoutStrangers(await world.host.nftJson())).toEqual(before)
   })
 
   test.each([

@@ -8,7 +8,7 @@ import { isolatedFurtherGroup, isolatedPortGroup } from '../../model/network-pol
 export const admittedMark = 0x02000000
 
 /** Changes whenever the base rules do: tables with other rules are replaced. */
-export const layoutSet = 'layout_5'
+export const layoutSet = 'layout_6'
 
 /** The table of the user's own rules, shared by all engines of a host. Ours when it is empty, theirs when it is not. */
 export const userTable = 'tsrun-user'
@@ -27,6 +27,7 @@ table inet ${table} {
   set internal { type ifname; }
   set open { type ifname; }
   set nohairpin { type ifname . ifname; }
+  set strangers { type ifname; }
   set groups { type devgroup; }
   set same_groups { type devgroup . devgroup; }
   set internal_groups { type devgroup; }
@@ -120,6 +121,7 @@ table inet ${table} {
     oifname @bridges goto to_bridge
     oifgroup @groups goto to_group
     ct state invalid drop
+    oifname @strangers ct state new accept comment "containers of others: their rules alone decide, so no mark"
     goto admit
   }
   chain to_bridge {

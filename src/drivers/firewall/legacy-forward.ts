@@ -51,6 +51,11 @@ function dropsAll(line: string, rules: readonly string[]): boolean {
   return false
 }
 
+/** Whether the namespace has a legacy filter table, of either family. */
+export function hasLegacyFilter(): boolean {
+  return hasFilterTable(4) || hasFilterTable(6)
+}
+
 /** Takes our rules out again. Idempotent. */
 export function removeLegacyAccepts(): void {
   for (const family of [4, 6] as const) {
@@ -63,15 +68,19 @@ export function removeLegacyAccepts(): void {
 
 /** `-S`, or undefined where the namespace has no legacy filter table or nobody can have filled it. */
 function filterRules(family: 4 | 6): string[] | undefined {
-  // The file exists once the module is loaded, and only root may read it; thread-self: it shows the namespace of whoever does.
-  const names = readTextIfThere(`/proc/thread-self/net/ip${family === 6 ? '6' : ''}_tables_names`, 'EACCES')
-  if (names?.split('\n').includes('filter') !== true) return undefined
+  if (!hasFilterTable(family)) return undefined
   try {
     return iptables(family, ['-S']).trim().split('\n')
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return undefined
     throw error
   }
+}
+
+function hasFilterTable(family: 4 | 6): boolean {
+  // The file exists once the module is loaded, and only root may read it; thread-self: it shows the namespace of whoever does.
+  const names = readTextIfThere(`/proc/thread-self/net/ip${family === 6 ? '6' : ''}_tables_names`, 'EACCES')
+  return names?.split('\n').includes('filter') === true
 }
 
 function isOurs(line: string): boolean {

@@ -20,7 +20,7 @@ import {
   readForwardHook,
   surplusAccepts,
 } from './foreign-forward.ts'
-import { addLegacyAccepts, removeLegacyAccepts } from './legacy-forward.ts'
+import { addLegacyAccepts, hasLegacyFilter, removeLegacyAccepts } from './legacy-forward.ts'
 import { isRouted, layoutElement, memberElements, networkElements } from './network-elements.ts'
 import {
   addElementsText,
@@ -31,6 +31,7 @@ import {
 } from './nft-rules.ts'
 import { NftTable } from './nft-table.ts'
 import { publish, withdraw } from './published-ports.ts'
+import { updateStrangers } from './strangers.ts'
 
 export interface NftFirewallOptions {
   /** `tsrun`, or `tsrun-` and eight hex digits for a further engine on the same host: the name of its table. */
@@ -177,7 +178,9 @@ export class NftFirewall implements FirewallDriver {
     const families = new Set(network.pools.map(pool => parsePrefix(pool.subnet).family))
     const search = { families, thorough: known === undefined }
     let changed = addLegacyAccepts(families).length > 0
-    if (missingAccepts(socket, known ?? readForwardHook(socket, name), search).length > 0) {
+    const hook = known ?? readForwardHook(socket, name)
+    if (hook.foreign.length > 0 || hasLegacyFilter()) updateStrangers(this.#table)
+    if (missingAccepts(socket, hook, search).length > 0) {
       const failures = this.#table.optimistically(() => missingAccepts(socket, readForwardHook(socket, name), search))
       if (failures.length > 0) throwFailure('cannot admit packets in a foreign FORWARD chain', failures)
       changed = true
