@@ -1,48 +1,32 @@
-// The composition root: wires stores, drivers and services into one engine. Opening it reads two small files.
+// The engine as its faces see it. Opening it reads two small files; wire-engine.ts puts it together.
 
-import { mkdirSync, realpathSync } from 'node:fs'
-import { join, resolve } from 'node:path'
-import { NftFirewall } from '../drivers/firewall/nft-firewall.ts'
-import { FileIpam } from '../drivers/ipam/file-ipam.ts'
+import { mkdirSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { NftFirewall } from '../drivers/firewall/nft-firewall.ts'
 import type { IpamDriverFactory } from '../drivers/ipam/ipam-kit.ts'
-import { IpamDrivers } from '../drivers/ipam/registry.ts'
-import { endpointInterfaceName } from '../drivers/network/bridge-names.ts'
 import type { NetworkDriverFactory } from '../drivers/network/driver-kit.ts'
-import { NetworkDrivers } from '../drivers/network/registry.ts'
-import { isCompiled } from '../ffi/koffi.ts'
-import { hostRoutes } from '../kernel/netlink/route.ts'
-import { withNetlinkSocket } from '../kernel/netlink/socket.ts'
-import { readJson, takeLeftOut, writeJson } from '../lib/state-file.ts'
+import { takeLeftOut } from '../lib/state-file.ts'
 import { mark } from '../lib/trace.ts'
 import { TsrunError } from '../model/errors.ts'
-import type { Endpoint } from '../model/network.ts'
 import type { BootStep } from './boot.ts'
 import type { BuildOptions, BuiltImage } from './build/build-types.ts'
 import type { PruneBuildsOptions, PrunedBuilds } from './build/build-usage.ts'
 import type { CommitOptions } from './commit-container.ts'
-import { ContainerService } from './container/container-service.ts'
-import { ContainerStore } from './container/container-store.ts'
-import { killEverything } from './container/stop-container.ts'
-import { tearDownContainer } from './container/teardown.ts'
+import type { ContainerService } from './container/container-service.ts'
 import type { EngineContext } from './context.ts'
 import type { UsageLine } from './disk-usage.ts'
-import { EventLog } from './event-log.ts'
-import { EventBus } from './events.ts'
+import type { EventBus } from './events.ts'
 import { ContainerFiles } from './files/container-files.ts'
-import { ImageService, type LoadedImageSummary } from './image/image-service.ts'
-import { Journal } from './journal.ts'
+import type { ImageService, LoadedImageSummary } from './image/image-service.ts'
 import { libraryDirectory } from './library-directory.ts'
-import { Locks } from './locks.ts'
 import type { Diagnosis } from './network/doctor/diagnosis.ts'
-import { DrivenIpam } from './network/driven-ipam.ts'
-import { NetworkService } from './network/network-service.ts'
-import { NetworkStore } from './network/network-store.ts'
-import { kernelPorts } from './network/port-routes.ts'
+import type { NetworkService } from './network/network-service.ts'
 import { DEFAULT_ROOT, DEFAULT_STATE, Paths } from './paths.ts'
 import type { Pruned, PruneOptions } from './prune.ts'
-import { reconcileAll, reconcileAtOpen, reconcileContainer, releaseOrphanAddresses } from './reconcile.ts'
+import { reconcileAll, reconcileAtOpen } from './reconcile.ts'
 import type { SystemInfo } from './system-info.ts'
-import { VolumeService } from './volume/volume-service.ts'
+import type { VolumeService } from './volume/volume-service.ts'
+import { type EngineParts, wireEngine } from './wire-engine.ts'
 
 const SOCKET_LINGER_MS = 50
 /** Layers that came longer ago are brought to the disk on the way of a build. */
@@ -115,7 +99,7 @@ export class Engine {
     const state = resolve(options.state ?? process.env.TSRUN_STATE ?? DEFAULT_STATE)
     for (const directory of [root, state]) makeDirectory(directory)
     const usernsRemap = options.usernsRemap ?? (process.env.TSRUN_USERNS_REMAP || undefined)
-    const parts = wire(new Paths(root, state), options.libraryDir ?? libraryDirectory(), {
+    const parts = wireEngine(new Paths(root, state), options.libraryDir ?? libraryDirectory(), {
       usernsRemap,
       networkDrivers: options.networkDrivers,
       ipamDrivers: options.ipamDrivers,
@@ -211,155 +195,6 @@ export class Engine {
   }
 }
 
-interface EngineParts {
-  readonly context: EngineContext
-  readonly containers: ContainerService
-  readonly images: ImageService
-  readonly firewall: NftFirewall
-}
-
-interface WireOptions {
-  readonly usernsRemap: string | undefined
-  readonly networkDrivers: EngineOptions['networkDrivers']
-  readonly ipamDrivers: EngineOptions['ipamDrivers']
-}
-
-function wire(paths: Paths, libraryDir: string, options: WireOptions): EngineParts {
-  const { usernsRemap, networkDrivers: ownDrivers, ipamDrivers: ownIpamDrivers } = options
-  const engineId = paths.root === DEFAULT_ROOT ? 'tsrun' : `tsrun-${hash(realpathSync(paths.root))}`
-  const store = new ContainerStore(paths)
-  const events = new EventBus(new EventLog(paths.events))
-  const journal = new Journal(paths.pending)
-  const locks = new Locks(paths)
-  const networkStore = new NetworkStore(paths.networks)
-  const endpoints = (): Endpoint[] => store.allRuns().flatMap(run => run.endpoints)
-  const readableEndpoints = () => store.runs().flatMap(run => run.endpoints)
-  const firewall = new NftFirewall({
-    engineId,
-    snapshot: async () => ({ networks: networkStore.list(), endpoints: readableEndpoints().map(kernelPorts) }),
-  })
-  const ipamDrivers = new IpamDrivers({
-    engineId,
-    stateDirectory: paths.state,
-    driverDirectory: paths.drivers,
-    ...(ownIpamDrivers === undefined ? {} : { ownDrivers: ownIpamDrivers }),
-  })
-  const ipamDriver = (name?: string) => ipamDrivers.get(name)
-  const ipam = new DrivenIpam({
-    books: new FileIpam({
-      directory: paths.ipam,
-      defaultRanges: async () => (await import('../drivers/ipam/networks-config.ts')).readDefaultRanges(),
-    }),
-    drivers: ipamDriver,
-    networks: () => networkStore.list(),
-  })
-  const networkDrivers = new NetworkDrivers({
-    engineId,
-    hostState: hostState(paths),
-    stateDirectory: paths.state,
-    driverDirectory: paths.drivers,
-    ...(ownDrivers === undefined ? {} : { ownDrivers }),
-    endpoints: network => readableEndpoints().filter(endpoint => endpoint.networkId === network.id),
-  })
-  const drivers = async (name: string) => ({ driver: await networkDrivers.get(name), firewall, ipam })
-  const networks = new NetworkService({
-    store: networkStore,
-    locks,
-    journal,
-    drivers,
-    ipam,
-    ipamDriver,
-    hostRoutes: () => withNetlinkSocket(socket => hostRoutes(socket)),
-    endpoints: readableEndpoints,
-    allEndpoints: endpoints,
-    events,
-    graph: async networks => {
-      const { collectGraph } = await import('./network/network-graph.ts')
-      const { usesResolver } = await import('./dns/uses-resolver.ts')
-      return collectGraph(networks, store.runs(), {
-        all: networkStore.list(),
-        tableName: engineId,
-        asksResolver: id => usesResolver({ paths }, id),
-      })
-    },
-    mendInside: async network => {
-      const { mendInside } = await import('./container/mend-inside.ts')
-      await mendInside(context, network)
-    },
-  })
-  const usersOf = (name: string) =>
-    store.all().filter(c => c.spec.mounts?.some(m => m.type === 'volume' && m.source === name))
-  const volumes = new VolumeService(paths, name => usersOf(name).map(c => c.name), events)
-  const ownCommand = (verb: string, ...ids: string[]) => [
-    ...selfCommand(libraryDir),
-    '--root',
-    paths.root,
-    '--state',
-    paths.state,
-    verb,
-    ...ids,
-  ]
-  const context: EngineContext = {
-    paths,
-    store,
-    journal,
-    locks,
-    networks,
-    volumes,
-    events,
-    initPath: join(libraryDir, 'tsrun-init'),
-    usernsRemap,
-    cgroupParent: engineId,
-    drivers,
-    ipam,
-    ipamDriver,
-    hostInterfaceOf: endpointInterfaceName,
-    exitCommand: id => ownCommand('container-ended', id),
-    execExitCommand: (id, execId) => ownCommand('exec-ended', id, execId),
-    healthCommand: id => ownCommand('health-check', id),
-    tearDown: container => tearDownContainer(context, container),
-    takeLeftover: () => firewall.detachSocket(),
-    kill: (_id, run) => killEverything(run),
-    retryAfterReconcile: task => retryAfterReconcile(context, task),
-  }
-  const images = new ImageService({
-    root: paths.root,
-    events,
-    embeddedDir: join(libraryDir, 'images'),
-    layersInUse: async () => {
-      const { StepCache } = await import('./build/step-cache.ts')
-      const cached = new StepCache(join(paths.build, 'steps')).inUse()
-      return new Set([...store.all().flatMap(container => container.image.layerDirs), ...cached])
-    },
-    users: async () =>
-      store
-        .all()
-        .map(({ id, name, image }) => ({ name, imageId: image.id, isRunning: store.state(id).status === 'running' })),
-  })
-  const containers = new ContainerService(context, {
-    useImage: (reference, task) =>
-      images.use(reference, image =>
-        task({ reference, id: image.id, layerDirs: image.layerDirs, config: image.config }),
-      ),
-    pullImage: (reference, options) => images.pull(reference, options),
-    reconcile: id => reconcileContainer(context, id),
-  })
-  return { context, containers, images, firewall }
-}
-
-/** What stands in the way may belong to a container that died unseen: its things are taken back, then one more try. */
-async function retryAfterReconcile<T>(context: EngineContext, task: () => Promise<T>): Promise<T> {
-  try {
-    return await task()
-  } catch (error) {
-    if (!(error instanceof TsrunError) || (error.kind !== 'conflict' && error.kind !== 'unavailable')) throw error
-    const dead = context.store.runningIds().filter(id => context.store.state(id).status === 'exited')
-    for (const id of dead) await reconcileContainer(context, id)
-    await releaseOrphanAddresses(context)
-    return task()
-  }
-}
-
 function assertRoot(): void {
   if (process.geteuid?.() === 0) return
   throw new TsrunError('denied', 'not-root', 'cannot run as this user: tsrun needs root', {
@@ -377,33 +212,4 @@ function makeDirectory(directory: string): void {
       cause: error,
     })
   }
-}
-
-/** Facts about the host that outlive a command, e.g. what ip_forward was before us. */
-function hostState(paths: Paths): {
-  get(key: string): string | undefined
-  set(key: string, value: string | undefined): void
-} {
-  const file = join(paths.state, 'host.json')
-  const read = () => readJson<Record<string, string>>(file) ?? {}
-  return {
-    get: key => read()[key],
-    set: (key, value) => {
-      const { [key]: _old, ...rest } = read()
-      writeJson(file, value === undefined ? rest : { ...rest, [key]: value })
-    },
-  }
-}
-
-/** How a monitor calls us back. */
-function selfCommand(libraryDir: string): string[] {
-  if (isCompiled) return [process.execPath]
-  return [process.execPath, join(libraryDir, 'cli.js')]
-}
-
-/** FNV-1a, 32 bits, as 8 hex digits: tells engines apart, protects nothing. */
-function hash(text: string): string {
-  let value = 0x811c9dc5
-  for (const byte of Buffer.from(text)) value = Math.imul(value ^ byte, 0x01000193) >>> 0
-  return value.toString(16).padStart(8, '0')
 }
