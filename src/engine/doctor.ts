@@ -1,11 +1,12 @@
 // What the machine lacks for tsrun. Needs no engine: it must work where none can be opened.
 
 import { join, resolve } from 'node:path'
-import { type PreflightCheck, runPreflight } from '../kernel/preflight.ts'
+import { runPreflight } from '../kernel/preflight.ts'
+import type { PreflightCheck } from '../kernel/preflight-kernel.ts'
 import { libraryDirectory } from './library-directory.ts'
 import { DEFAULT_ROOT } from './paths.ts'
 
-export type { PreflightCheck } from '../kernel/preflight.ts'
+export type { PreflightCheck } from '../kernel/preflight-kernel.ts'
 
 /** Every requirement, with what was found and what to do. */
 export function preflight(): PreflightCheck[] {

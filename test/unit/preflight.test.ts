@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { checkKernel, runPreflight } from '../../src/kernel/preflight.ts'
+import { runPreflight } from '../../src/kernel/preflight.ts'
+import { checkKernel } from '../../src/kernel/preflight-kernel.ts'
 
 test.each([
   ['5.9.16', false],
