@@ -243,6 +243,9 @@ const worthwhileLimits: readonly (readonly [path: string, least: number])[] = [
   ['kernel/pid_max', 32_768],
   ['kernel/keys/maxkeys', 200],
   ['net/netfilter/nf_conntrack_max', 65_536],
+  // One table for all network namespaces, seen in the host's alone: what containers learn of each other.
+  ['net/ipv4/neigh/default/gc_thresh2', 4096],
+  ['net/ipv4/neigh/default/gc_thresh3', 8192],
 ]
 
 function checkLimits(): Result {

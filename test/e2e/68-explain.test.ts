@@ -128,7 +128,13 @@ test(
     const { stderr } = await world.tsrun(['rm', '-f', '--explain', 'web'])
 
     const lines = stderr.split('\n').map(line => line.split(' ')[0])
-    expect(lines.filter((word, at) => word !== '' && word !== lines[at - 1])).toEqual(['kill', 'echo', 'nft', 'rmdir'])
+    expect(lines.filter((word, at) => word !== '' && word !== lines[at - 1])).toEqual([
+      'kill',
+      'echo',
+      'nft',
+      'ip',
+      'rmdir',
+    ])
     expect(stderr).toMatch(/delete element inet \S+ any4 \{ tcp \. 8080 \}/)
   }),
 )

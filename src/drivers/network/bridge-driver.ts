@@ -27,6 +27,7 @@ import {
   restoreHostSettings,
   restoreUnneeded,
 } from './forwarding.ts'
+import { forgetEndpoint, gatewayHints, healHints, introduceEndpoint } from './neighbour-hints.ts'
 import { configureSandbox } from './sandbox-interface.ts'
 import { isBridgeFull, plugVeth, unplugVeth } from './veth.ts'
 
@@ -92,7 +93,9 @@ export class BridgeDriver implements NetworkDriver {
           if (isBridgeFull(error) && index < bridges.length - 1) continue
           throw error
         }
-        return configureSandbox(plug)
+        configureSandbox({ ...plug, neighbours: gatewayHints(network, endpoint) })
+        introduceEndpoint(host, { first: bridges[0] ?? bridge, endpoint }, undo)
+        return
       }
     })
   }
@@ -101,13 +104,15 @@ export class BridgeDriver implements NetworkDriver {
    * @param options sandboxGone: no process is left in the sandbox, so the veth goes with it and is not waited for;
    * removing it takes 10 to 40 ms
    */
-  async disconnect(_network: Network, endpoint: Endpoint, options: { sandboxGone?: boolean } = {}): Promise<void> {
-    if (options.sandboxGone) {
+  async disconnect(network: Network, endpoint: Endpoint, options: { sandboxGone?: boolean } = {}): Promise<void> {
+    const [{ bridge }] = describeBridges(network, this.#engineId)
+    withNetlinkSocket(host => {
+      forgetEndpoint(host, bridge, endpoint)
+      const unplug = () => unplugVeth(host, this.#engineId, endpoint)
+      if (options.sandboxGone !== true) unplug()
       // In the copy of the host nothing dies, so nothing goes by itself.
-      if (isRehearsal()) withoutTelling(() => withNetlinkSocket(host => unplugVeth(host, this.#engineId, endpoint)))
-      return
-    }
-    withNetlinkSocket(host => unplugVeth(host, this.#engineId, endpoint))
+      else if (isRehearsal()) withoutTelling(unplug)
+    })
   }
 
   async remove(network: Network, others: readonly Network[] = []): Promise<void> {
@@ -150,7 +155,9 @@ export class BridgeDriver implements NetworkDriver {
 
   #ensure(host: NetlinkSocket, network: Network, undo: Undo): Link[] {
     const bridges = ensureBridges(host, describeBridges(network, this.#engineId), undo)
-    replugEndpoints(host, bridges, { network, engineId: this.#engineId, endpoints: this.#endpoints(network) })
+    const endpoints = this.#endpoints(network)
+    replugEndpoints(host, bridges, { network, engineId: this.#engineId, endpoints })
+    healHints(host, bridges, endpoints)
     if (!network.internal) enableForwarding(host, familiesOf(network), this.#hostState, undo)
     return bridges
   }

@@ -2,6 +2,7 @@
 // in a sandbox end here, so that a container cannot tell from its addresses which driver it is on.
 
 import { addressAdd } from '../../kernel/netlink/address.ts'
+import { neighbourHint } from '../../kernel/netlink/fdb.ts'
 import { getLink, linkSet } from '../../kernel/netlink/link.ts'
 import { type RouteSpec, routeAdd } from '../../kernel/netlink/route.ts'
 import { NetlinkError, NetlinkSocket } from '../../kernel/netlink/socket.ts'
@@ -21,6 +22,8 @@ export interface SandboxInterface {
   readonly ipv6: boolean
   /** Routes that have to stand before the default ones; `gateway` absent: on the link. */
   readonly routes?: readonly Pick<RouteSpec, 'destination' | 'gateway'>[]
+  /** Neighbours that it need not ask for: those whose MAC address is ours to give. */
+  readonly neighbours?: readonly { readonly address: string; readonly mac: string }[]
   /**
    * Tells the neighbours (gratuitous ARP, unsolicited neighbour advertisement): for a LAN whose hosts may remember another
    * MAC for the address. The kernel does it when the interface comes up.
@@ -30,7 +33,7 @@ export interface SandboxInterface {
 
 /** Gives the container's end its addresses and routes, and brings it and the loopback up. @throws TsrunError, SyscallError */
 export function configureSandbox(wanted: SandboxInterface): void {
-  const { endpoint, sandbox, routes = [] } = wanted
+  const { endpoint, sandbox, routes = [], neighbours = [] } = wanted
   const name = endpoint.containerInterface
   const label = endpoint.containerName
   const socket = runInNetns(sandbox.netnsFd, () => {
@@ -47,6 +50,7 @@ export function configureSandbox(wanted: SandboxInterface): void {
       ...(wanted.announce === true ? [...addresses, ...up] : [...up, ...addresses]),
       ...routes.map(route => routeAdd({ ...route, index, interfaceName: name })),
       ...endpoint.gateways.map(gateway => routeAdd({ destination: 'default', gateway, index, interfaceName: name })),
+      ...neighbours.map(neighbour => neighbourHint({ index, name }, neighbour)),
     ])
   } catch (error) {
     throw explainConflict(wanted, error)

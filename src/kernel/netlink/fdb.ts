@@ -3,7 +3,7 @@
 
 import { ByteReader } from '../../lib/bytes.ts'
 import { addressBytes, addressFromBytes, formatAddress, parseAddress } from '../../lib/ip.ts'
-import { parseMac } from './link.ts'
+import { formatMac, parseMac } from './link.ts'
 import { type NetlinkChange, NLM_F_CREATE, NLM_F_REPLACE, PayloadWriter, parseAttributes } from './message.ts'
 import type { NetlinkSocket } from './socket.ts'
 
@@ -12,10 +12,15 @@ const RTM_DELNEIGH = 29
 const RTM_GETNEIGH = 30
 const NDA_DST = 1
 const NDA_LLADDR = 2
+const NDA_MASTER = 9
 const AF_INET = 2
 const AF_INET6 = 10
 const AF_BRIDGE = 7
 const NTF_SELF = 2
+const NTF_MASTER = 4
+export const NTF_EXT_LEARNED = 0x10
+const NUD_REACHABLE = 0x02
+const NUD_STALE = 0x04
 const NUD_NOARP = 0x40
 const NUD_PERMANENT = 0x80
 const headerLength = 12
@@ -56,6 +61,32 @@ export function fdbRemove(link: EntryLink, { mac, address }: FdbEntry): NetlinkC
   }
 }
 
+/**
+ * Equivalent to: `bridge fdb replace $mac dev $name master static`. Frames for `mac` go to this port of a bridge and to no other,
+ * until the port goes, or the MAC address is seen behind another port.
+ */
+export function portFdbReplace(port: EntryLink, mac: string): NetlinkChange {
+  const payload = writeHeader(AF_BRIDGE, port.index, { state: NUD_NOARP | NUD_REACHABLE, flags: NTF_MASTER })
+  return {
+    type: RTM_NEWNEIGH,
+    flags: NLM_F_CREATE | NLM_F_REPLACE,
+    payload: payload.attribute(NDA_LLADDR, parseMac(mac)).finish(),
+    program: 'bridge',
+    name: `send frames for ${mac} to "${port.name}"`,
+    command: () => `fdb replace ${mac} dev ${port.name} master static`,
+  }
+}
+
+/** Equivalent to: `bridge fdb show br $bridge`: which port each MAC address is behind, by the port's index. */
+export function listPortFdb(socket: NetlinkSocket, bridge: number): Map<string, number> {
+  const payload = writeHeader(AF_BRIDGE, 0, { state: 0, flags: 0 }).attributeU32(NDA_MASTER, bridge).finish()
+  const entries = socket.dump(RTM_GETNEIGH, payload, ({ payload }) => {
+    const mac = parseAttributes(payload, headerLength).get(NDA_LLADDR)
+    return mac === undefined ? undefined : ([formatMac(mac), new ByteReader(payload).i32(4)] as const)
+  })
+  return new Map(entries)
+}
+
 /** Equivalent to: `bridge fdb show dev $name`: the entries that name a machine. */
 export function listFdb(socket: NetlinkSocket, index: number): FdbEntry[] {
   const payload = writeHeader(AF_BRIDGE, index, { state: 0, flags: 0 }).finish()
@@ -65,7 +96,7 @@ export function listFdb(socket: NetlinkSocket, index: number): FdbEntry[] {
     const mac = attributes.get(NDA_LLADDR)
     const address = addressFromBytes(attributes.get(NDA_DST) ?? Buffer.alloc(0))
     if (reader.i32(4) !== index || mac === undefined || address === undefined) return undefined
-    return { mac: [...mac].map(byte => byte.toString(16).padStart(2, '0')).join(':'), address: formatAddress(address) }
+    return { mac: formatMac(mac), address: formatAddress(address) }
   })
 }
 
@@ -79,6 +110,23 @@ export function neighbourReplace(link: EntryLink, { mac, address }: FdbEntry): N
     payload: payload.attribute(NDA_DST, addressBytes(to)).attribute(NDA_LLADDR, parseMac(mac)).finish(),
     name: `fix neighbour ${address} of "${link.name}"`,
     command: () => `neighbour replace ${address} lladdr ${mac} dev ${link.name} nud permanent`,
+  }
+}
+
+/**
+ * Equivalent to: `ip neighbour replace $address lladdr $mac dev $name nud stale extern_learn`. Nobody has to be asked for `mac`,
+ * and the entry does not count among those that the kernel keeps few of (gc_thresh3); but it is checked as soon as it is used, and
+ * gives way to what the neighbours say.
+ */
+export function neighbourHint(link: EntryLink, { mac, address }: FdbEntry): NetlinkChange {
+  const to = parseAddress(address)
+  const payload = writeHeader(familyOf(to.family), link.index, { state: NUD_STALE, flags: NTF_EXT_LEARNED })
+  return {
+    type: RTM_NEWNEIGH,
+    flags: NLM_F_CREATE | NLM_F_REPLACE,
+    payload: payload.attribute(NDA_DST, addressBytes(to)).attribute(NDA_LLADDR, parseMac(mac)).finish(),
+    name: `tell "${link.name}" the neighbour ${address}`,
+    command: () => `neighbour replace ${address} lladdr ${mac} dev ${link.name} nud stale extern_learn`,
   }
 }
 

@@ -317,7 +317,7 @@ function writeQueues(payload: PayloadWriter, queues: number | undefined): void {
   if (queues !== undefined) payload.attributeU32(IFLA_NUM_TX_QUEUES, queues).attributeU32(IFLA_NUM_RX_QUEUES, queues)
 }
 
-function formatMac(bytes: Buffer | undefined): string {
+export function formatMac(bytes: Buffer | undefined): string {
   return Array.from(bytes ?? [], byte => byte.toString(16).padStart(2, '0')).join(':')
 }
 

@@ -2,6 +2,8 @@
 
 import { ByteReader } from '../../lib/bytes.ts'
 import { addressFromBytes, formatAddress } from '../../lib/ip.ts'
+import { NTF_EXT_LEARNED } from './fdb.ts'
+import { formatMac } from './link.ts'
 import { PayloadWriter, parseAttributes } from './message.ts'
 import type { NetlinkSocket } from './socket.ts'
 
@@ -20,6 +22,8 @@ export interface Neighbour {
   /** Lower case with colons; undefined while nobody has answered. */
   readonly mac: string | undefined
   readonly state: 'known' | 'permanent' | 'failed'
+  /** Made by neighbourHint(), whatever it has become since. */
+  readonly isHint: boolean
 }
 
 /** Equivalent to: `ip neighbour show dev $name`, both families. */
@@ -37,8 +41,9 @@ export function listNeighbours(socket: NetlinkSocket, index: number): Neighbour[
     const isUnknown = (state & (FAILED | INCOMPLETE)) !== 0 || mac === undefined
     return {
       address: formatAddress(address),
-      mac: isUnknown ? undefined : [...mac].map(byte => byte.toString(16).padStart(2, '0')).join(':'),
+      mac: isUnknown ? undefined : formatMac(mac),
       state: isUnknown ? 'failed' : (state & PERMANENT) !== 0 ? 'permanent' : 'known',
+      isHint: (reader.u8(10) & NTF_EXT_LEARNED) !== 0,
     }
   })
 }
