@@ -10,25 +10,37 @@ import { formatAgo, formatDuration, truncate } from './table.ts'
 export function toPsRow({ container, state }: ContainerView, full: boolean): Row {
   const command = printable(container.process.args.join(' '))
   const ports = state.run?.endpoints.flatMap(endpoint => endpoint.ports) ?? []
-  const mounts = (container.spec.mounts ?? [])
-    .filter(({ type, source }) => type !== 'tmpfs' && source !== '')
-    .map(m => m.source)
+  const mounts = () =>
+    (container.spec.mounts ?? []).filter(({ type, source }) => type !== 'tmpfs' && source !== '').map(m => m.source)
+  // What the default table does not show is made when somebody asks for it.
   return {
     ID: full ? container.id : shortId(container.id),
     Image: printable(container.image.reference),
     Command: `"${full ? command : truncate(command, 20)}"`,
-    CreatedAt: formatDate(container.createdAt),
+    get CreatedAt() {
+      return formatDate(container.createdAt)
+    },
     RunningFor: formatAgo(container.createdAt),
     Status: formatStatus({ container, state }),
     State: state.status,
     Ports: formatPorts(ports),
     Names: container.name,
-    Labels: Object.entries(container.spec.labels ?? {})
-      .map(([k, v]) => printable(`${k}=${v}`))
-      .join(','),
-    Networks: (container.spec.networks ?? []).map(n => n.network).join(','),
-    Mounts: mounts.map(mount => printable(full ? mount : truncate(mount, 15))).join(','),
-    LocalVolumes: String((container.spec.mounts ?? []).filter(mount => mount.type === 'volume').length),
+    get Labels() {
+      return Object.entries(container.spec.labels ?? {})
+        .map(([k, v]) => printable(`${k}=${v}`))
+        .join(',')
+    },
+    get Networks() {
+      return (container.spec.networks ?? []).map(n => n.network).join(',')
+    },
+    get Mounts() {
+      return mounts()
+        .map(mount => printable(full ? mount : truncate(mount, 15)))
+        .join(',')
+    },
+    get LocalVolumes() {
+      return String((container.spec.mounts ?? []).filter(mount => mount.type === 'volume').length)
+    },
     Health: state.health?.status ?? '',
   }
 }

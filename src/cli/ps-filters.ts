@@ -37,13 +37,14 @@ export function parsePsFilters(texts: readonly string[] | undefined): Filters {
 
 /** @returns whether a container passes; asks the engine only for what the filters name @throws TsrunError not-found */
 export async function psTest(engine: Engine, filters: Filters): Promise<(view: ContainerView) => boolean> {
+  if (filters.size === 0) return () => true
   const created = (key: string) =>
     new Map((filters.get(key) ?? []).map(name => [name, engine.containers.find(name).createdAt]))
   const before = created('before')
   const since = created('since')
   const ancestors = new Map<string, readonly string[]>()
   for (const name of filters.get('ancestor') ?? []) ancestors.set(name, await layersOf(engine, name))
-  const networks = engine.networks.list()
+  const networks = filters.has('network') ? engine.networks.list() : []
   return view => {
     const { container, state } = view
     const { spec, image } = container

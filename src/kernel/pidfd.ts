@@ -1,8 +1,8 @@
 // Processes by descriptor: a pid is used again after its process is gone, a pidfd never means another process.
 
 import { closeSync, readFileSync } from 'node:fs'
-import { hasCode } from '../ffi/errno.ts'
 import { SYS, syscall } from '../ffi/libc.ts'
+import { readTextIfThere } from '../lib/if-there.ts'
 import { perform } from './explain.ts'
 
 /**
@@ -35,16 +35,26 @@ function pidOf(pidfd: number): string {
  * @returns undefined when there is no such process
  */
 export function processStartTime(pid: number): string | undefined {
-  try {
-    return parseStartTime(readFileSync(`/proc/${pid}/stat`, 'latin1'))
-  } catch (error) {
-    if (hasCode(error, 'ENOENT', 'ESRCH')) return undefined
-    throw error
-  }
+  return parseStartTime(readStat(pid))
+}
+
+/** Whether the process that had `pid` and started then (see processStartTime()) still runs. A zombie has ended. */
+export function isRunning(pid: number, startTime: string): boolean {
+  const stat = readStat(pid)
+  return parseStartTime(stat) === startTime && !/^[ZX]/.test(behindName(stat))
 }
 
 /** Field 22 of /proc/<pid>/stat (proc(5)). The second, the name, may hold anything, spaces and brackets included. */
 export function parseStartTime(stat: string): string | undefined {
-  const behindName = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  return behindName[22 - 3]
+  return behindName(stat).split(' ', 22 - 2)[22 - 3]
+}
+
+/** From the third field on: the state. */
+function behindName(stat: string): string {
+  return stat.slice(stat.lastIndexOf(')') + 2)
+}
+
+/** Empty when there is no such process. */
+function readStat(pid: number): string {
+  return readTextIfThere(`/proc/${pid}/stat`, 'ESRCH') ?? ''
 }

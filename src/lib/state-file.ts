@@ -64,12 +64,12 @@ export function readJson<T extends object>(path: string, shape: Shape = {}): T |
     throw new StateFileError(path, error instanceof Error ? error.message : String(error))
   }
   if (kindOf(value) !== 'object') throw new StateFileError(path, 'it is not a JSON object')
-  const fields = new Map(Object.entries(value as object))
-  const format = fields.get('format')
+  const fields = value as Readonly<Record<string, unknown>>
+  const { format } = fields
   if (typeof format === 'number' && format > FORMAT)
     throw new StateFileError(path, `it is from a newer tsrun: its format is ${format}, and this one knows ${FORMAT}`)
   for (const [field, wanted] of Object.entries(shape)) {
-    const kind = kindOf(fields.get(field))
+    const kind = kindOf(Object.hasOwn(fields, field) ? fields[field] : undefined)
     if (kind !== wanted) throw new StateFileError(path, `"${field}" is not a ${wanted}`)
   }
   return value as T

@@ -34,7 +34,11 @@ test(
   'first packets from the host, from outside and to the gateway: no question, and nothing at the ports of others',
   inWorld(async world => {
     await withNetwork(world)
-    const seen = world.host.start('tcpdump', ['-lni', await portOf(world, 'bystander'), 'arp or (ip and not ip multicast)'])
+    const seen = world.host.start('tcpdump', [
+      '-lni',
+      await portOf(world, 'bystander'),
+      'arp or (ip and not ip multicast)',
+    ])
     await seen.waitFor(/listening/, 10_000)
     await world.serve('web', ['-net', 'br', '-p', '8080:80'])
     const web = await world.addressOf('web')

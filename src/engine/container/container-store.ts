@@ -1,10 +1,10 @@
 // Containers on disk: one folder each, a link for each name, and what runs under the state directory.
 // How a container is doing is derived here from files and the kernel, never stored.
 
-import { existsSync, mkdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdirSync, readlinkSync, rmSync, statSync, symlinkSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
-import { processStartTime } from '../../kernel/pidfd.ts'
-import { namesIfThere, readTextIfThere } from '../../lib/if-there.ts'
+import { isRunning, processStartTime } from '../../kernel/pidfd.ts'
+import { namesIfThere } from '../../lib/if-there.ts'
 import { readJson, type Shape, StateFileError, unlessDamaged, writeJson } from '../../lib/state-file.ts'
 import type { Container, ContainerState, ExitRecord, HealthState, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
@@ -25,6 +25,8 @@ const healthShape: Shape = { status: 'text', failingStreak: 'number', log: 'list
 
 export class ContainerStore {
   readonly #paths: Paths
+  /** All ids as they were when somebody looked last. */
+  #lastIds: readonly string[] = []
 
   constructor(paths: Paths) {
     this.#paths = paths
@@ -108,6 +110,13 @@ export class ContainerStore {
     return idsIn(this.#paths.running)
   }
 
+  /** Whether runningIds() has any; where the file system counts its folders, without reading them. */
+  hasRunning(): boolean {
+    const links = statSync(this.#paths.running, { throwIfNoEntry: false })?.nlink ?? 0
+    // A folder is linked from its parent, itself, and each folder in it. Btrfs does not count, and says 1.
+    return links > 2 || this.runningIds().length > 0
+  }
+
   /**
    * The container that `reference` means: a name, an id, or the first digits of one.
    * @throws TsrunError not-found, or conflict when several begin so
@@ -127,7 +136,7 @@ export class ContainerStore {
     // A whole id is looked up and not searched: `run` and monitors give those, among any number of containers.
     const exact = named ?? (/^[0-9a-f]{64}$/.test(reference) ? reference : undefined)
     if (exact !== undefined && existsSync(this.#paths.containerFile(exact, 'container.json'))) return exact
-    const matches = /^[0-9a-f]{1,64}$/.test(reference) ? this.ids().filter(id => id.startsWith(reference)) : []
+    const matches = /^[0-9a-f]{1,64}$/.test(reference) ? this.#idsLike(reference) : []
     if (matches.length > 1)
       throw new TsrunError(
         'conflict',
@@ -181,11 +190,15 @@ export class ContainerStore {
     return readJson<HealthState>(this.#paths.runFile(id, 'health.json'), healthShape)
   }
 
-  /** How a container is doing. */
-  state(id: string): ContainerState {
+  /**
+   * How a container is doing.
+   * @param record the container's own, where it is at hand: then nobody looks for the health of one that has no healthcheck
+   */
+  state(id: string, record?: Pick<Container, 'healthcheck'>): ContainerState {
     const run = this.readRun(id)
     if (run !== undefined && isAlive(run)) {
-      const health = unlessDamaged(() => this.readHealth(id))
+      const isProbed = record === undefined || record.healthcheck !== undefined
+      const health = isProbed ? unlessDamaged(() => this.readHealth(id)) : undefined
       return { status: this.isPaused(id) ? 'paused' : 'running', run, ...(health === undefined ? {} : { health }) }
     }
     const exit = this.readExit(id)
@@ -228,6 +241,18 @@ export class ContainerStore {
     rmSync(`${this.#paths.restarting}/${id}`, { force: true })
   }
 
+  /** The whole ids that begin so. */
+  #idsLike(digits: string): string[] {
+    const among = (ids: readonly string[]) => ids.filter(id => id.startsWith(digits))
+    // Of the digits that people are shown there is one id: `rm $(ps -q)` reads the folder once.
+    if (digits.length >= shortId('0'.repeat(64)).length) {
+      const [known, ...more] = among(this.#lastIds)
+      if (known !== undefined && more.length === 0 && existsSync(this.#paths.container(known))) return [known]
+    }
+    this.#lastIds = this.ids()
+    return among(this.#lastIds)
+  }
+
   #idOfName(name: string): string | undefined {
     try {
       return readlinkSync(`${this.#paths.names}/${name}`)
@@ -256,8 +281,6 @@ interface RestartMarker {
 /** Whether the container's first process lives, and is not another that was given its pid. */
 export function isAlive(run: RunRecord): boolean {
   if (run.phase !== 'running' || run.pid === 0) return false
-  if (processStartTime(run.pid) !== run.pidStartTime) return false
   // A zombie has ended: only its monitor has not looked yet.
-  const stat = readTextIfThere(`/proc/${run.pid}/stat`, 'ESRCH')
-  return stat !== undefined && !/\) [ZX] /.test(stat)
+  return isRunning(run.pid, run.pidStartTime)
 }

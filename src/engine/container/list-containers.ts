@@ -33,7 +33,7 @@ export async function settledState(
   reconcile: (id: string) => Promise<void>,
 ): Promise<ContainerState> {
   const { store } = context
-  const state = store.state(container.id)
+  const state = store.state(container.id, container)
   if (state.status !== 'exited') return state
   if (state.run !== undefined) {
     await waitForMonitor(context, container.id)

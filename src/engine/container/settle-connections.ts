@@ -61,7 +61,7 @@ async function leave(
   endpoint: Endpoint,
   sandbox: Sandbox,
 ): Promise<void> {
-  const network = context.networks.list().find(({ id }) => id === endpoint.networkId)
+  const network = context.networks.ofEndpoint(endpoint, container)
   if (network === undefined) return
   const keepAddresses = reservedAddresses(container)
   await disconnectSandbox(await context.drivers(network.driver), network, endpoint, {

@@ -42,7 +42,7 @@ async function removeCgroupOf(context: EngineContext, container: Container, run:
 
 /** With the last container the engine's own cgroup goes, too; one that is just being started makes it again. */
 function removeEmptyCgroupParent(context: EngineContext): void {
-  if (context.store.runningIds().length === 0 && hasCgroups()) removeCgroupParent(`/${context.cgroupParent}`)
+  if (!context.store.hasRunning() && hasCgroups()) removeCgroupParent(`/${context.cgroupParent}`)
 }
 
 /**
@@ -82,10 +82,9 @@ async function killLeftovers(context: EngineContext, container: Container, run: 
 }
 
 async function disconnectAll(context: EngineContext, container: Container, run: RunRecord | undefined): Promise<void> {
-  const networks = context.networks.list()
   const keepAddresses = reservedAddresses(container)
   for (const endpoint of run?.endpoints ?? []) {
-    const network = networks.find(n => n.id === endpoint.networkId)
+    const network = context.networks.ofEndpoint(endpoint, container)
     if (network === undefined) continue
     await disconnectSandbox(await context.drivers(network.driver), network, endpoint, {
       sandboxGone: true,
@@ -93,8 +92,10 @@ async function disconnectAll(context: EngineContext, container: Container, run: 
     })
     emitConnection(context, container, network, 'disconnect')
   }
-  // A start that was cut off before its first record: what it may have taken carries the container's id.
-  if (run === undefined || run.phase === 'starting') await releaseByOwner(context, container)
+  // A start that was cut off before its first record: what it may have taken carries the container's id, and is looked for among
+  // all addresses. The run folder is the first thing that a start makes, and the last that is removed.
+  const wasCutOff = run === undefined ? existsSync(context.paths.run(container.id)) : run.phase === 'starting'
+  if (wasCutOff) await releaseByOwner(context, container)
 }
 
 /** Whatever a start may have taken on the container's networks before it was written down. */

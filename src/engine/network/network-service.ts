@@ -2,6 +2,7 @@
 
 import { faultPoint } from '../../lib/fault.ts'
 import { type Undo, withRollback } from '../../lib/rollback.ts'
+import type { Container } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { IpamDriver } from '../../model/ipam.ts'
 import type { Endpoint, IpamAllocator, Network, NetworkSpec, PoolPlan, PoolUsage } from '../../model/network.ts'
@@ -101,6 +102,17 @@ export class NetworkService {
   /** @internal All networks. @throws StateFileError when the record of one is damaged */
   all(): Network[] {
     return this.#parts.store.all()
+  }
+
+  /** @internal The network that an endpoint of the container is of. */
+  ofEndpoint({ networkId }: Pick<Endpoint, 'networkId'>, { spec }: Pick<Container, 'spec'>): Network | undefined {
+    const said = spec.networks?.map(({ network }) => network) ?? []
+    return this.#parts.store.ofId(networkId, said.length > 0 ? said : [DEFAULT_NETWORK])
+  }
+
+  /** @internal The network of this name or whole id; unlike find(), none is no error. */
+  named(reference: string): Network | undefined {
+    return this.#parts.store.named(reference)
   }
 
   /** @throws TsrunError not-found */

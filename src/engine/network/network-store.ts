@@ -69,6 +69,23 @@ export class NetworkStore {
   }
 
   /**
+   * The network of this id, unless its record is damaged.
+   * @param likely names that it may have, e.g. those that a container's user said: with a right one no other is read
+   */
+  ofId(id: string, likely: readonly string[] = []): Network | undefined {
+    for (const name of likely) {
+      const network = unlessDamaged(() => this.get(name))
+      if (network?.id === id) return network
+    }
+    return this.list().find(network => network.id === id)
+  }
+
+  /** The network of this name or whole id, unless its record is damaged; none is no error. */
+  named(reference: string): Network | undefined {
+    return unlessDamaged(() => this.get(reference)) ?? this.ofId(reference)
+  }
+
+  /**
    * The network that `reference` means: a name, an id, or the first digits of one.
    * @throws TsrunError not-found, or conflict when several ids begin so
    */

@@ -73,5 +73,5 @@ export function withNames({ store, networks }: Pick<EngineContext, 'store' | 'ne
 }
 
 function networkOf({ networks }: Parts, { network }: NetworkAttachment): Network | undefined {
-  return networks.list().find(({ name, id }) => name === network || id === network)
+  return networks.named(network)
 }
