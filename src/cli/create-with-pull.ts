@@ -11,10 +11,11 @@ export async function createWithPull(
   engine: Engine,
   spec: ContainerSpec,
   flags: Readonly<Record<string, unknown>>,
+  { durable = true }: { readonly durable?: boolean } = {},
 ): Promise<Container> {
   const policy = parsePolicy(flags.pull)
   return withImage(spec.image, policy, {
-    use: image => engine.containers.create({ ...spec, image }, { pull: 'never' }),
+    use: image => engine.containers.create({ ...spec, image }, { pull: 'never', durable }),
     pull: async image => {
       if (policy === 'missing' && flags.quiet !== true)
         process.stderr.write(`Unable to find image '${image}' locally\n`)

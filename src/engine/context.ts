@@ -32,6 +32,8 @@ export interface EngineContext {
   readonly ipam: IpamAllocator
   /** Loads the IPAM driver on first use. One that there is not stands in for itself. */
   ipamDriver(name?: string): Promise<IpamDriver>
+  /** Makes sure that what a container is made of has outlived the last power cut. @throws TsrunError system */
+  mendLayers(container: Container): Promise<void>
   hostInterfaceOf(endpointId: string): string
   /** What a monitor runs when nobody watched its container end. */
   exitCommand(id: string): readonly string[]

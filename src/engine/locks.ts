@@ -42,6 +42,12 @@ export class Locks {
     return withLock(file, run, { what: `network "${name}"`, shared: options.shared === true })
   }
 
+  /** Runs `task` while nobody else clears up after a boot. */
+  withBoot<T>(task: () => Promise<T>): Promise<T> {
+    mkdirSync(this.#paths.locks, { recursive: true, mode: 0o700 })
+    return withLock(`${this.#paths.locks}/boot`, task, { what: 'what the last boot has left' })
+  }
+
   /** Runs `task` while nobody else chooses ids of the host for a container's users. */
   withIds<T>(task: () => Promise<T>): Promise<T> {
     mkdirSync(this.#paths.locks, { recursive: true, mode: 0o700 })

@@ -4,7 +4,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { removeCgroup } from '../kernel/cgroup/cgroup.ts'
 import { readTextIfThere } from '../lib/if-there.ts'
-import { StateFileError, sweepTemporaries, writeWhole } from '../lib/state-file.ts'
+import { noteLeftOut, StateFileError, sweepTemporaries, writeWhole } from '../lib/state-file.ts'
 import type { Container } from '../model/container.ts'
 import type { Network } from '../model/network.ts'
 import type { EngineContext } from './context.ts'
@@ -21,10 +21,18 @@ import { reservedAddresses } from './network/reservations.ts'
 export async function reconcileAtOpen(context: EngineContext): Promise<void> {
   const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8')
   const marker = `${context.paths.state}/boot-id`
-  if (readTextIfThere(marker) !== bootId) {
+  const isNew = () => readTextIfThere(marker) !== bootId
+  if (isNew()) {
     mkdirSync(context.paths.running, { recursive: true, mode: 0o700 })
-    await reconcileAll(context)
-    writeWhole(marker, bootId)
+    const { clearAfterReboot } = await import('./after-reboot.ts')
+    // One does it and the others wait: what has no record would else be what another is just making.
+    await context.locks.withBoot(async () => {
+      if (!isNew()) return
+      // A state file that is damaged is left alone: the command that needs it says what is wrong with it, and the others go on.
+      await clearAfterReboot(context).catch(noteLeftOut)
+      await reconcileAll(context)
+      writeWhole(marker, bootId)
+    })
   }
   const cutOff = context.journal.cutOff()
   for (const job of cutOff) await finish(context, job)
@@ -39,12 +47,9 @@ export async function reconcileAtOpen(context: EngineContext): Promise<void> {
 export async function reconcileAll(context: EngineContext): Promise<void> {
   const ids = new Set([...context.store.ids(), ...context.store.runningIds()])
   for (const id of ids) {
-    await reconcileContainer(context, id).catch((error: unknown) => {
-      // Left alone: the command that needs it says what is wrong with it, and the others go on.
-      if (!(error instanceof StateFileError)) throw error
-    })
+    await reconcileContainer(context, id).catch(noteLeftOut)
   }
-  await releaseOrphanAddresses(context)
+  await releaseOrphanAddresses(context).catch(noteLeftOut)
 }
 
 /** Tears a container down whose process has gone while nobody was there to do it. */
@@ -71,7 +76,11 @@ async function restoreNames(context: EngineContext, id: string): Promise<void> {
 /** It was started, and neither its run folder nor an exit record is there. */
 async function findLost(context: EngineContext, container: Container): Promise<void> {
   const { adoptContainer } = await import('./container/adopt-container.ts')
-  if (!adoptContainer(context, container)) recordLostEnd(context, container)
+  if (adoptContainer(context, container)) return
+  if (container.spec.autoRemove !== true) return recordLostEnd(context, container)
+  const { eraseEnded } = await import('./container/remove-container.ts')
+  await context.tearDown(container)
+  await eraseEnded(context, container)
 }
 
 /** It ran when the machine went down, which took its run folder along: docker's code for that is 255. */
@@ -141,19 +150,13 @@ async function finishConnection(context: EngineContext, { key: id, note }: CutOf
 /** A network whose creation, change or removal was cut off: what is not on record is removed, what is is made. */
 async function finishNetwork(context: EngineContext, job: CutOffJob): Promise<void> {
   const intent = parseNote<Network>(job.note)
+  const { releaseOrphanPools } = await import('./after-reboot.ts')
   const isStanding = await context.locks.withNetwork(job.key, async () => {
     const isRecorded = intent !== undefined && (await context.networks.finish(intent))
     await context.locks.withPools(() => releaseOrphanPools(context))
     return isRecorded
   })
   if (isStanding && intent !== undefined) await context.networks.reload(intent.id)
-}
-
-/** Pools that no network has: a creation that was cut off before it noted anything down. */
-async function releaseOrphanPools(context: EngineContext): Promise<void> {
-  const used = new Set(context.networks.all().flatMap(network => network.pools.map(pool => pool.subnet)))
-  const { ipam } = context
-  for (const pool of await ipam.listPools()) if (!used.has(pool.subnet)) await ipam.releasePool(pool)
 }
 
 /** A container folder without a record: its creation or removal was cut off. */

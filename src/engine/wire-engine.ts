@@ -142,6 +142,7 @@ export function wireEngine(paths: Paths, libraryDir: string, options: WireOption
     exitCommand: id => ownCommand('container-ended', id),
     execExitCommand: (id, execId) => ownCommand('exec-ended', id, execId),
     healthCommand: id => ownCommand('health-check', id),
+    mendLayers: container => images.mendLayers(container),
     tearDown: container => tearDownContainer(context, container),
     takeLeftover: () => firewall.detachSocket(),
     kill: (_id, run) => killEverything(run),

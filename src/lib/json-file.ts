@@ -37,11 +37,11 @@ export function writeJsonFile(path: string, value: unknown, options: WriteJsonOp
     unlinkSync(temporary)
     throw error
   }
-  if (options.durable) syncFolder(dirname(path))
+  if (options.durable) syncPath(dirname(path))
 }
 
-/** Makes the names in a folder survive a power loss. */
-export function syncFolder(path: string): void {
+/** Makes the content of a file, or the names in a folder, survive a power loss. */
+export function syncPath(path: string): void {
   const fd = openSync(path, 'r')
   try {
     fsyncSync(fd)

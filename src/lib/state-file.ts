@@ -4,6 +4,7 @@
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { faultPoint } from './fault.ts'
 import { namesIfThere, readTextIfThere } from './if-there.ts'
+import { syncPath } from './json-file.ts'
 
 /** A file of ours that is not what we write: cut off, edited by hand, or another version's. The message names it. */
 export class StateFileError extends Error {
@@ -83,7 +84,7 @@ function kindOf(value: unknown): string {
 
 /**
  * Replaces the file whole. Readers see the old or the new content, never a part.
- * @param options.durable fsync before the rename: for what must outlive a power cut
+ * @param options.durable must outlive a power cut: the file is synced before it gets its name, and its folder after
  */
 export function writeJson(path: string, value: unknown, options: { durable?: boolean } = {}): void {
   writeWhole(path, `${JSON.stringify(value, null, 2)}\n`, options)
@@ -111,6 +112,7 @@ export function writeWhole(path: string, text: string, options: { durable?: bool
     rmSync(temporary, { force: true })
     throw error
   }
+  if (options.durable === true) syncPath(path.slice(0, path.lastIndexOf('/')))
   faultPoint(`write ${name}`)
 }
 

@@ -51,7 +51,7 @@ async function run(image: string, rest: readonly string[], flags: Record<string,
   const forward = flags.sigProxy !== false
   const engine = await Engine.open()
   warnAboutPorts(spec)
-  const container = await createWithPull(engine, spec, flags)
+  const container = await createWithPull(engine, spec, flags, { durable: false })
   let started: StartedContainer | undefined
   try {
     const size = spec.tty === true ? terminalSize() : undefined

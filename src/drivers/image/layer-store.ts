@@ -47,9 +47,8 @@ export class LayerStore {
 
   /** The layer if it is there and sound. */
   get(chainId: Digest): StoredLayer | undefined {
-    const layer = readJsonFile(join(this.#files.layer(chainId), 'layer.json')) as StoredLayer | undefined
-    if (layer === undefined) return undefined
-    return layer.isSettled || layer.bootId === currentBoot() ? layer : undefined
+    const layer = readLayer(join(this.#files.layer(chainId), 'layer.json'))
+    return layer?.isSettled || layer?.bootId === currentBoot() ? layer : undefined
   }
 
   /** Unpacks a layer and gives it its place. The layers below must be there. */
@@ -118,5 +117,15 @@ export class LayerStore {
       if (other !== undefined) return other
       this.moveOut(staging, layer.chainId)
     }
+  }
+}
+
+/** What a power cut made of a file that was not synced counts as not there. */
+function readLayer(path: string): StoredLayer | undefined {
+  try {
+    return readJsonFile(path) as StoredLayer | undefined
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
   }
 }

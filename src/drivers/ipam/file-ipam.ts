@@ -7,6 +7,7 @@ import { hasCode } from '../../ffi/errno.ts'
 import { withLock } from '../../kernel/flock.ts'
 import { faultPoint } from '../../lib/fault.ts'
 import { formatAddress, parsePrefix, tryParseAddress, tryParsePrefix } from '../../lib/ip.ts'
+import { syncPath } from '../../lib/json-file.ts'
 import { sweepTemporaries } from '../../lib/state-file.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { IpamAllocator, Pool, PoolRequest, PoolUsage } from '../../model/network.ts'
@@ -131,6 +132,8 @@ export class FileIpam implements IpamAllocator {
     try {
       faultPoint('pool folder')
       symlinkSync(pool.gateway, join(folder, gatewayName))
+      // The network that is about to be recorded must not survive a power cut without it.
+      for (const path of [folder, this.#directory]) syncPath(path)
     } catch (error) {
       rmSync(folder, { recursive: true, force: true })
       throw error

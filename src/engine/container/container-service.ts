@@ -68,19 +68,27 @@ export class ContainerService {
    * Makes a container; nothing of it runs. Its image is pulled where it is not here.
    * @throws TsrunError invalid, not-found (image), conflict (name); with a pull: denied, unavailable, the signal's reason
    */
-  async create(spec: ContainerSpec, { pull = 'missing', ...options }: CreateOptions = {}): Promise<Container> {
+  async create(
+    spec: ContainerSpec,
+    { pull = 'missing', durable = true, ...options }: CreateOptions = {},
+  ): Promise<Container> {
     const container = await withImage(spec.image, pull, {
       use: reference =>
         this.#parts.useImage(reference, image => createContainer(this.#context, { ...spec, image: reference }, image)),
       pull: async reference => nameToUse(reference, await this.#parts.pullImage(reference, options)),
     })
+    if (durable) this.#context.store.persist(container.id)
     emitContainer(this.#context, container, 'create')
     return container
   }
 
   /** Starts a created or stopped container. @throws TsrunError */
   async start(reference: string, options: StartOptions = {}): Promise<RunRecord> {
-    return startContainer(this.#context, this.find(reference).id, options)
+    const { id } = this.find(reference)
+    const run = await startContainer(this.#context, id, options)
+    // It runs by now: nobody but who is told waits for the disk.
+    this.#context.store.persist(id)
+    return run
   }
 
   /** Starts a container with a client attached that misses nothing. @throws TsrunError */
@@ -199,31 +207,31 @@ export class ContainerService {
    */
   async connectNetwork(reference: string, attachment: NetworkAttachment): Promise<void> {
     const { connectNetwork } = await import('./live-networks.ts')
-    await connectNetwork(this.#context, this.find(reference), attachment)
+    await this.#changeRecord(reference, container => connectNetwork(this.#context, container, attachment))
   }
 
   /** Publishes further ports and withdraws others: at once where it runs. @throws TsrunError conflict, not-found */
   async changePorts(reference: string, change: PortChange): Promise<void> {
     const { changePorts } = await import('./change-ports.ts')
-    await changePorts(this.#context, this.find(reference), change)
+    await this.#changeRecord(reference, container => changePorts(this.#context, container, change))
   }
 
   /** Takes a container out of a network: at once where it runs. @throws TsrunError not-found, conflict (not on it) */
   async disconnectNetwork(reference: string, network: string): Promise<void> {
     const { disconnectNetwork } = await import('./live-networks.ts')
-    await disconnectNetwork(this.#context, this.find(reference), network)
+    await this.#changeRecord(reference, container => disconnectNetwork(this.#context, container, network))
   }
 
   /** @throws TsrunError invalid, conflict (name taken) */
   async rename(reference: string, name: string): Promise<void> {
     const { renameContainer } = await import('./change-container.ts')
-    await renameContainer(this.#context, this.find(reference), name)
+    await this.#changeRecord(reference, container => renameContainer(this.#context, container, name))
   }
 
   /** New limits, at once where it runs, or a new restart policy. @throws TsrunError invalid, system */
   async update(reference: string, update: ContainerUpdate): Promise<void> {
     const { updateContainer } = await import('./change-container.ts')
-    await updateContainer(this.#context, this.find(reference), update)
+    await this.#changeRecord(reference, container => updateContainer(this.#context, container, update))
   }
 
   /** Its processes. @param psArguments options for the host's ps @throws TsrunError conflict when it is not running */
@@ -303,6 +311,12 @@ export class ContainerService {
   async inspect(reference: string): Promise<ContainerView> {
     const container = this.find(reference)
     return { container, state: await this.state(container) }
+  }
+
+  async #changeRecord(reference: string, change: (container: Container) => Promise<void>): Promise<void> {
+    const container = this.find(reference)
+    await change(container)
+    this.#context.store.persist(container.id)
   }
 
   /** @throws TsrunError not-found, conflict (ambiguous) */

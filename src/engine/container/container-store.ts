@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readlinkSync, rmSync, statSync, symlinkSync } fr
 import { hasCode } from '../../ffi/errno.ts'
 import { isRunning, processStartTime } from '../../kernel/pidfd.ts'
 import { namesIfThere } from '../../lib/if-there.ts'
+import { syncPath } from '../../lib/json-file.ts'
 import { readJson, type Shape, StateFileError, unlessDamaged, writeJson } from '../../lib/state-file.ts'
 import type { Container, ContainerState, ExitRecord, HealthState, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
@@ -63,6 +64,25 @@ export class ContainerStore {
 
   write(container: Container): void {
     writeJson(this.#paths.containerFile(container.id, 'container.json'), container)
+  }
+
+  /**
+   * Makes the record survive a power cut: for what has been reported as done. A container that goes with its end need not, and
+   * nothing of it is synced.
+   */
+  persist(id: string): void {
+    const container = this.read(id)
+    if (container === undefined || container.spec.autoRemove === true) return
+    const { containers, names } = this.#paths
+    const own = [this.#paths.containerFile(id, 'container.json'), this.#paths.container(id)]
+    for (const path of [...own, containers, names]) {
+      try {
+        syncPath(path)
+      } catch (error) {
+        // Somebody has removed it meanwhile.
+        if (!hasCode(error, 'ENOENT')) throw error
+      }
+    }
   }
 
   /** Changes the record as it stands now. @returns the new record, or undefined where there is none any more */

@@ -35,8 +35,13 @@ export async function endContainer(context: EngineContext, id: string, life?: Ru
     const container = context.store.read(id)
     if (container === undefined || isStartedAgain(context, id, life)) return
     await context.tearDown(container)
-    if (container.spec.autoRemove === true) await erase(context, container, true)
+    if (container.spec.autoRemove === true) await eraseEnded(context, container)
   })
+}
+
+/** Removes a container with `autoRemove` that has been torn down. The caller holds its lock. */
+export async function eraseEnded(context: EngineContext, container: Container): Promise<void> {
+  await erase(context, container, true)
 }
 
 /** @param status as `docker ps` has it @throws TsrunError conflict when it is up, unless `force` */

@@ -58,6 +58,7 @@ export async function startContainer(
       throw new TsrunError('conflict', 'already-running', `cannot start "${container.name}": it is running`)
     if (state.run !== undefined) await context.tearDown(container)
     store.unmarkRestarting(id)
+    await context.mendLayers(container)
     const job = context.journal.begin('container', id)
     return withRollback(undo => start(context, container, undo, options)).finally(() => job.end())
   })

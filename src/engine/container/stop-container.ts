@@ -65,7 +65,9 @@ export async function stopContainer(
 /** From now on its restart policy leaves the container alone, and one that waits for its restart waits in vain. */
 async function markStopped(context: EngineContext, id: string): Promise<void> {
   await context.locks.withContainer(id, async () => {
-    context.store.change(id, container => ({ ...container, stoppedByUser: true }))
+    const marked = context.store.change(id, container => ({ ...container, stoppedByUser: true }))
+    // Else it might start by itself after a power cut.
+    if (marked?.spec.restart?.name === 'unless-stopped') context.store.persist(id)
     context.store.unmarkRestarting(id)
   })
 }

@@ -4,6 +4,7 @@
 import { existsSync, rmSync } from 'node:fs'
 import { hasCgroups, isPopulated, killCgroup, removeCgroup, removeCgroupParent } from '../../kernel/cgroup/cgroup.ts'
 import { faultPoint } from '../../lib/fault.ts'
+import { syncPath } from '../../lib/json-file.ts'
 import { doAll } from '../../lib/rollback.ts'
 import type { Container, RunRecord } from '../../model/container.ts'
 import type { Endpoint } from '../../model/network.ts'
@@ -60,6 +61,8 @@ export async function eraseContainer(context: EngineContext, container: Containe
   const { paths, store } = context
   // The record goes first: what is left of the folder then belongs to nobody, and any command may sweep it.
   rmSync(paths.containerFile(container.id, 'container.json'), { force: true })
+  // Else it might start by itself after a power cut.
+  if (startsByItself(container) && existsSync(paths.container(container.id))) syncPath(paths.container(container.id))
   faultPoint('container record removed')
   for (const attachment of container.spec.networks ?? [])
     if (staticIps(attachment).length > 0) await releaseStatic(context, container, attachment)
@@ -68,6 +71,10 @@ export async function eraseContainer(context: EngineContext, container: Containe
   faultPoint('container name released')
   rmSync(paths.container(container.id), { recursive: true, force: true })
   faultPoint('container folder removed')
+}
+
+function startsByItself({ spec }: Container): boolean {
+  return spec.restart?.name === 'always' || spec.restart?.name === 'unless-stopped'
 }
 
 /** Where the container's cgroup is put, below each hierarchy's mount point. */

@@ -7,7 +7,7 @@ import { LayerStore } from '../../drivers/image/layer-store.ts'
 import type { Staging } from '../../drivers/image/staging.ts'
 import { lockStore } from '../../drivers/image/store-lock.ts'
 import type { UnpackLimits } from '../../drivers/image/unpack-limits.ts'
-import { syncFolder } from '../../lib/json-file.ts'
+import { syncPath } from '../../lib/json-file.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Descriptor, Digest, ImageReference, Layer } from '../../model/image.ts'
 import type { ImageRecord, ImageStore } from './image-store.ts'
@@ -31,7 +31,7 @@ export async function addImage(store: ImageStore, staging: Staging, request: Add
   const { isDurable } = staging
   const record = await unpackImage(store, staging, request)
   await staging.synced()
-  if (isDurable) syncFolder(store.files.blobs)
+  if (isDurable) syncPath(store.files.blobs)
   const unlock = await lockStore(store.files.lock, 'shared')
   try {
     store.setRecord(record, isDurable)

@@ -6,6 +6,7 @@ import type { PackOptions } from '../../drivers/image/layer-packer.ts'
 import { lockStore } from '../../drivers/image/store-lock.ts'
 import type { UnpackLimits } from '../../drivers/image/unpack-limits.ts'
 import { noteLeftOut } from '../../lib/state-file.ts'
+import type { Container } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { ContainerDefaults, Digest, Platform } from '../../model/image.ts'
 import type { EventBus } from '../events.ts'
@@ -13,6 +14,7 @@ import { type TellImage, tellImages, tellTransfer } from './image-events.ts'
 import { familiarReference, parseReference } from './image-reference.ts'
 import { type ImageRecord, ImageStore } from './image-store.ts'
 import type { HistoryLine, ImageInspect, ImageSummary, ImageUsage } from './list-images.ts'
+import { mendLayers } from './mend-layers.ts'
 import type { PulledImage, RemoteManifest } from './pull-image.ts'
 import type { PushedImage } from './push-image.ts'
 import type { ImageUser, RemovedImages } from './remove-image.ts'
@@ -124,6 +126,11 @@ export class ImageService {
     return useImage(this.#store, { text: reference, embeddedDir: this.#options.embeddedDir }, task)
   }
 
+  /** @internal Unpacks the layers of a container again that may not have outlived a power cut. @throws TsrunError system */
+  mendLayers(container: Pick<Container, 'name' | 'image'>): Promise<void> {
+    return mendLayers(this.#store, container, this.#options.embeddedDir)
+  }
+
   /** Whether the store has the image, complete; brings nothing in. */
   has(reference: string): boolean {
     const found = this.#store.find(reference)
@@ -174,6 +181,8 @@ export class ImageService {
    */
   async remove(reference: string, options: { readonly force?: boolean } = {}): Promise<RemovedImages> {
     const { removeImage } = await import('./remove-image.ts')
+    // Containers keep layers that then have no blobs: they could not be unpacked again after a power cut.
+    if (options.force === true) await this.settle()
     return removeImage(this.#store, this.#inUse(), {
       text: reference,
       isForced: options.force ?? false,

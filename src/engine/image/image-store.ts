@@ -7,7 +7,7 @@ import { currentBoot, hasLayer, type ImageFiles } from '../../drivers/image/imag
 import { hasCode } from '../../ffi/errno.ts'
 import { faultPoint } from '../../lib/fault.ts'
 import { namesIfThere } from '../../lib/if-there.ts'
-import { readJsonFile, syncFolder, writeJsonFile } from '../../lib/json-file.ts'
+import { readJsonFile, syncPath, writeJsonFile } from '../../lib/json-file.ts'
 import { sweepTemporaries } from '../../lib/state-file.ts'
 import { TsrunError } from '../../model/errors.ts'
 import {
@@ -112,7 +112,7 @@ export class ImageStore {
         if (!hasCode(error, 'ENOENT')) throw error
       }
     }
-    if (isDurable) syncFolder(this.files.names)
+    if (isDurable) syncPath(this.files.names)
     faultPoint('image name')
     this.writeIndex()
   }

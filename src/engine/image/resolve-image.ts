@@ -99,12 +99,10 @@ async function bringIn(store: ImageStore, text: string, embeddedDir: string | un
   const { Staging } = await import('../../drivers/image/staging.ts')
   const staging = Staging.open(store.files.staging, false)
   try {
-    if (found !== undefined) {
-      const { repairImage } = await import('./add-image.ts')
-      const isSound = store.isComplete(found.record)
-      const record = isSound ? found.record : await repairImage(store, staging, found.record)
+    const record =
+      found === undefined ? undefined : await repaired(store, staging, { record: found.record, text, embeddedDir })
+    if (found !== undefined && record !== undefined)
       return describe({ ...found, record }, await makeLayerDirectories(store, staging, chainOf(record.layers)))
-    }
     const reference = parseReference(text)
     const { directoryLayout, loadLayout } = await import('./load-layout.ts')
     const source = directoryLayout(embeddedPath(reference, embeddedDir) ?? '')
@@ -115,6 +113,23 @@ async function bringIn(store: ImageStore, text: string, embeddedDir: string | un
     return { ...describe(loaded, directories), reference: familiarReference(reference) }
   } finally {
     await staging.close()
+  }
+}
+
+/** The record of an image whose layers are sound; undefined for one whose blobs have gone and can be had from the program. */
+async function repaired(
+  store: ImageStore,
+  staging: Staging,
+  { record, text, embeddedDir }: { record: ImageRecord; text: string; embeddedDir: string | undefined },
+): Promise<ImageRecord | undefined> {
+  if (store.isComplete(record)) return record
+  const { repairImage } = await import('./add-image.ts')
+  try {
+    return await repairImage(store, staging, record)
+  } catch (error) {
+    // Embedded images are not synced when they come in: a power cut may have left files without content.
+    if (error instanceof TsrunError && isEmbedded(text, embeddedDir)) return undefined
+    throw error
   }
 }
 

@@ -3,6 +3,7 @@
 import { linkSync, mkdirSync, rmSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
 import { namesIfThere } from '../../lib/if-there.ts'
+import { syncPath } from '../../lib/json-file.ts'
 import { readJson, type Shape, unlessDamaged, writeJson } from '../../lib/state-file.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Network } from '../../model/network.ts'
@@ -31,6 +32,7 @@ export class NetworkStore {
     try {
       writeJson(draft, network, { durable: true })
       linkSync(draft, this.#path(network.name))
+      syncPath(this.#directory)
     } catch (error) {
       if (hasCode(error, 'EEXIST')) throw nameTaken(network.name)
       throw error

@@ -4,6 +4,7 @@ import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
 import { faultPoint } from '../../lib/fault.ts'
 import { namesIfThere } from '../../lib/if-there.ts'
+import { syncPath } from '../../lib/json-file.ts'
 import type { Undo } from '../../lib/rollback.ts'
 import { readJson, unlessDamaged, writeJson } from '../../lib/state-file.ts'
 import type { Container, MountSpec } from '../../model/container.ts'
@@ -89,6 +90,7 @@ export class VolumeService {
       writeJson(`${draft}/volume.json`, volume, { durable: true })
       faultPoint('volume draft')
       renameSync(draft, `${this.#paths.volumes}/${name}`)
+      syncPath(this.#paths.volumes)
       faultPoint('volume in place')
     } catch (error) {
       rmSync(draft, { recursive: true, force: true })
