@@ -8,6 +8,7 @@ import { defaultRouteMtu } from '../../kernel/netlink/route.ts'
 import { type NetlinkSocket, withNetlinkSocket } from '../../kernel/netlink/socket.ts'
 import type { Undo } from '../../lib/rollback.ts'
 import type { Endpoint, Network, NetworkDriver, Sandbox } from '../../model/network.ts'
+import { forgetAnnouncements, mustAnnounce } from './announced-macs.ts'
 import { interfaceTaken } from './bridge-device.ts'
 import { fallbackBridgeName, isBridgeOf, isTsrunBridge } from './bridge-names.ts'
 import { hasIpv6, isInterfaceName, parseBridgeOptions } from './bridge-options.ts'
@@ -29,7 +30,7 @@ import {
 } from './forwarding.ts'
 import { forgetEndpoint, gatewayHints, healHints, introduceEndpoint } from './neighbour-hints.ts'
 import { configureSandbox } from './sandbox-interface.ts'
-import { isBridgeFull, plugVeth, unplugVeth } from './veth.ts'
+import { hostInterfaceOf, isBridgeFull, plugVeth, unplugVeth } from './veth.ts'
 
 /** The default network has a name that says what it is, so its interface is called otherwise. */
 const defaultNetwork = { name: 'bridge', hostInterface: 'tsrun0' }
@@ -53,11 +54,13 @@ export class BridgeDriver implements NetworkDriver {
   readonly #engineId: string
   readonly #hostState: HostState
   readonly #endpoints: NetworkDriverOptions['endpoints']
+  readonly #stateDirectory: string
 
-  constructor({ engineId, hostState, endpoints }: NetworkDriverOptions) {
+  constructor({ engineId, hostState, endpoints, stateDirectory }: NetworkDriverOptions) {
     this.#engineId = engineId
     this.#hostState = hostState
     this.#endpoints = endpoints
+    this.#stateDirectory = stateDirectory
   }
 
   validate(network: Network): Network {
@@ -93,7 +96,9 @@ export class BridgeDriver implements NetworkDriver {
           if (isBridgeFull(error) && index < bridges.length - 1) continue
           throw error
         }
-        configureSandbox({ ...plug, neighbours: gatewayHints(network, endpoint) })
+        const told = mustAnnounce(this.#stateDirectory, network, endpoint)
+        const lookAtFarEnd = () => getLink(host, hostInterfaceOf(endpoint))
+        configureSandbox({ ...plug, neighbours: gatewayHints(network, endpoint), ...(told ? { lookAtFarEnd } : {}) })
         introduceEndpoint(host, { first: bridges[0] ?? bridge, endpoint }, undo)
         return
       }
@@ -116,6 +121,7 @@ export class BridgeDriver implements NetworkDriver {
   }
 
   async remove(network: Network, others: readonly Network[] = []): Promise<void> {
+    forgetAnnouncements(this.#stateDirectory, network)
     withNetlinkSocket(host => {
       removeBridges(host, describeBridges(network, this.#engineId))
       restoreUnneeded(host, { engineId: this.#engineId, state: this.#hostState, others })

@@ -29,6 +29,11 @@ export interface SandboxInterface {
    * MAC for the address. The kernel does it when the interface comes up.
    */
   readonly announce?: boolean
+  /**
+   * For a link whose far end passes frames on only when the kernel has looked at it: makes it look. The neighbours are told behind
+   * that; what the kernel sends when the interface comes up would be lost.
+   */
+  readonly lookAtFarEnd?: () => void
 }
 
 /** Gives the container's end its addresses and routes, and brings it and the loopback up. @throws TsrunError, SyscallError */
@@ -50,14 +55,26 @@ export function configureSandbox(wanted: SandboxInterface): void {
       ...(wanted.announce === true ? [...addresses, ...up] : [...up, ...addresses]),
       ...routes.map(route => routeAdd({ ...route, index, interfaceName: name })),
       ...endpoint.gateways.map(gateway => routeAdd({ destination: 'default', gateway, index, interfaceName: name })),
-      ...neighbours.map(neighbour => neighbourHint({ index, name }, neighbour)),
     ])
+    if (wanted.lookAtFarEnd !== undefined) {
+      wanted.lookAtFarEnd()
+      announceNow(socket, endpoint)
+    }
+    // Behind the announcement, which makes the interface forget its neighbours.
+    socket.apply(neighbours.map(neighbour => neighbourHint({ index, name }, neighbour)))
   } catch (error) {
     throw explainConflict(wanted, error)
   } finally {
     socket.close()
   }
   faultPoint('configure sandbox')
+}
+
+/** An interface that is given its MAC address, be it the one that it has, tells its neighbours: the sysctls say so. */
+function announceNow(socket: NetlinkSocket, { containerInterface, mac }: Endpoint): void {
+  // Looking makes the kernel act on the link's state at once, here and at the far end (linkwatch, since Linux 6.8).
+  getLink(socket, containerInterface)
+  socket.apply(linkSet(containerInterface, { mac }))
 }
 
 function addressesOf({ addresses, linkLocalAddresses = [] }: Endpoint): readonly string[] {
@@ -79,16 +96,17 @@ export function explainConflict(wanted: Pick<SandboxInterface, 'network' | 'endp
   return new TsrunError('conflict', 'interface-exists', `${cannotConnect(wanted)}: ${what}`, { cause: error })
 }
 
-function setInterfaceSysctls({ endpoint, ipv6, announce }: SandboxInterface, label: string): void {
+function setInterfaceSysctls({ endpoint, ipv6, ...told }: SandboxInterface, label: string): void {
+  const announce = told.announce === true || told.lookAtFarEnd !== undefined
   const name = endpoint.containerInterface
   const setting = (family: string, key: string): SysctlName => ['net', family, 'conf', name, key]
   if (ipv6) {
     // Other containers on the network could otherwise give this one addresses and routes.
     const wanted = addressesOf(endpoint).some(address => address.includes(':'))
     writeSysctl(setting('ipv6', wanted ? 'accept_ra' : 'disable_ipv6'), wanted ? '0' : '1', label)
-    if (wanted && announce === true) writeSysctl(setting('ipv6', 'ndisc_notify'), '1', label)
+    if (wanted && announce) writeSysctl(setting('ipv6', 'ndisc_notify'), '1', label)
   }
-  if (announce === true) writeSysctl(setting('ipv4', 'arp_notify'), '1', label)
+  if (announce) writeSysctl(setting('ipv4', 'arp_notify'), '1', label)
   // With two networks an answer may come in where the question did not leave. A new namespace copies the host's value.
   const strict = readSysctl(['net', 'ipv4', 'conf', 'all', 'rp_filter']) === '1'
   if (strict || readSysctl(setting('ipv4', 'rp_filter')) === '1') writeSysctl(setting('ipv4', 'rp_filter'), '2', label)

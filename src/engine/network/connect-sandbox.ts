@@ -2,6 +2,7 @@
 // Endpoint. IPAM, firewall and driver know nothing of each other.
 
 import { contains, parsePrefix, tryParseAddress } from '../../lib/ip.ts'
+import { macFromBytes } from '../../lib/mac.ts'
 import { doAll, type Undo } from '../../lib/rollback.ts'
 import type {
   DisconnectOptions,
@@ -143,7 +144,7 @@ export async function disconnectSandbox(
 function deriveMac(address: string, containerId: string): string {
   const ip = withoutPrefix(address)
   const bytes = ip.includes('.') ? ip.split('.').map(Number) : [...Buffer.from(containerId.slice(0, 8), 'hex')]
-  return ['02', '42', ...bytes.map(byte => byte.toString(16).padStart(2, '0'))].join(':')
+  return macFromBytes(bytes)
 }
 
 /** For the record: the addresses of each network's endpoint, without prefix length. */
