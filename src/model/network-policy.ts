@@ -32,6 +32,8 @@ export interface NetworkPolicy {
   /** Where ports that name no host address are published; absent: on all. */
   readonly hostBinding: readonly string[]
   readonly publishMode: PublishMode
+  /** How many connections each container may have at a time; absent: as many as the host's table takes. */
+  readonly connections?: number
 }
 
 /** The policy that the options of `network` amount to. */
@@ -52,6 +54,7 @@ export function policyOf({ options }: Pick<Network, 'options'>): NetworkPolicy {
     sourceAddress: { ...(v4 === undefined ? {} : { 4: v4 }), ...(v6 === undefined ? {} : { 6: v6 }) },
     hostBinding: options['host-binding']?.split(',') ?? [],
     publishMode: options['publish-mode'] === 'proxy' ? 'proxy' : 'nat',
+    ...(options.connections === undefined ? {} : { connections: Number(options.connections) }),
   }
 }
 

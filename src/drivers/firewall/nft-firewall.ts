@@ -13,6 +13,7 @@ import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, FirewallDriver, Network } from '../../model/network.ts'
 import { policyOf } from '../../model/network-policy.ts'
 import { baseRuleset, portIsolationRuleset, userRuleset, userTable } from './base-ruleset.ts'
+import { shareRuleset, shareTable } from './connection-share.ts'
 import {
   type ForwardHook,
   isUserTableUnused,
@@ -80,10 +81,12 @@ export class NftFirewall implements FirewallDriver {
     // A network that stood already stays when what needs it now fails.
     if (isNew) undo.add('firewall network', () => this.#table.deleteExisting(elements))
     this.#isolatePorts(network)
+    if (this.#limitConnections(network)) undo.add('limit of connections', () => this.#unlimitConnections(network))
     this.#admitInForeignChains(network, undo)
   }
 
   async removeNetwork(network: Network, others: readonly Network[]): Promise<void> {
+    this.#unlimitConnections(network)
     const left = others.filter(other => other.id !== network.id && isRouted(other))
     if (left.length === 0) return this.#removeAll()
     this.#table.deleteExisting(networkElements(network))
@@ -98,6 +101,7 @@ export class NftFirewall implements FirewallDriver {
     const hook = readForwardHook(this.#table.socket, this.#table.name)
     if (!hook.ours) await this.#rebuild()
     this.#isolatePorts(network)
+    this.#limitConnections(network)
     if (published.ports.length > 0) {
       let changed: Endpoint['ports'] | undefined
       await this.#rebuildUntil(() => {
@@ -121,6 +125,7 @@ export class NftFirewall implements FirewallDriver {
     await this.#rebuild()
     for (const network of networks) {
       this.#isolatePorts(network)
+      this.#limitConnections(network)
       this.#admitInForeignChains(network, undefined)
     }
   }
@@ -165,6 +170,35 @@ export class NftFirewall implements FirewallDriver {
       const hint = 'the kernel needs CONFIG_NF_TABLES_BRIDGE; without it leave icc=false out'
       throw new TsrunError('unsupported', 'no-nft-bridge', message, { hint, cause: error })
     }
+  }
+
+  /** Makes the table that bounds each container's connections, where the network's options say so. @returns whether it is new */
+  #limitConnections(network: Network): boolean {
+    const script = shareRuleset(this.#table.name, network)
+    if (script === undefined || this.#hasShareTable(network)) return false
+    try {
+      this.#run(script)
+    } catch (error) {
+      if (!(error instanceof NftScriptError)) throw error
+      // Another process was faster.
+      if (this.#hasShareTable(network)) return false
+      const message = `cannot limit the connections of network "${network.name}": nftables does not count connections here`
+      const hint = 'the kernel needs CONFIG_NFT_CONNLIMIT; without it leave the option connections out'
+      throw new TsrunError('unsupported', 'no-connlimit', message, { hint, cause: error })
+    }
+    return true
+  }
+
+  #unlimitConnections(network: Network): void {
+    if (policyOf(network).connections === undefined) return
+    const failures = this.#table.optimistically(() =>
+      this.#hasShareTable(network) ? deletionOf(NFPROTO_INET, shareTable(this.#table.name, network)) : [],
+    )
+    if (failures.length > 0) throwFailure('cannot remove the limit of connections', failures)
+  }
+
+  #hasShareTable(network: Network): boolean {
+    return listTables(this.#table.socket, NFPROTO_INET).includes(shareTable(this.#table.name, network))
   }
 
   #portIsolationDeletion(): NfMessage[] {

@@ -27,6 +27,7 @@ const checks: Readonly<Record<string, Check>> = {
   'publish-mode': oneOf(['nat', 'proxy']),
   'interface-prefix': checkPrefix,
   vlan: checkVlan,
+  connections: checkConnections,
 }
 
 const docker = 'com.docker.network'
@@ -43,6 +44,9 @@ const aliases = new Map([
   [`${docker}.bridge.gateway_mode_ipv6`, 'mode6'],
   [`${docker}.container_iface_prefix`, 'interface-prefix'],
 ])
+
+/** The kernel goes through a source's connections when it begins another: see docs/design/firewall.md. */
+const mostConnections = 16_384
 
 const reservedNames = new Set(['all', 'default', 'lo', 'bonding_masters'])
 
@@ -107,6 +111,14 @@ function checkVlan(network: Draft, text: string): string {
   const vlan = /^\d{1,4}$/.test(text) ? Number(text) : 0
   if (vlan >= 1 && vlan <= 4094) return String(vlan)
   throw invalid(network, 'bad-vlan', `"${text}" is no VLAN`, { hint: 'a VLAN is a number from 1 to 4094' })
+}
+
+function checkConnections(network: Draft, text: string): string {
+  const connections = /^\d{1,5}$/.test(text) ? Number(text) : 0
+  if (connections >= 1 && connections <= mostConnections) return String(connections)
+  throw invalid(network, 'bad-option', `"${text}" is no number of connections`, {
+    hint: `say how many each container may have at a time, from 1 to ${mostConnections}, e.g. connections=4096`,
+  })
 }
 
 function checkBoolean(network: Draft, text: string, option: string): string {
