@@ -3,7 +3,6 @@
  * get more. The answerer besides: no system call but those that take and send packets.
  */
 #include <errno.h>
-#include <grp.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,9 +16,8 @@
 #include "init.h"
 
 enum {
-	/* Nobody's: apart from the ranges of login users, systemd and subordinate ids. Where it cannot be had: nobody. */
+	/* Nobody's: apart from the ranges of login users, systemd and subordinate ids. */
 	OWN_ID = 2000000053,
-	NOBODY_ID = 65534,
 	FILES = 65536,
 };
 
@@ -52,12 +50,6 @@ enum { LOAD = 0x20, RETURN = 0x06, JUMP_IF_EQUAL = 0x15, JUMP_IF_SET = 0x45, FIL
 #define ARCHITECTURE 0xc00000f3u
 #endif
 
-static int become(uid_t id)
-{
-	gid_t gid = id;
-	return setgroups(0, NULL) == 0 && setresgid(gid, gid, gid) == 0 && setresuid(id, id, id) == 0;
-}
-
 void drop_root(const char *empty_directory)
 {
 	struct rlimit files = { FILES, FILES }, none = { 0, 0 };
@@ -69,8 +61,7 @@ void drop_root(const char *empty_directory)
 	setrlimit(RLIMIT_CORE, &none);
 	if (chroot(empty_directory) < 0 || chdir("/") < 0)
 		die_errno("change the root to %s", empty_directory);
-	/* In a user namespace that maps 65536 ids there is no larger one. */
-	if (!become(OWN_ID) && !become(NOBODY_ID))
+	if (!become_unprivileged(OWN_ID))
 		die_errno("become an unprivileged user");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		die_errno("set no_new_privs");

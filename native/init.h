@@ -121,6 +121,8 @@ void raise_file_limit(void);
 void restore_file_limit(void);
 void drop_privileges(const struct bootstrap *b);
 void reset_signals(void);
+int become_unprivileged(uid_t own);
+void become_unprivileged_with(uid_t own, uint64_t capabilities);
 
 /* pid1.c */
 void become_init(int channel); /* returns in the process that becomes the command */

@@ -7,14 +7,17 @@
  *   stage 2   the container's first process: mounts, pivot, privileges, exec                       (container.c)
  *   stage 3   with --init only: pid 1 stays, the command is its child                              (pid1.c)
  *
- * With --dns it is the resolver that containers ask for names instead (dns.h).
+ * With --dns it is the resolver that containers ask for names instead (dns.h), with --lease it keeps an address that a DHCP
+ * server has granted (lease.h).
  */
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "dns.h"
 #include "init.h"
+#include "lease.h"
 
 /* Names for containers, in the same program so that its pages are shared. As below, whoever starts it has nothing to reap. */
 static _Noreturn void start_resolver(const char *empty_directory, const char *title)
@@ -23,6 +26,14 @@ static _Noreturn void start_resolver(const char *empty_directory, const char *ti
 	if (pid != 0)
 		_exit(pid < 0 ? 1 : 0);
 	dns_main(empty_directory, title);
+}
+
+static _Noreturn void start_lease_keeper(int argc, char **argv)
+{
+	pid_t pid = fork();
+	if (pid != 0)
+		_exit(pid < 0 ? 1 : 0);
+	keep_lease(argc, argv);
 }
 
 int main(int argc, char **argv, char **envp)
@@ -37,6 +48,12 @@ int main(int argc, char **argv, char **envp)
 		keep_arguments(argc, argv, envp);
 		start_resolver(argv[2], argv[3]);
 	}
+	if (argc > 2 && strcmp(argv[1], "--lease") == 0) {
+		keep_arguments(argc, argv, envp);
+		start_lease_keeper(argc, argv);
+	}
+	if (argc == 2 && getenv(LEASE_EVENT_VARIABLE))
+		return tell_event(argv[1]);
 	if (fcntl(CONTROL_FD, F_GETFD) < 0) {
 		static const char message[] = "tsrun-init: this program is started by tsrun and does nothing by itself\n";
 		(void)!write(2, message, sizeof(message) - 1);

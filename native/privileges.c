@@ -3,6 +3,7 @@
  * a privilege that a later one takes away.
  */
 #include <errno.h>
+#include <grp.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -13,7 +14,7 @@
 #include "init.h"
 #include "kernel.h"
 
-enum { CAP_SYS_ADMIN_BIT = 21, CAPABILITY_VERSION = 0x20080522, FILTER_MODE = 1 };
+enum { CAP_SYS_ADMIN_BIT = 21, CAPABILITY_VERSION = 0x20080522, FILTER_MODE = 1, NOBODY_ID = 65534 };
 
 struct capability_header {
 	uint32_t version;
@@ -158,4 +159,28 @@ void drop_privileges(const struct bootstrap *b)
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		die_errno("set no_new_privs");
 	load_seccomp(b);
+}
+
+static int become(uid_t id)
+{
+	gid_t gid = id;
+	return setgroups(0, NULL) == 0 && setresgid(gid, gid, gid) == 0 && setresuid(id, id, id) == 0;
+}
+
+/* For programs beside the containers: a user of their own, or where that cannot be had, nobody. */
+int become_unprivileged(uid_t own)
+{
+	/* In a user namespace that maps 65536 ids there is no larger one. */
+	return become(own) || become(NOBODY_ID);
+}
+
+/* With these capabilities and no way to get more; they are kept over an exec. */
+void become_unprivileged_with(uid_t own, uint64_t capabilities)
+{
+	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 || !become_unprivileged(own))
+		die_errno("become an unprivileged user");
+	set_capabilities(capabilities, capabilities, capabilities);
+	raise_ambient(capabilities);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		die_errno("set no_new_privs");
 }

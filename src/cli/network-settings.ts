@@ -1,6 +1,7 @@
 // `NetworkSettings` of docker's inspect: a container's networks, those it is on now and those it will join at its start.
 
 import type { Container, NetworkAttachment } from '../model/container.ts'
+import type { Lease } from '../model/lease.ts'
 import { type Endpoint, type Network, namesOf } from '../model/network.ts'
 import { portMap } from './port-map.ts'
 
@@ -54,6 +55,20 @@ function settingsOf(endpoint: Endpoint | undefined, network: Network | undefined
     DNSNames: endpoint === undefined ? null : namesOf(endpoint),
     HostInterface: endpoint?.hostInterface ?? '',
     Interface: endpoint?.containerInterface ?? '',
+    ...(endpoint?.lease === undefined ? {} : { Lease: leaseOf(endpoint.lease) }),
+  }
+}
+
+/** Docker has nothing like it. */
+function leaseOf({ server, seconds, obtainedAt, dnsServers, searchDomains, mtu, routes }: Lease) {
+  return {
+    Server: server,
+    Seconds: seconds,
+    ObtainedAt: obtainedAt,
+    DNSServers: dnsServers,
+    SearchDomains: searchDomains,
+    MTU: mtu ?? null,
+    Routes: routes.map(({ destination, gateway = '' }) => ({ Destination: destination, Gateway: gateway })),
   }
 }
 
@@ -64,7 +79,11 @@ function addressesOf(endpoint: Endpoint | undefined, network: Network | undefine
   const gateways =
     endpoint === undefined || network?.internal === true
       ? []
-      : [...endpoint.gateways, ...(network?.pools ?? []).map(({ gateway }) => gateway)]
+      : [
+          ...endpoint.gateways,
+          ...(network?.pools ?? []).map(({ gateway }) => gateway),
+          ...(endpoint.lease?.gateway === undefined ? [] : [endpoint.lease.gateway]),
+        ]
   return {
     EndpointID: endpoint?.id ?? '',
     Gateway: gateways.find(g => !g.includes(':')) ?? '',

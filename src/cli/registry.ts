@@ -194,6 +194,12 @@ export const commandGroups: readonly { readonly title: string; readonly commands
         load: () => import('./commands/health-check.ts'),
       },
       {
+        name: 'lease-changed',
+        hidden: true,
+        summary: 'called by keepers of leases',
+        load: () => import('./commands/lease-changed.ts'),
+      },
+      {
         name: 'exec-ended',
         hidden: true,
         summary: 'called by monitors',

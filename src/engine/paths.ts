@@ -75,6 +75,10 @@ export class Paths {
   get resolver(): string {
     return join(this.state, 'dns')
   }
+  /** One folder an endpoint whose address is leased: see kernel/lease-keeper.ts. */
+  get leases(): string {
+    return join(this.state, 'leases')
+  }
   get locks(): string {
     return join(this.state, 'locks')
   }

@@ -11,6 +11,7 @@ import type { EngineContext } from './context.ts'
 import { isResolverLost } from './dns/resolver-state.ts'
 import { usesResolver } from './dns/uses-resolver.ts'
 import type { CutOffJob } from './journal.ts'
+import { lostLeases } from './network/lost-leases.ts'
 import type { HeldPort } from './network/port-routes.ts'
 import { reservedAddresses } from './network/reservations.ts'
 
@@ -37,6 +38,10 @@ export async function reconcileAtOpen(context: EngineContext): Promise<void> {
   const cutOff = context.journal.cutOff()
   for (const job of cutOff) await finish(context, job)
   if (cutOff.length > 0) for (const folder of [context.paths.networks, context.paths.state]) sweepTemporaries(folder)
+  if (lostLeases(context).length > 0) {
+    const { healLeases } = await import('./network/leases.ts')
+    await healLeases(context)
+  }
   if (isResolverLost(context)) {
     const { healResolver } = await import('./dns/serve-names.ts')
     await healResolver(context)

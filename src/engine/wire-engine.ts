@@ -63,10 +63,22 @@ export function wireEngine(paths: Paths, libraryDir: string, options: WireOption
     engineId,
     snapshot: async () => ({ networks: networkStore.list(), endpoints: readableEndpoints().map(kernelPorts) }),
   })
+  const ownCommand = (verb: string, ...ids: string[]) => [
+    ...selfCommand(libraryDir),
+    '--root',
+    paths.root,
+    '--state',
+    paths.state,
+    verb,
+    ...ids,
+  ]
   const ipamDrivers = new IpamDrivers({
     engineId,
     stateDirectory: paths.state,
     driverDirectory: paths.drivers,
+    leaseDirectory: paths.leases,
+    initPath: join(libraryDir, 'tsrun-init'),
+    leaseCommand: endpointId => ownCommand('lease-changed', endpointId),
     ...(ownIpamDrivers === undefined ? {} : { ownDrivers: ownIpamDrivers }),
   })
   const ipamDriver = (name?: string) => ipamDrivers.get(name)
@@ -86,7 +98,7 @@ export function wireEngine(paths: Paths, libraryDir: string, options: WireOption
     ...(ownDrivers === undefined ? {} : { ownDrivers }),
     endpoints: network => readableEndpoints().filter(endpoint => endpoint.networkId === network.id),
   })
-  const drivers = async (name: string) => ({ driver: await networkDrivers.get(name), firewall, ipam })
+  const drivers = async (name: string) => ({ driver: await networkDrivers.get(name), firewall, ipam, ipamDriver })
   const networks = new NetworkService({
     store: networkStore,
     locks,
@@ -115,15 +127,6 @@ export function wireEngine(paths: Paths, libraryDir: string, options: WireOption
   const usersOf = (name: string) =>
     store.all().filter(c => c.spec.mounts?.some(m => m.type === 'volume' && m.source === name))
   const volumes = new VolumeService(paths, name => usersOf(name).map(c => c.name), events)
-  const ownCommand = (verb: string, ...ids: string[]) => [
-    ...selfCommand(libraryDir),
-    '--root',
-    paths.root,
-    '--state',
-    paths.state,
-    verb,
-    ...ids,
-  ]
   const context: EngineContext = {
     paths,
     store,

@@ -13,6 +13,7 @@ import { SeLinux } from './lsm/selinux.ts'
 import { Nfnetlink } from './nftables/nfnetlink.ts'
 import { listBaseChains } from './nftables/ruleset.ts'
 import { probeOverlay } from './overlay-probe.ts'
+import { checkDhcpClient } from './preflight-dhcp.ts'
 import {
   checkKernel,
   checkKernelPart,
@@ -57,6 +58,7 @@ export function runPreflight(options: PreflightOptions = {}): PreflightCheck[] {
     ...(options.initPath === undefined ? [] : [checkInit(options.initPath)]),
     ...(options.root === undefined ? [] : [checkStore(options.root)]),
     attempt('names', 'recommended', checkNames),
+    attempt('DHCP client', 'info', checkDhcpClient),
     attempt('user namespaces', 'recommended', checkUserNamespaces),
     attempt('AppArmor', 'recommended', checkAppArmor),
     attempt('SELinux', 'recommended', checkSeLinux),

@@ -25,10 +25,8 @@ export interface LeaseRequest {
   readonly pid: number
   /** What the server is told that the container is called. */
   readonly hostname: string
-  /** The address that it had before: asked for again. */
+  /** An address to ask for: the user's choice, or what the container had before. Another one may be granted. */
   readonly preferred?: string
-  /** The address of the user's choice: an error when another one is granted. */
-  readonly wanted?: string
 }
 
 /**

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { closePidfd, openPidfd } from '../../src/kernel/pidfd.ts'
 import {
   openResolverSockets,
-  removeResolverFolder,
+  removeDeadFolder,
   startResolver,
   tellResolver,
 } from '../../src/kernel/resolver/resolver.ts'
@@ -58,7 +58,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   for (const id of [asker, crowd]) tellResolver(folder, { type: 'remove', id })
-  await eventually('it has ended', () => removeResolverFolder(folder))
+  await eventually('it has ended', () => removeDeadFolder(folder))
   await netns.remove()
   bench.dispose()
   rmSync(dir, { recursive: true, force: true })

@@ -62,7 +62,7 @@ function addCreate(network: Command): void {
     .option('--gateway <address>', "the host's address on it; default: the first", collect)
     .option('--ip-range <cidr>', 'give addresses only out of this part', collect)
     .option('--aux-address <name=address>', 'never give this address out: another machine has it', collect)
-    .option('--ipam-driver <driver>', 'who decides about addresses: file (default), null (nobody), or a package')
+    .option('--ipam-driver <driver>', 'who decides about addresses: file (default), dhcp, null (nobody), or a package')
     .option('--ipam-opt <key=value>', 'option of the IPAM driver', collect)
     .option('--ipv6', "IPv6 as well, out of this host's own range unless a subnet is given")
     .option('--ipv4', 'IPv4, as always; --ipv4=false with --ipv6: only IPv6')
@@ -76,6 +76,7 @@ function addCreate(network: Command): void {
         '\nExamples:\n  tsrun network create --subnet 192.168.0.0/24 br',
         '  tsrun network create --ipv6 -o icc=false -o mtu=1400 both',
         '  tsrun network create -d routed --subnet 192.168.1.0/24 --peer 192.168.2.0/24=10.0.2.16 apps',
+        '  tsrun network create -d macvlan -o parent=eth0 --ipam-driver dhcp lan',
         '  tsrun network create -d macvlan -o parent=eth0 --subnet 192.168.1.0/24 --ip-range 192.168.1.192/27 lan',
       ].join('\n'),
     )

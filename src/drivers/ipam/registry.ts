@@ -3,11 +3,12 @@
 import { TsrunError } from '../../model/errors.ts'
 import type { IpamDriver } from '../../model/ipam.ts'
 import type { DriverFactory } from '../driver-package.ts'
+import type { DhcpDriverOptions } from './dhcp-driver.ts'
 import type { IpamDriverFactory } from './ipam-kit.ts'
 import { fileDriver, nullDriver } from './plain-drivers.ts'
 
 /** What all drivers are made with, and where those of others are. */
-export interface IpamRegistryOptions {
+export interface IpamRegistryOptions extends DhcpDriverOptions {
   readonly engineId: string
   readonly stateDirectory: string
   /** `npm install --prefix` of drivers puts them below it. */
@@ -23,6 +24,10 @@ const builtIn = new Map<string, IpamDriver>([
   ['null', nullDriver],
 ])
 
+const loaders = new Map<string, (options: IpamRegistryOptions) => Promise<IpamDriver>>([
+  ['dhcp', async options => new (await import('./dhcp-driver.ts')).DhcpDriver(options)],
+])
+
 /** All IPAM drivers of one engine. */
 export class IpamDrivers {
   readonly #options: IpamRegistryOptions
@@ -30,7 +35,7 @@ export class IpamDrivers {
 
   constructor(options: IpamRegistryOptions) {
     this.#options = options
-    const own = Object.keys(options.ownDrivers ?? {}).find(name => builtIn.has(name))
+    const own = Object.keys(options.ownDrivers ?? {}).find(name => builtIn.has(name) || loaders.has(name))
     if (own !== undefined)
       throw new TsrunError('invalid', 'driver-name', `cannot add the IPAM driver "${own}": tsrun has one of that name`)
   }
@@ -48,6 +53,8 @@ export class IpamDrivers {
   }
 
   async #load(name: string): Promise<IpamDriver> {
+    const load = loaders.get(name)
+    if (load !== undefined) return load(this.#options)
     const { driverFolders, loadDriverPackage, makeDriver } = await import('../driver-package.ts')
     const { ipamDriverKind } = await import('./external-ipam.ts')
     const { engineId, stateDirectory, driverDirectory, ownDrivers = {} } = this.#options
@@ -57,7 +64,7 @@ export class IpamDrivers {
     const driver = await loadDriverPackage(kind, name, driverFolders(driverDirectory))
     if (driver !== undefined) return driver
     throw new TsrunError('invalid', 'ipam-driver', `no IPAM driver "${name}"`, {
-      hint: `there are ${['file (docker: default)', 'null', ...Object.keys(ownDrivers)].join(', ')}; others are npm packages: npm install --prefix ${driverDirectory} tsrun-ipam-NAME`,
+      hint: `there are ${['file (docker: default)', 'null', ...loaders.keys(), ...Object.keys(ownDrivers)].join(', ')}; others are npm packages: npm install --prefix ${driverDirectory} tsrun-ipam-NAME`,
     })
   }
 }

@@ -260,6 +260,12 @@ export class ContainerService {
     yield* watchStats(this.#context, references.length > 0 ? () => named : every, options)
   }
 
+  /** @internal What the keeper of a lease asks for when that has been renewed, changed or run out. */
+  async leaseChanged(endpointId: string): Promise<void> {
+    const { leaseChanged } = await import('./lease-changed.ts')
+    await leaseChanged(this.#context, endpointId)
+  }
+
   /** @internal Probes its health once, for whoever keeps the rhythm. @returns seconds until the next time; undefined at its end */
   async checkHealth(id: string): Promise<number | undefined> {
     const { checkHealth } = await import('../health/health-check.ts')

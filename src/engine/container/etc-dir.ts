@@ -5,6 +5,7 @@ import type { Container } from '../../model/container.ts'
 import { toHostId } from '../../model/id-maps.ts'
 import type { Endpoint } from '../../model/network.ts'
 import type { EngineContext } from '../context.ts'
+import { chosenDomains, chosenServers } from '../dns/chosen-servers.ts'
 import { hostAddresses } from '../dns/host-addresses.ts'
 import { hostResolvConf } from '../dns/host-resolv-conf.ts'
 import { withoutPrefix } from '../network/address-text.ts'
@@ -41,7 +42,7 @@ export function prepareEtc(context: EngineContext, container: Container, network
   const toAddress = (entry: string) =>
     entry.replace(/:host-gateway$/, () => `:${hostGateway(context, network.endpoints)}`)
   write('hosts', buildHosts(network.hostname, addresses, (spec.extraHosts ?? []).map(toAddress)))
-  write('resolv.conf', resolvConfFor(container, network.hasResolver))
+  write('resolv.conf', resolvConfFor(container, network.hasResolver, network.endpoints))
   return directory
 }
 
@@ -51,11 +52,11 @@ function hostRootOf({ idMaps }: Container): { uid: number; gid: number } | undef
   return { uid: toHostId(idMaps.uid, 0) ?? 0, gid: toHostId(idMaps.gid, 0) ?? 0 }
 }
 
-/** What tsrun writes into the container's resolv.conf. */
-export function resolvConfFor({ spec }: Container, hasResolver: boolean): string {
+/** What tsrun writes into the container's resolv.conf. @param endpoints those that it has */
+export function resolvConfFor({ spec }: Container, hasResolver: boolean, endpoints: readonly Endpoint[]): string {
   const chosen: ResolverOptions = {
-    dns: spec.dns ?? [],
-    search: spec.dnsSearch ?? [],
+    dns: chosenServers(spec, endpoints),
+    search: chosenDomains(spec, endpoints),
     options: spec.dnsOptions ?? [],
   }
   const build = hasResolver ? buildResolverConf : buildResolvConf

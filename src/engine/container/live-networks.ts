@@ -10,7 +10,7 @@ import { planEndpoints, type ResolvedAttachment } from '../network/plan-endpoint
 import { releaseStatic, reserveStatic, withNames } from '../network/reservations.ts'
 import { emitConnection } from './container-events.ts'
 import { withSandbox } from './container-netns.ts'
-import { findNetwork, plugEndpoint, reserve, standsAlone } from './prepare-network.ts'
+import { findNetwork, leaseFor, plugEndpoint, reserve, standsAlone } from './prepare-network.ts'
 import {
   attachmentsOf,
   changeConnections,
@@ -59,10 +59,14 @@ export async function connectNetwork(
     const plan = plans.at(-1)
     if (plan === undefined) return
     const joinedEndpoint = await withSandbox(current, run, async sandbox => {
-      const endpoint = await reserve(context, current, { ...plan, defaultRoutes: [], hasPorts: false }, undo)
+      const inside = { ...plan, defaultRoutes: [], hasPorts: false }
+      const reserved = await reserve(context, current, inside, undo)
+      const joining = { ...run, endpoints: [...run.endpoints, reserved] }
+      writeRun(context, current, joining, run, undo)
+      await plugEndpoint(context, network, { endpoint: reserved, sandbox, undo })
+      const place = { plan: inside, endpoint: reserved, sandbox, pid: run.pid }
+      const endpoint = await leaseFor(context, current, place, undo)
       const joined = { ...run, endpoints: [...run.endpoints, endpoint] }
-      writeRun(context, current, joined, run, undo)
-      await plugEndpoint(context, network, { endpoint, sandbox, undo })
       await settle(context, current, { run: joined, plans, sandbox, note }, undo)
       return endpoint
     })

@@ -28,16 +28,20 @@ export interface PreparedNetwork {
   /** Of the endpoints' networks. */
   readonly networkNames: readonly string[]
   readonly hostname: string
+  /** Whether a server on one of the networks leases the address: then plug() needs the container's first process. */
+  readonly hasLeases: boolean
   /**
    * Makes links, routes, rules and ports. Apart from the rest because it needs nothing but the namespace: it is done while
    * tsrun-init sets up the file systems.
+   * @param pid the first process, where there are leases: they last as long as it does
+   * @returns the endpoints with what was leased
    */
-  plug(undo: Undo): Promise<void>
+  plug(undo: Undo, pid?: number): Promise<readonly Endpoint[]>
   /** The descriptor has been handed over: closes ours. */
   released(): void
 }
 
-const nothingToPlug = async () => {}
+const nothingToPlug = async () => []
 
 /** @param takeNetns gives a network namespace that was made already; the default is a new one */
 export async function prepareNetwork(
@@ -61,6 +65,7 @@ export async function prepareNetwork(
       endpoints: [],
       networkNames: [],
       hostname: own,
+      hasLeases: false,
       plug: nothingToPlug,
       released: () => {},
     }
@@ -73,6 +78,7 @@ export async function prepareNetwork(
       endpoints: [],
       networkNames: [],
       hostname,
+      hasLeases: false,
       plug: nothingToPlug,
       released: () => {},
     }
@@ -90,19 +96,22 @@ export async function prepareNetwork(
   const sandbox: Sandbox = { netnsFd: fd }
   const endpoints: Endpoint[] = []
   for (const plan of plans) endpoints.push(await reserve(context, container, plan, undo))
-  const plug = async (undo: Undo) => {
+  const plug = async (undo: Undo, pid?: number) => {
+    const plugged: Endpoint[] = []
     if (plans.length === 0) bringLoopbackUp(sandbox, container.name)
-    for (const [index, { network }] of plans.entries()) {
+    for (const [index, plan] of plans.entries()) {
       const endpoint = endpoints[index]
       if (endpoint === undefined) continue
-      await plugEndpoint(context, network, { endpoint, sandbox, undo })
-      emitConnection(context, container, network, 'connect')
+      await plugEndpoint(context, plan.network, { endpoint, sandbox, undo })
+      plugged.push(await leaseFor(context, container, { plan, endpoint, sandbox, pid }, undo))
+      emitConnection(context, container, plan.network, 'connect')
     }
     if (plans.length > 1) {
       const networks = plans.map(({ network }) => network)
-      await settleWays(sandbox, { endpoints, networks, label: container.name })
+      await settleWays(sandbox, { endpoints: plugged, networks, label: container.name })
       undo.add('source routes', () => {})
     }
+    return plugged
   }
   return {
     netnsFd: fd,
@@ -110,6 +119,7 @@ export async function prepareNetwork(
     endpoints,
     networkNames: plans.map(({ network }) => network.name),
     hostname,
+    hasLeases: plans.some(({ network }) => network.isLeased === true),
     plug,
     released: release,
   }
@@ -129,6 +139,7 @@ export async function reserve(
   undo: Undo,
 ): Promise<Endpoint> {
   const drivers = await context.drivers(network.driver)
+  if (network.isLeased === true) assertLeasable(container, network, { attachment, hasPorts })
   const { mac, aliases, linkLocalIps, driverOptions } = attachment
   const { hostname } = container.spec
   const preferred = container.lastAddresses?.[network.id]
@@ -156,6 +167,25 @@ export async function reserve(
   return endpoint
 }
 
+/**
+ * Waits until a server has granted the endpoint an address, on a network that is so.
+ * @returns the endpoint with what was granted @throws TsrunError unavailable
+ */
+export async function leaseFor(
+  context: EngineContext,
+  container: Container,
+  place: { plan: EndpointPlan; endpoint: Endpoint; sandbox: Sandbox; pid: number | undefined },
+  undo: Undo,
+): Promise<Endpoint> {
+  const { plan, endpoint, sandbox, pid } = place
+  const { network, attachment, defaultRoutes } = plan
+  if (network.isLeased !== true || pid === undefined) return endpoint
+  const { takeLease } = await import('../network/leases.ts')
+  const [wanted] = staticIps(attachment)
+  const wish = wanted === undefined ? {} : { wanted }
+  return takeLease(context, container, { network, endpoint, sandbox, pid, defaultRoutes, ...wish }, undo)
+}
+
 /** Makes an endpoint's links, routes, rules and ports. @throws TsrunError, SyscallError */
 export async function plugEndpoint(
   context: EngineContext,
@@ -177,6 +207,23 @@ export async function plugEndpoint(
     if (wider === undefined) throw error
     await plugEndpoint(context, wider, { endpoint, sandbox, undo })
   }
+}
+
+/** @throws TsrunError invalid for what needs addresses that are known beforehand */
+function assertLeasable(
+  { name, ports }: Container,
+  network: Network,
+  { attachment, hasPorts }: Pick<EndpointPlan, 'attachment' | 'hasPorts'>,
+): void {
+  const why = `a server leases its address on network "${network.name}"`
+  if (staticIps(attachment).some(address => address.includes(':')))
+    throw new TsrunError('invalid', 'cannot-lease', `cannot give "${name}" an IPv6 address of its own: ${why}`, {
+      hint: 'leave it out: only IPv4 addresses are leased',
+    })
+  if (hasPorts && ports.length > 0)
+    throw new TsrunError('invalid', 'cannot-publish', `cannot publish ports of "${name}": ${why}`, {
+      hint: 'its ports are reached at that address without -p; or put a bridge network first: --network br -p .. --network lan',
+    })
 }
 
 /** @throws TsrunError not-found, invalid (one twice, or one of those that stand alone) */

@@ -21,6 +21,7 @@ import { withSandbox } from './container-netns.ts'
 import { movePorts } from './live-ports.ts'
 import { standsAlone } from './prepare-network.ts'
 import { updateHosts } from './update-hosts.ts'
+import { updateResolvConf } from './update-resolv-conf.ts'
 
 /**
  * Brings a running container's endpoints in line with its record, whatever was cut off. Idempotent; the caller holds the
@@ -37,12 +38,15 @@ export async function settleNow(context: EngineContext, id: string, repair?: Rep
     // Its rules and its way out go before the link.
     const kept = { ...run, endpoints: run.endpoints.filter(endpoint => !surplus.includes(endpoint)) }
     for (const endpoint of surplus) await leave(context, container, endpoint, sandbox)
+    const followed = known.some(({ network }) => network.isLeased === true)
+      ? await withLeases(context, kept, { networks: known.map(({ network }) => network), sandbox })
+      : kept
     await withRollback(undo =>
       settle(
         context,
         container,
         {
-          run: kept,
+          run: followed,
           before: run,
           plans: planEndpoints(freezeNames(known, run)),
           sandbox,
@@ -53,6 +57,16 @@ export async function settleNow(context: EngineContext, id: string, repair?: Rep
     )
   })
   await releaseStrays(context, container)
+}
+
+/** What is leased may have changed. */
+async function withLeases(
+  context: EngineContext,
+  run: RunRecord,
+  place: { readonly networks: readonly Network[]; readonly sandbox: Sandbox },
+): Promise<RunRecord> {
+  const { followLeases } = await import('../network/leases.ts')
+  return { ...run, endpoints: await followLeases(context, run, place) }
 }
 
 async function leave(
@@ -119,6 +133,7 @@ export async function settle(
     undo,
   )
   updateHosts(context, container, before.endpoints, settled)
+  updateResolvConf(context, container, before.endpoints, settled)
   undo.add('hosts file', () => {})
   const { updateNames } = await import('../dns/serve-names.ts')
   await updateNames(context, container, { ...run, endpoints: settled })
@@ -128,7 +143,12 @@ export async function settle(
 /** The gateways of the endpoint's network, whether or not they are its way out. */
 function gatewaysInReach(endpoint: Endpoint, plans: readonly EndpointPlan[]): string[] {
   const network = plans.find(plan => plan.network.id === endpoint.networkId)?.network
-  return [...endpoint.gateways, ...(network?.pools ?? []).map(pool => pool.gateway)]
+  const leased = endpoint.lease?.gateway
+  return [
+    ...endpoint.gateways,
+    ...(network?.pools ?? []).map(pool => pool.gateway),
+    ...(leased === undefined ? [] : [leased]),
+  ]
 }
 
 function planned(container: Container, endpoint: Endpoint, plans: readonly EndpointPlan[]): Endpoint {
@@ -138,7 +158,7 @@ function planned(container: Container, endpoint: Endpoint, plans: readonly Endpo
   const isSame = families.size === plan.defaultRoutes.length && plan.defaultRoutes.every(family => families.has(family))
   const changed = {
     ...endpoint,
-    gateways: isSame ? endpoint.gateways : gatewaysOf(plan.network, plan.defaultRoutes),
+    gateways: isSame ? endpoint.gateways : gatewaysOf(plan.network, plan.defaultRoutes, endpoint.lease),
     ports: leadsPorts(plan, endpoint) ? onHostAddresses(container.ports, plan.network) : [],
   }
   checkProxiedPorts(plan.network, changed)

@@ -5,7 +5,7 @@ import { mkdirSync, rmSync } from 'node:fs'
 import { InitProcess } from '../../drivers/runtime/init-process.ts'
 import { type InitExtras, toInitConfig } from '../../drivers/runtime/oci-to-init.ts'
 import { type CgroupHandle, createCgroup } from '../../kernel/cgroup/cgroup.ts'
-import { isExplaining, record } from '../../kernel/explain.ts'
+import { isExplaining, isRehearsal, record } from '../../kernel/explain.ts'
 import { processStartTime } from '../../kernel/pidfd.ts'
 import type { SeccompFilter } from '../../kernel/seccomp/profile.ts'
 import { type Undo, withRollback } from '../../lib/rollback.ts'
@@ -103,16 +103,20 @@ async function start(
     nameOf: shortId => store.list().find(other => other.id.startsWith(shortId))?.name,
   })
   undo.add('init', () => init.close())
-  // While the other processor mounts what the container will see:
-  await network.plug(undo)
+  // A lease is kept for as long as the first process lives: that has to be there.
+  const first = network.hasLeases && !isRehearsal() ? init.waitReady() : undefined
+  // Otherwise while the other processor mounts what the container will see:
+  const endpoints = await network.plug(undo, isRehearsal() ? process.pid : first)
+  const plugged: RunRecord = { ...starting, endpoints }
+  if (first !== undefined) await noteLeases(context, container, starting, plugged)
   const names = hasResolver ? await openNames(context, container, { network, undo }) : undefined
   // tsrun-init holds the namespace now.
   network.released()
-  const pid = init.waitReady()
+  const pid = first ?? init.waitReady()
   users?.released()
   oci.released()
   mark('tsrun-init ready')
-  const run: RunRecord = { ...starting, phase: 'running', pid, pidStartTime: processStartTime(pid) ?? '' }
+  const run: RunRecord = { ...plugged, phase: 'running', pid, pidStartTime: processStartTime(pid) ?? '' }
   store.writeRun(id, run)
   undo.add('running record', () => {})
   await names?.register(run)
@@ -130,6 +134,20 @@ async function start(
     await startHealthLoop(context, container)
   }
   return run
+}
+
+/** What was leased is in the record, and in the files that the container sees. */
+async function noteLeases(
+  context: EngineContext,
+  container: Container,
+  before: RunRecord,
+  after: RunRecord,
+): Promise<void> {
+  const { updateHosts } = await import('./update-hosts.ts')
+  const { updateResolvConf } = await import('./update-resolv-conf.ts')
+  context.store.writeRun(container.id, after)
+  updateHosts(context, container, before.endpoints, after.endpoints)
+  updateResolvConf(context, container, before.endpoints, after.endpoints)
 }
 
 /** Names for the container; without them, nothing of this is even loaded. */

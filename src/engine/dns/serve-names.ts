@@ -13,7 +13,7 @@ import {
   openResolverSockets,
   type ResolverReply,
   type ResolverSockets,
-  removeResolverFolder,
+  removeDeadFolder,
   startResolver,
   tellResolver,
 } from '../../kernel/resolver/resolver.ts'
@@ -24,6 +24,7 @@ import type { Endpoint } from '../../model/network.ts'
 import { resolvConfFor } from '../container/etc-dir.ts'
 import type { EngineContext } from '../context.ts'
 import { DEFAULT_NETWORK } from '../network/network-service.ts'
+import { chosenServers } from './chosen-servers.ts'
 import { hostAddresses } from './host-addresses.ts'
 import { buildNamesText } from './names-text.ts'
 import { needsResolver, usesResolver } from './uses-resolver.ts'
@@ -93,13 +94,13 @@ export async function removeNames(context: EngineContext, id: string): Promise<v
   const folder = context.paths.resolver
   const reply = tellResolver(folder, { type: 'remove', id })
   if (reply === 'last') await untilEnded(folder)
-  else if (reply === undefined && users(context, id).length === 0) removeResolverFolder(folder)
+  else if (reply === undefined && users(context, id).length === 0) removeDeadFolder(folder)
 }
 
 /** After the resolver has died: starts it again for those who use it, or clears away what is left of it. */
 export async function healResolver(context: EngineContext): Promise<void> {
   if (isRehearsal()) return
-  if (users(context).length === 0) removeResolverFolder(context.paths.resolver)
+  if (users(context).length === 0) removeDeadFolder(context.paths.resolver)
   else if (start(context)) await reattachAll(context)
 }
 
@@ -124,8 +125,8 @@ function giveResolver(context: EngineContext, container: Container, run: RunReco
   const joined = context.networks.list().filter(({ id }) => run.endpoints.some(({ networkId }) => networkId === id))
   if (!needsResolver(joined.map(({ name }) => name))) return false
   const path = context.paths.runFile(container.id, 'resolv.conf')
-  if (readFileSync(path, 'utf8') !== resolvConfFor(container, false)) return false
-  writeFileSync(path, resolvConfFor(container, true))
+  if (readFileSync(path, 'utf8') !== resolvConfFor(container, false, run.endpoints)) return false
+  writeFileSync(path, resolvConfFor(container, true, run.endpoints))
   return true
 }
 
@@ -190,7 +191,7 @@ function refused(id: string, reply: ResolverReply | 'silent'): TsrunError {
 
 async function untilEnded(folder: string): Promise<void> {
   const deadline = performance.now() + PATIENCE_MS
-  while (!removeResolverFolder(folder) && performance.now() < deadline) await sleep(PAUSE_MS)
+  while (!removeDeadFolder(folder) && performance.now() < deadline) await sleep(PAUSE_MS)
 }
 
 function namesText(context: EngineContext, { name, spec }: Container, endpoints: readonly Endpoint[]): string {
@@ -199,7 +200,7 @@ function namesText(context: EngineContext, { name, spec }: Container, endpoints:
     endpoints,
     networks,
     namelessId: networks.find(network => network.name === DEFAULT_NETWORK)?.id,
-    servers: spec.dns ?? [],
+    servers: chosenServers(spec, endpoints),
     host: hostAddresses(networks, endpoints),
   })
   if (text.length <= MAX_TEXT_BYTES) return text

@@ -4,6 +4,8 @@
 import { contains, parsePrefix, tryParseAddress } from '../../lib/ip.ts'
 import { macFromBytes } from '../../lib/mac.ts'
 import { doAll, type Undo } from '../../lib/rollback.ts'
+import type { IpamDriver } from '../../model/ipam.ts'
+import type { Lease } from '../../model/lease.ts'
 import type {
   DisconnectOptions,
   Endpoint,
@@ -22,6 +24,7 @@ export interface NetworkDrivers {
   readonly driver: NetworkDriver
   readonly firewall: FirewallDriver
   readonly ipam: IpamAllocator
+  ipamDriver(name?: string): Promise<IpamDriver>
 }
 
 /** What a container asks of one network. */
@@ -65,7 +68,7 @@ export async function reserveEndpoint(
     containerName: container.name,
     hostInterface: request.hostInterface,
     containerInterface: request.containerInterface,
-    mac: request.mac ?? deriveMac(addresses[0] ?? '', container.id),
+    mac: request.mac ?? deriveMac(addresses[0] ?? '', macSeed(container.id, network)),
     addresses,
     gateways: gatewaysOf(network, request.defaultRoutes),
     ports: request.ports,
@@ -84,10 +87,12 @@ export function poolFor(pools: readonly Pool[], address: string): Pool | undefin
   return pools.find(holds) ?? pools.find(({ subnet }) => familyOf(subnet) === familyOf(address))
 }
 
-/** The gateways of a network for the families that it gives the default route of. */
-export function gatewaysOf(network: Network, families: readonly (4 | 6)[]): string[] {
+/** The gateways of a network for the families that it gives the default route of. @param lease what one is, if not in a pool */
+export function gatewaysOf(network: Network, families: readonly (4 | 6)[], lease?: Lease): string[] {
   if (network.internal) return []
-  const first = (family: 4 | 6) => network.pools.find(pool => familyOf(pool.subnet) === family)?.gateway
+  const leased = (family: 4 | 6) => (family === 4 ? lease?.gateway : undefined)
+  const first = (family: 4 | 6) =>
+    network.pools.find(pool => familyOf(pool.subnet) === family)?.gateway ?? leased(family)
   return families.flatMap(family => first(family) ?? [])
 }
 
@@ -123,6 +128,8 @@ export async function disconnectSandbox(
   options: DisconnectOptions & { readonly keepAddresses?: readonly string[] },
 ): Promise<void> {
   await doAll([
+    // First: it is given back through the link.
+    ['close lease', () => closeLease(drivers, network, endpoint)],
     ['remove endpoint rules', () => drivers.firewall.removeEndpoint(network, kernelPorts(endpoint))],
     ['remove link', () => drivers.driver.disconnect(network, endpoint, options)],
     // Last: an address that is given to somebody else must not have rules or a link of ours any more.
@@ -138,6 +145,17 @@ export async function disconnectSandbox(
         ] as const,
     ),
   ])
+}
+
+async function closeLease(drivers: NetworkDrivers, network: Network, endpoint: Endpoint): Promise<void> {
+  if (network.isLeased === true) await (await drivers.ipamDriver(network.ipamDriver)).closeLease?.(endpoint)
+}
+
+/** A server must not take a container's two interfaces on one LAN for the same. */
+function macSeed(containerId: string, network: Network): string {
+  if (network.isLeased !== true) return containerId
+  const mixed = Number.parseInt(containerId.slice(0, 8), 16) ^ Number.parseInt(network.id.slice(0, 8), 16)
+  return (mixed >>> 0).toString(16).padStart(8, '0')
 }
 
 /** A locally administered address derived from the IPv4 address, as docker does: a restart with the same address keeps it. */

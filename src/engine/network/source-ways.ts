@@ -12,7 +12,7 @@ export function sourceWays(endpoints: readonly Endpoint[], networks: readonly Ne
     const network = networks.find(({ id }) => id === endpoint.networkId)
     const gateways = ([4, 6] as const).flatMap(family => {
       const own = endpoint.gateways.find(gateway => familyOf(gateway) === family)
-      return own ?? (network === undefined ? [] : gatewaysOf(network, [family]))
+      return own ?? (network === undefined ? [] : gatewaysOf(network, [family], endpoint.lease))
     })
     return { containerInterface: endpoint.containerInterface, addresses: endpoint.addresses, gateways }
   })

@@ -5,9 +5,9 @@ import { SOCK_SEQPACKET } from '../../ffi/libc.ts'
 import { assertTrustedFile } from '../../ffi/trusted-file.ts'
 import { listenUnix } from '../../ffi/unix-stream.ts'
 import { faultPoint } from '../../lib/fault.ts'
+import { lockLife } from '../life-lock.ts'
 import { spawn, waitForChild } from '../spawn.ts'
 import { CONTROL_SOCKET } from './control.ts'
-import { lockResolver } from './lock.ts'
 
 const BACKLOG = 128
 /** What both processes have for a root. */
@@ -25,7 +25,7 @@ export interface ResolverProgram {
 /** Starts the resolver unless one runs. @returns whether this call has started it @throws SyscallError */
 export function startResolver({ folder, path, title }: ResolverProgram): boolean {
   mkdirSync(`${folder}/${EMPTY_FOLDER}`, { recursive: true, mode: 0o755 })
-  const lock = lockResolver(folder)
+  const lock = lockLife(folder)
   if (lock === undefined) return false
   const directory = openSync(folder, 'r')
   let listener: number | undefined

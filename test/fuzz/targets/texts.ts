@@ -1,4 +1,4 @@
-// What users write on the command line, and what containers leave in files that the engine reads.
+// What users write on the command line, what containers leave in files that the engine reads, and what a DHCP server says.
 
 import { parseDetachKeys } from '../../../src/cli/detach-keys.ts'
 import { parseFilters } from '../../../src/cli/filters.ts'
@@ -8,6 +8,7 @@ import { parseHost, parseNetwork } from '../../../src/cli/parse-networks.ts'
 import { parsePairs } from '../../../src/cli/parse-pairs.ts'
 import { parseExpose, parsePublish } from '../../../src/cli/parse-ports.ts'
 import { parseTime } from '../../../src/cli/parse-time.ts'
+import { parseLease, parseRefusal } from '../../../src/drivers/ipam/dhcp-lease.ts'
 import { parseLine } from '../../../src/engine/container/logs.ts'
 import { formatAddress, formatPrefix, parseAddress, tryParseAddress, tryParsePrefix } from '../../../src/lib/ip.ts'
 import { parseSubnetInput } from '../../../src/lib/ip-input.ts'
@@ -119,4 +120,22 @@ const user: FuzzTarget = {
   refuses: isForUsers,
 }
 
-export const textTargets: readonly FuzzTarget[] = [template, flags, address, logLine, user]
+/** udhcpc's variables: anybody on the network may have sent them. */
+const dhcpLease: FuzzTarget = {
+  name: 'dhcp-lease',
+  kind: 'text',
+  run: input => {
+    const text = input.toString('utf8')
+    const lease = parseLease(text, '2026-01-01T00:00:00.000Z')
+    assert(/^[\x20-\x7e]*$/.test(parseRefusal(text)), 'a refusal with control characters')
+    if (lease === undefined) return 'none'
+    const hops = [lease.gateway, ...lease.routes.map(({ gateway }) => gateway)].filter(hop => hop !== undefined)
+    assert(tryParsePrefix(lease.address)?.family === 4, `address ${lease.address}`)
+    for (const each of [...hops, ...lease.dnsServers]) assert(tryParseAddress(each)?.family === 4, `address ${each}`)
+    for (const domain of lease.searchDomains) assert(/^[a-z0-9_.-]+$/.test(domain), `domain ${domain}`)
+    return `${lease.routes.length} ${lease.dnsServers.length} ${lease.searchDomains.length} ${lease.mtu !== undefined}`
+  },
+  refuses: () => false,
+}
+
+export const textTargets: readonly FuzzTarget[] = [template, flags, address, logLine, user, dhcpLease]
