@@ -1,6 +1,7 @@
 // Short texts on standard output, without the stream behind process.stdout: setting that up takes longer than many verbs.
 
 import { writeSync } from 'node:fs'
+import { renderError } from './render-error.ts'
 
 /** What a shell makes of a program that SIGPIPE ended. */
 export const SIGPIPE_EXIT_CODE = 141
@@ -28,7 +29,9 @@ export function print(text: string): void {
 export function guardStdout(onGone: () => void = () => process.exit(SIGPIPE_EXIT_CODE)): void {
   process.stdout.removeAllListeners('error')
   process.stdout.on('error', (error: Error & { code?: string }) => {
-    if (error.code !== 'EPIPE') throw error
-    onGone()
+    if (error.code === 'EPIPE') return onGone()
+    // Nobody awaits what was written: told here, and with the exit code of what could not be done.
+    process.stderr.write(renderError(error))
+    process.exit(1)
   })
 }
