@@ -29,6 +29,9 @@ export async function tearDownContainer(context: EngineContext, container: Conta
     ['remove cgroup', () => removeCgroupOf(context, container, run)],
     ['exit record', () => ensureExitRecord(context, id, run)],
     ['stop health checks', () => stopHealthChecks(context, container)],
+  ])
+  // What could not be given back is on record there, and with it whoever looks next tries again.
+  await doAll([
     ['report the end', () => reportEnd(context, container, run)],
     ['remove run folder', () => rmSync(paths.run(id), { recursive: true, force: true })],
     ['remove cgroup parent', () => removeEmptyCgroupParent(context)],
