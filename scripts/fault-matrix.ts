@@ -4,9 +4,7 @@ import { parseArgs } from 'node:util'
 import { faultCases } from '../test/faults/fault-cases.ts'
 import { allTrials, FaultWorld, faultKinds, type Trial } from '../test/faults/fault-matrix.ts'
 import { Random } from '../test/faults/random.ts'
-
-/** What takes longer is worth a look: something waits for a bound. */
-const slowMs = 10_000
+import { runTrials } from './run-trials.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -42,8 +40,11 @@ try {
     if (values.sample !== undefined) console.log(`seed ${seed}`)
     while (worlds.length < Number(values.workers)) worlds.push(await FaultWorld.create())
     const started = Date.now()
-    const end = values.minutes === undefined ? Number.POSITIVE_INFINITY : started + Number(values.minutes) * 60_000
-    const { failed, left } = await runAll(worlds, chosen, end)
+    const { failed, left } = await runTrials(worlds, chosen, {
+      ...(values.minutes === undefined ? {} : { minutes: Number(values.minutes) }),
+      run: (world, trial) => world.run(trial),
+      title: ({ of, kind, point }) => `${of.title}, ${kind} at "${point}"`,
+    })
     failures = failed
     const minutes = ((Date.now() - started) / 60_000).toFixed(1)
     const points = `${trials.length / faultKinds.length} fault points x ${faultKinds.length}`
@@ -54,33 +55,6 @@ try {
   for (const world of worlds) await world.dispose()
 }
 process.exit(failures === 0 ? 0 : 1)
-
-/** Each world takes the next trial until `end`. @returns how many failed, and how many were not tried */
-async function runAll(
-  worlds: readonly FaultWorld[],
-  trials: readonly Trial[],
-  end: number,
-): Promise<{ failed: number; left: number }> {
-  const queue = [...trials]
-  let failed = 0
-  let done = 0
-  const work = async (world: FaultWorld) => {
-    while (Date.now() < end) {
-      const trial = queue.shift()
-      if (trial === undefined) return
-      const began = Date.now()
-      const problems = await world.run(trial)
-      const ms = Date.now() - began
-      if (ms > slowMs) console.log(`slow: ${trial.of.title}, ${trial.kind} at "${trial.point}": ${ms} ms`)
-      if (problems.length > 0) failed += 1
-      for (const problem of problems) console.log(`FAILED ${problem.trimEnd()}`)
-      done += 1
-      if (done % 50 === 0) console.log(`${done} of ${trials.length}, ${failed} failed`)
-    }
-  }
-  await Promise.all(worlds.map(work))
-  return { failed, left: queue.length }
-}
 
 function list(trials: readonly Trial[]): void {
   for (const of of cases) {

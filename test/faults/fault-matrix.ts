@@ -27,7 +27,7 @@ const ignore = [
   // Beside a file of the user's, where we do not sweep.
   /^file appeared: \/work\/\.(saved|exported)\.tar\.\d+\.tmp$/,
 ]
-const boundMs = 30_000
+export const boundMs = 30_000
 
 /** A world to try faults in, one after another. */
 export class FaultWorld {
@@ -57,7 +57,7 @@ export class FaultWorld {
     const env = { ...this.world.env, TSRUN_FAULT: '*' }
     const { stderr, code } = await this.world.tsrun(words(of.command), { env, timeoutMs: boundMs })
     if (code !== 0) throw new Error(`${of.title} without a fault: ${stderr}`)
-    await this.#clean(of)
+    await this.clean(of)
     const times = new Map<string, number>()
     const own = [...stderr.matchAll(/^fault point: (.*)$/gm)].map(([, step = '']) => {
       const nth = (times.get(step) ?? 0) + 1
@@ -67,28 +67,40 @@ export class FaultWorld {
     return of.usesInit === true ? [...own, ...(await initPoints())] : own
   }
 
+  /** @returns what is wrong afterwards, one line each; the next trial takes no offence at it */
+  run({ of, point, kind }: Trial, options: { patienceMs?: number } = {}): Promise<string[]> {
+    const broken = async () => misbehaviour(kind, point, await this.#withFault(of, point, kind))
+    return this.around(of, `${of.title}, ${kind} at "${point}"`, broken, options)
+  }
+
   /**
+   * Prepares a case, lets `broken` run its command, and looks whether the next one works and what is left.
    * @param options.patienceMs how long what is on its way out may take to go; default 8 s
-   * @returns what is wrong afterwards, one line each; the next trial takes no offence at it
+   * @returns what is wrong, what `broken` says among it, each behind `title`
    */
-  async run({ of, point, kind }: Trial, options: { patienceMs?: number } = {}): Promise<string[]> {
+  async around(
+    of: FaultCase,
+    title: string,
+    broken: () => Promise<string | undefined>,
+    options: { patienceMs?: number } = {},
+  ): Promise<string[]> {
     const problems: string[] = []
     const attempt = async (what: string, task: () => Promise<string | undefined>) => {
       const problem = await task().catch((error: unknown) => (error instanceof Error ? error.message : String(error)))
-      if (problem !== undefined) problems.push(`${of.title}, ${kind} at "${point}": ${what}${problem}`)
+      if (problem !== undefined) problems.push(`${title}: ${what}${problem}`)
     }
     for (const line of of.prepare ?? []) {
       await attempt(`${line}: `, () => this.world.ok(words(line), { timeoutMs: boundMs }).then(() => undefined))
     }
-    await attempt('', async () => misbehaviour(kind, point, await this.#withFault(of, point, kind)))
+    await attempt('', broken)
     await attempt('the next command: ', async () => {
       const next = 'run --rm -net br -p 9999:80 busybox true'
       const { code, stderr } = await this.world.tsrun(words(next), { timeoutMs: boundMs })
       return code === 0 ? undefined : stderr
     })
-    await attempt('to clean: ', () => this.#clean(of).then(() => undefined))
+    await attempt('to clean: ', () => this.clean(of).then(() => undefined))
     const changes = await this.world.changesSince(this.#before, { ignore, timeoutMs: options.patienceMs ?? 8_000 })
-    problems.push(...changes.map(change => `${of.title}, ${kind} at "${point}": ${change}`))
+    problems.push(...changes.map(change => `${title}: ${change}`))
     if (changes.length > 0) this.#before = await this.world.settled()
     return problems
   }
@@ -146,7 +158,8 @@ export class FaultWorld {
     return this.world.processes().map(({ pid }) => pid)
   }
 
-  async #clean(of: FaultCase): Promise<void> {
+  /** Takes away what the case has made. */
+  async clean(of: FaultCase): Promise<void> {
     for (const line of of.clean) await this.world.tsrun(words(line), { timeoutMs: boundMs })
   }
 }
@@ -179,7 +192,7 @@ function misbehaviour(kind: FaultKind, point: string, { code, signal, stderr }: 
   return /^tsrun: .+/m.test(stderr) || code !== null ? undefined : `ended by ${signal}: ${stderr}`
 }
 
-function words(line: string): string[] {
+export function words(line: string): string[] {
   return line.split(/\s+/).filter(word => word !== '')
 }
 

@@ -29,7 +29,9 @@ export async function prepareWorld(world: World): Promise<void> {
   )
   await world.ok(['network', 'create', '--subnet', '10.51.0.0/24', 'br'])
   await world.ok(['network', 'create', '--subnet', '10.52.0.0/24', 'other'])
-  // Once before, so that what a first container brings for good stands already.
+  // Once before, so that what the first network or container of a kind brings for good stands already.
+  await world.ok(['network', 'create', '--ipv6', 'six'])
+  await world.ok(['network', 'rm', 'six'])
   await world.ok(['run', '--rm', '-net', 'br', '-net', 'other', '-p', '8080:80', 'busybox', 'true'])
   await world.ok(['run', '--rm', 'busybox', 'true'])
   for (const name of ['saved.tar', 'exported.tar']) writeFileSync(join(world.dir, 'work', name), 'what stood there')

@@ -36,7 +36,7 @@ export interface StormFigures {
 const boundMs = 60_000
 
 /** What says that an error was not foreseen. */
-const unforeseen = /TypeError|ReferenceError|RangeError|SyntaxError|undefined is not|Cannot read prop|\n {4}at /
+export const unforeseen = /TypeError|ReferenceError|RangeError|SyntaxError|undefined is not|Cannot read prop|\n {4}at /
 
 type Action = (random: Random) => string
 
