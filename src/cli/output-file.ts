@@ -1,7 +1,7 @@
 // An archive into a file of the user's: under a name of its own until it is whole, so that a command that fails leaves no half of one,
 // and what stood there stays.
 
-import { createWriteStream, realpathSync, renameSync, rmSync, statSync } from 'node:fs'
+import { createWriteStream, openSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { faultPoint } from '../lib/fault.ts'
@@ -13,22 +13,31 @@ export async function writeOutputFile(path: string, source: AsyncIterable<Uint8A
   const target = stat === undefined ? path : realpathSync(path)
   const isReplaced = stat === undefined || stat.isFile()
   const written = isReplaced ? join(dirname(target), `.${basename(target)}.${process.pid}.tmp`) : target
-  const file = createWriteStream(written, { mode: 0o600 })
-  // Whose fault it was: the source's errors are told as they are.
-  let refusal: Error | undefined
-  file.on('error', error => {
-    refusal = error
-  })
+  // At once: a stream that opens the file when it likes may do so when the failure is over.
+  const fd = telling(path, () => openSync(written, 'w', 0o600))
   try {
-    await pipeline(source, file)
+    await pipeline(source, createWriteStream(written, { fd }))
     faultPoint('archive written')
-    if (isReplaced) renameSync(written, target)
+    if (isReplaced) telling(path, () => renameSync(written, target))
   } catch (error) {
     if (isReplaced) rmSync(written, { force: true })
-    if (error !== refusal) throw error
-    throw new TsrunError('system', 'output', `cannot write "${path}": ${refusal?.message.replaceAll(written, path)}`, {
-      cause: error,
-    })
+    throw error instanceof Error && 'syscall' in error && error.syscall === 'write' ? refused(path, error) : error
   }
   faultPoint('archive in place')
+}
+
+/** Names the file as the user did. */
+function telling<T>(path: string, task: () => T): T {
+  try {
+    return task()
+  } catch (error) {
+    throw refused(path, error)
+  }
+}
+
+function refused(path: string, error: unknown): TsrunError {
+  const code = error instanceof Error && 'code' in error ? ` (${String(error.code)})` : ''
+  const reason =
+    error instanceof Error ? (/^[A-Z0-9]+: ([^,]+)/.exec(error.message)?.[1] ?? error.message) : String(error)
+  return new TsrunError('system', 'output', `cannot write "${path}": ${reason}${code}`, { cause: error })
 }
