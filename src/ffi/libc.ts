@@ -1,7 +1,7 @@
 // The C library calls that tsrun makes itself. Everything else goes through node:fs.
 // Each wrapper throws SyscallError and documents who owns a returned descriptor. All descriptors are close-on-exec.
 
-import { SyscallError } from './errno.ts'
+import { hasCode, SyscallError } from './errno.ts'
 import { koffi, type NativeFunction } from './koffi.ts'
 
 const library = koffi.load('libc.so.6')
@@ -98,7 +98,14 @@ export function send(fd: number, bytes: Uint8Array): number {
 
 /** recv(2); returns the number of bytes received, 0 at the end of the stream. */
 export function recv(fd: number, into: Uint8Array, flags = 0): number {
-  return call('recv', 'long recv(int, void *, size_t, int)', [fd, into, into.length, flags])
+  const receive = () => call('recv', 'long recv(int, void *, size_t, int)', [fd, into, into.length, flags])
+  try {
+    return receive()
+  } catch (error) {
+    // What came is still there: whether a change was made is worth a second try.
+    if (!hasCode(error, 'ENOMEM')) throw error
+    return receive()
+  }
 }
 
 /** setsockopt(2) with an int or a struct as bytes. */

@@ -142,7 +142,7 @@ export const faultCases: readonly FaultCase[] = [
   { title: 'export', prepare: [stopped], command: 'export -o exported.tar victim', clean: removed },
   { title: 'import', command: 'import ../rootfs.tar made', clean: ['rmi -f made', 'image prune -f'] },
   { title: 'tag', command: 'tag busybox made', clean: ['rmi -f made', 'image prune -f'] },
-  { title: 'save', command: 'save -o saved.tar busybox', clean: [] },
+  { title: 'save', command: 'save -o saved.tar busybox', clean: ['image prune -f'] },
   { title: 'rmi', prepare: ['load -q -i ../image.tar'], command: 'rmi app', clean: ['rmi -f app', 'image prune -f'] },
   {
     title: 'push',

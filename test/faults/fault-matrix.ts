@@ -1,7 +1,8 @@
 // The fault matrix: at each step of each command the step fails, the client is killed, or the container's monitor is. Afterwards
 // the next command must work, and nothing may be left of the command once its own objects are removed.
 
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { eventually, execute, type Result, sleep } from '../helpers/command.ts'
 import type { Snapshot } from '../helpers/snapshot.ts'
 import { dist, World } from '../helpers/world.ts'
@@ -43,6 +44,8 @@ export class FaultWorld {
     const faults = new FaultWorld(world)
     try {
       await prepareWorld(world)
+      // What save and export put there then appears in no trial.
+      for (const name of ['saved.tar', 'exported.tar']) writeFileSync(join(world.dir, 'work', name), '')
       faults.#before = await world.settled()
     } catch (error) {
       await world.dispose({ leakCheck: false })

@@ -34,7 +34,6 @@ export async function prepareWorld(world: World): Promise<void> {
   await world.ok(['network', 'rm', 'six'])
   await world.ok(['run', '--rm', '-net', 'br', '-net', 'other', '-p', '8080:80', 'busybox', 'true'])
   await world.ok(['run', '--rm', 'busybox', 'true'])
-  for (const name of ['saved.tar', 'exported.tar']) writeFileSync(join(world.dir, 'work', name), 'what stood there')
   // Not the image that build makes: what load and pull bring must be new to the store.
   await world.ok(['run', '--name', 'maker', 'busybox', 'sh', '-c', 'echo app > /app'])
   await world.ok(['commit', 'maker', `${registry}/app:1`])

@@ -44,6 +44,11 @@ export function monitors(world: World): { pid: number; id: string }[] {
   })
 }
 
+/** Both processes of tsrun-dns. */
+export function resolvers(world: World): { pid: number }[] {
+  return world.processes().filter(({ command }) => command.startsWith('tsrun-dns'))
+}
+
 async function look(world: World): Promise<string[]> {
   const ids = names(join(world.root, 'containers'))
   const live = names(join(world.state, 'containers')).flatMap(id => {
@@ -58,6 +63,7 @@ async function look(world: World): Promise<string[]> {
     ...ids
       .filter(id => !live.some(other => other.id === id) && !hasEnd(world, id))
       .map(id => `${id.slice(0, 12)} was started, does not run and has no exit record`),
+    ...checkNames(world, ids),
     ...checkAddresses(world, live),
     ...(await checkKernelAddresses(live)),
     ...(await checkPorts(world, live)),
@@ -84,6 +90,21 @@ function hasEnd(world: World, id: string): boolean {
     existsSync(join(world.root, 'containers', id, 'exit.json')) ||
     existsSync(join(world.state, 'restarting', id))
   )
+}
+
+/** Each container has the name of its record, and nobody another. */
+function checkNames(world: World, ids: readonly string[]): string[] {
+  const taken = names(join(world.root, 'names')).map(
+    name => `${name} of ${readlinkSync(join(world.root, 'names', name)).slice(0, 12)}`,
+  )
+  const records = ids.map(id => {
+    const record = readJson(join(world.root, 'containers', id, 'container.json')) as { name?: string } | undefined
+    return `${record?.name} of ${id.slice(0, 12)}`
+  })
+  return [
+    ...difference(taken, records).map(entry => `name ${entry} is taken and nobody has it`),
+    ...difference(records, taken).map(entry => `name ${entry} is on record and not taken`),
+  ]
 }
 
 /** Addresses that are taken on disk are those of the live endpoints, each once. */

@@ -6,7 +6,7 @@ import { sleep } from '../helpers/command.ts'
 import { World } from '../helpers/world.ts'
 import { prepareWorld, registry } from './prepare-world.ts'
 import { Random } from './random.ts'
-import { brokenInvariants, monitors } from './storm-invariants.ts'
+import { brokenInvariants, monitors, resolvers } from './storm-invariants.ts'
 
 export interface StormOptions {
   readonly seed: number
@@ -63,11 +63,17 @@ const actions: readonly Action[] = [
   random => `network connect ${network(random)} ${container(random)}`,
   random => `network disconnect ${network(random)} ${container(random)}`,
   random => `update --publish-add ${8000 + random.below(4)}:80 ${container(random)}`,
+  random => `update --publish-rm 80 ${container(random)}`,
+  random => `update -m ${random.pick(['64m', '128m'])} --pids-limit 50 ${container(random)}`,
+  random => `rename ${container(random)} ${container(random)}`,
+  random => `${random.pick(['pause', 'unpause'])} ${container(random)}`,
+  random => `network reload ${network(random)}`,
+  random => random.pick([`commit ${container(random)} app`, `cp ../context ${container(random)}:/copied`]),
   random => `network create --subnet 10.60.${random.below(4)}.0/28 ${network(random)}`,
   random => `network create ${network(random)}`,
   random => `network rm ${network(random)}`,
   random => random.pick([`pull -q ${registry}/app:1`, 'load -q -i ../image.tar', 'rmi -f app', 'image prune -af']),
-  random => random.pick(['ps -a', 'network prune -f', 'container prune -f', 'volume prune -f', 'inspect a', 'images']),
+  random => random.pick(['ps -a', 'network prune -f', 'container prune -f', 'system prune -f', 'inspect a', 'images']),
 ]
 
 /** Makes a world, lets the clients loose, and judges. */
@@ -133,11 +139,11 @@ async function client(world: World, random: Random, end: number, figures: StormF
   }
 }
 
-/** Kills a monitor now and then, as the kernel does when memory is short. */
+/** Kills a monitor or a resolver now and then, as the kernel does when memory is short. */
 async function killMonitors(world: World, random: Random, end: number, figures: StormFigures): Promise<void> {
   while (Date.now() < end) {
     await sleep(200 + random.below(1200))
-    const candidates = monitors(world)
+    const candidates = random.below(5) === 0 ? resolvers(world) : monitors(world)
     if (candidates.length === 0) continue
     try {
       process.kill(random.pick(candidates).pid, 'SIGKILL')

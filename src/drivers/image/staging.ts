@@ -36,7 +36,14 @@ export class Staging {
       const path = join(folder, `${process.pid}-${Date.now().toString(36)}-${counter++}`)
       mkdirSync(path, { mode: 0o700 })
       const fd = lockFolder(path)
-      if (fd !== undefined) return new Staging(path, fd, isDurable)
+      if (fd === undefined) continue
+      try {
+        return new Staging(path, fd, isDurable)
+      } catch (error) {
+        removeTree(path)
+        closeSync(fd)
+        throw error
+      }
     }
   }
 
