@@ -5,6 +5,7 @@ import type { PullPolicy } from '../engine/image/image-service.ts'
 import { withImage } from '../engine/image/with-image.ts'
 import type { Container, ContainerSpec } from '../model/container.ts'
 import { TsrunError } from '../model/errors.ts'
+import { printError } from './print.ts'
 
 /** Makes a container, and pulls its image before (`always`) or when it is not there (`missing`). */
 export async function createWithPull(
@@ -17,8 +18,7 @@ export async function createWithPull(
   return withImage(spec.image, policy, {
     use: image => engine.containers.create({ ...spec, image }, { pull: 'never', durable }),
     pull: async image => {
-      if (policy === 'missing' && flags.quiet !== true)
-        process.stderr.write(`Unable to find image '${image}' locally\n`)
+      if (policy === 'missing' && flags.quiet !== true) printError(`Unable to find image '${image}' locally\n`)
       const { pullForContainer } = await import('./pull-image.ts')
       return pullForContainer(engine, image, flags)
     },

@@ -1,6 +1,7 @@
 // Verbs that take several names do all they can, and fail at the end when one of them failed.
 
 import { Rehearsed } from '../engine/explain.ts'
+import { print, printError } from './print.ts'
 import { renderError } from './render-error.ts'
 
 /** Runs `act` on each name, prints what it returns, or its error. @returns the exit code */
@@ -13,10 +14,10 @@ export async function forEach(
   for (const name of names) {
     try {
       const line = await act(name)
-      if (line !== undefined) process.stdout.write(`${line}\n`)
+      if (line !== undefined) print(`${line}\n`)
     } catch (error) {
       if (error instanceof Rehearsed) continue
-      process.stderr.write(renderError(error))
+      printError(renderError(error))
       code = failureCode
     }
   }

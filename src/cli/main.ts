@@ -8,7 +8,7 @@ import { rewriteGoStyle } from './args.ts'
 import { addExplainFlags, type ExplainFlags } from './explain-flags.ts'
 import { expandGroup, groupHelp } from './groups.ts'
 import { LeanCommand } from './lean-command.ts'
-import { guardStdout } from './print.ts'
+import { print, printError } from './print.ts'
 import { findCommand, type VerbEntry, type VerbModule } from './registry.ts'
 import { exitCodeOf, renderError, renderWarning, shown } from './render-error.ts'
 import { version } from './version.ts'
@@ -24,12 +24,12 @@ async function main(argv: readonly string[]): Promise<number> {
   if (globals.usernsRemap !== undefined) process.env.TSRUN_USERNS_REMAP = globals.usernsRemap
   const [verb] = rest
   if (verb === '-v' || verb === '--version') {
-    process.stdout.write(`tsrun version ${version}\n`)
+    print(`tsrun version ${version}\n`)
     return 0
   }
   if (verb === 'help' && rest[1] !== undefined) return main([...rest.slice(1), '--help'])
   if (verb === undefined || verb === 'help' || verb === '--help' || verb === '-h') {
-    process.stdout.write((await import('./help.ts')).overview())
+    print((await import('./help.ts')).overview())
     return verb === undefined ? 1 : 0
   }
   const help = groupHelp(rest)
@@ -37,15 +37,14 @@ async function main(argv: readonly string[]): Promise<number> {
     const member = rest[1]
     if (member !== undefined && member !== '--help' && member !== '-h')
       throw (await import('./help.ts')).noSuchMember(verb, member)
-    process.stdout.write(help)
+    print(help)
     return 0
   }
   const found = findCommand(verb)
   if (found === undefined) throw (await import('./help.ts')).noSuchCommand(verb)
-  if (found.isLean !== true) guardStdout()
   const code = await runVerb(found, await found.load(), rest)
   // One that fails has said what is wrong already.
-  if (code === 0) for (const error of takeLeftOut()) process.stderr.write(renderWarning(error))
+  if (code === 0) for (const error of takeLeftOut()) printError(renderWarning(error))
   return code
 }
 
@@ -102,12 +101,12 @@ async function parseAndRun(entry: VerbEntry, module: VerbModule, parse: Parse): 
   } catch (error) {
     if (error instanceof Rehearsed) return error.exitCode
     if (error instanceof CommanderError) return isLast || hasBegun ? exitCodeOfUsage(error, verb) : undefined
-    process.stderr.write(renderError(error))
+    printError(renderError(error))
     return exitCodeOf(error, isRun(verb))
   }
 }
 
-const loudly = { writeErr: (text: string) => process.stderr.write(commanderError(text)) }
+const loudly = { writeErr: (text: string) => printError(commanderError(text)), writeOut: print }
 const silently = { writeErr: () => {}, writeOut: () => {} }
 
 /** @throws Rehearsed with --dry-run: it has been done, in a copy of the host */
@@ -164,7 +163,7 @@ main(process.argv.slice(2)).then(
     process.exitCode = code
   },
   error => {
-    process.stderr.write(renderError(error))
+    printError(renderError(error))
     process.exitCode = exitCodeOf(error, false)
   },
 )

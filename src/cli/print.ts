@@ -1,4 +1,5 @@
-// Short texts on standard output, without the stream behind process.stdout: setting that up takes longer than many verbs.
+// Texts on standard output and standard error, without the streams behind process.stdout and process.stderr: setting one up takes
+// longer than many verbs.
 
 import { writeSync } from 'node:fs'
 import { renderError } from './render-error.ts'
@@ -6,15 +7,27 @@ import { renderError } from './render-error.ts'
 /** What a shell makes of a program that SIGPIPE ended. */
 export const SIGPIPE_EXIT_CODE = 141
 
-/** Writes `text` whole. A reader that has gone ends the process quietly, as SIGPIPE would. */
-export function print(text: string): void {
+/** Writes all of `text` to standard output. A reader that has gone ends the process quietly, as SIGPIPE would. */
+export function print(text: string | Uint8Array): void {
+  writeAll(1, text, () => process.exit(SIGPIPE_EXIT_CODE))
+}
+
+/** Writes all of `text` to standard error. Where nobody reads that, nothing is said. */
+export function printError(text: string | Uint8Array): void {
+  writeAll(2, text, () => {})
+}
+
+function writeAll(fd: number, text: string | Uint8Array, onGone: () => void): void {
   let rest = Buffer.from(text)
   while (rest.length > 0) {
     try {
-      rest = rest.subarray(writeSync(1, rest))
+      rest = rest.subarray(writeSync(fd, rest))
     } catch (error) {
       const code = error instanceof Error && 'code' in error ? error.code : undefined
-      if (code === 'EPIPE') process.exit(SIGPIPE_EXIT_CODE)
+      if (code === 'EPIPE') {
+        onGone()
+        return
+      }
       // Somebody made the descriptor non-blocking, and its reader is slow.
       if (code === 'EAGAIN') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
       else throw error
@@ -23,10 +36,11 @@ export function print(text: string): void {
 }
 
 /**
- * The same manners for what is written through process.stdout.
+ * The same manners for the stream process.stdout, for verbs that copy streams to it.
+ * @returns process.stdout
  * @param onGone what to do when the reader has gone; default: end the process
  */
-export function guardStdout(onGone: () => void = () => process.exit(SIGPIPE_EXIT_CODE)): void {
+export function guardStdout(onGone: () => void = () => process.exit(SIGPIPE_EXIT_CODE)): NodeJS.WriteStream {
   process.stdout.removeAllListeners('error')
   process.stdout.on('error', (error: Error & { code?: string }) => {
     if (error.code === 'EPIPE') return onGone()
@@ -34,4 +48,5 @@ export function guardStdout(onGone: () => void = () => process.exit(SIGPIPE_EXIT
     process.stderr.write(renderError(error))
     process.exit(1)
   })
+  return process.stdout
 }

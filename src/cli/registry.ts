@@ -15,8 +15,6 @@ export interface VerbEntry {
   readonly aliases?: readonly string[]
   readonly summary: string
   readonly hidden?: boolean
-  /** Writes nothing through process.stdout unless it joins a container's streams: see print.ts. */
-  readonly isLean?: boolean
   /** It takes --explain and --dry-run: see explain-flags.ts. */
   readonly changesMachine?: boolean
   load(): Promise<VerbModule>
@@ -29,7 +27,6 @@ export const commandGroups: readonly { readonly title: string; readonly commands
       {
         name: 'run',
         changesMachine: true,
-        isLean: true,
         summary: 'create a container and run a command in it',
         load: () => import('./commands/run.ts'),
       },
@@ -90,7 +87,6 @@ export const commandGroups: readonly { readonly title: string; readonly commands
       {
         name: 'exec',
         changesMachine: true,
-        isLean: true,
         summary: 'run a further command in a container',
         load: () => import('./commands/exec.ts'),
       },

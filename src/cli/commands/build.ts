@@ -8,6 +8,7 @@ import { TsrunError } from '../../model/errors.ts'
 import { type BuildView, liveView, OutputTail, plainView, renderFailedStep } from '../build-progress.ts'
 import { interruptible } from '../interrupt.ts'
 import { tryParseCsv } from '../parse-csv.ts'
+import { print, printError } from '../print.ts'
 
 interface BuildFlags {
   readonly tag: readonly string[]
@@ -80,14 +81,14 @@ async function build(context: string, flags: BuildFlags): Promise<number> {
     built = await interruptible(signal => engine.build({ ...options, signal, onEvent: event => view.event(event) }))
   } catch (error) {
     view.end()
-    if (tail.failed !== undefined) process.stderr.write(renderFailedStep(tail.failed))
+    if (tail.failed !== undefined) printError(renderFailedStep(tail.failed))
     throw error
   }
   view.end()
   if ('exitCode' in built) return built.exitCode
   if (flags.iidfile !== undefined) writeFileSync(flags.iidfile, built.id)
-  if (flags.quiet === true) process.stdout.write(`${built.id}\n`)
-  else process.stderr.write([`image ${built.id}`, ...built.names.map(name => `named ${name}`), ''].join('\n'))
+  if (flags.quiet === true) print(`${built.id}\n`)
+  else printError([`image ${built.id}`, ...built.names.map(name => `named ${name}`), ''].join('\n'))
   return 0
 }
 

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 import { parseFilters } from '../filters.ts'
 import { parseTime } from '../parse-time.ts'
+import { print } from '../print.ts'
 import { formatBytes } from '../table.ts'
 
 export function register(program: Command): Command {
@@ -23,8 +24,8 @@ export function register(program: Command): Command {
       const pruned = await engine.pruneBuilds(
         until === undefined ? {} : { until: new Date(parseTime('--filter until', until)) },
       )
-      process.stdout.write(`Deleted steps: ${pruned.steps}\nDeleted cache mounts: ${pruned.cacheMounts}\n`)
-      process.stdout.write(`Total reclaimed space: ${formatBytes(pruned.reclaimedBytes)}\n`)
+      print(`Deleted steps: ${pruned.steps}\nDeleted cache mounts: ${pruned.cacheMounts}\n`)
+      print(`Total reclaimed space: ${formatBytes(pruned.reclaimedBytes)}\n`)
     })
   return builder
 }

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
+import { print } from '../print.ts'
 
 interface CommitFlags {
   readonly author?: string
@@ -32,6 +33,6 @@ export function register(program: Command): Command {
         ...(flags.message === undefined ? {} : { message: flags.message }),
         ...(flags.change === undefined ? {} : { changes: flags.change }),
       })
-      process.stdout.write(`${id}\n`)
+      print(`${id}\n`)
     })
 }

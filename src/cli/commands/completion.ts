@@ -3,6 +3,7 @@ import { bashScript } from '../completion/bash.ts'
 import { fishScript } from '../completion/fish.ts'
 import { type Place, readPlaces, type Verb } from '../completion/model.ts'
 import { zshScript } from '../completion/zsh.ts'
+import { print } from '../print.ts'
 
 const scripts: Readonly<Record<string, (places: readonly Place[]) => string>> = {
   bash: bashScript,
@@ -27,7 +28,7 @@ Examples:
   tsrun completion fish >~/.config/fish/completions/tsrun.fish`,
         )
         .action(async (shell: string) => {
-          process.stdout.write(scripts[shell]?.(await readPlaces(verbs())) ?? '')
+          print(scripts[shell]?.(await readPlaces(verbs())) ?? '')
         }),
   }
 }

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 import { collect } from '../collect.ts'
 import { parsePruneFilter } from '../filters.ts'
+import { print } from '../print.ts'
 import { formatBytes } from '../table.ts'
 
 export function register(program: Command): Command {
@@ -17,7 +18,7 @@ export function register(program: Command): Command {
       await using engine = await Engine.open()
       const { removed, reclaimedBytes } = await engine.containers.prune(filter)
       const ids = removed.map(({ id }) => id)
-      if (ids.length > 0) process.stdout.write(`Deleted Containers:\n${ids.join('\n')}\n\n`)
-      process.stdout.write(`Total reclaimed space: ${formatBytes(reclaimedBytes)}\n`)
+      if (ids.length > 0) print(`Deleted Containers:\n${ids.join('\n')}\n\n`)
+      print(`Total reclaimed space: ${formatBytes(reclaimedBytes)}\n`)
     })
 }

@@ -2,6 +2,7 @@ import { pipeline } from 'node:stream/promises'
 import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 import { TsrunError } from '../../model/errors.ts'
+import { guardStdout, printError } from '../print.ts'
 import { formatBytes } from '../table.ts'
 
 interface CopyFlags {
@@ -28,7 +29,7 @@ export function register(program: Command): Command {
       await using engine = await Engine.open()
       const size = await copy(engine, splitPlace(source), splitPlace(destination), flags)
       if (size !== undefined && flags.quiet !== true && process.stderr.isTTY)
-        process.stderr.write(`Successfully copied ${formatBytes(size)} to ${destination}\n`)
+        printError(`Successfully copied ${formatBytes(size)} to ${destination}\n`)
     })
 }
 
@@ -50,7 +51,7 @@ async function copy(engine: Engine, from: Place, to: Place, flags: CopyFlags): P
       hint: 'pipe it: tsrun cp a:/data - | tsrun cp - b:/',
     })
   if (from.container !== undefined && to.path === '-') {
-    await pipeline(engine.files.archive(from.container, from.path, flags), process.stdout, { end: false })
+    await pipeline(engine.files.archive(from.container, from.path, flags), guardStdout(), { end: false })
     return undefined
   }
   if (from.container !== undefined) return engine.files.copyOut(from.container, from.path, to.path, flags)

@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 import { addContainerFlags, toContainerSpec } from '../container-flags.ts'
 import { createWithPull } from '../create-with-pull.ts'
+import { print } from '../print.ts'
 
 export function register(program: Command): Command {
   const command = program
@@ -17,6 +18,6 @@ export function register(program: Command): Command {
     await using engine = await Engine.open()
     const container = await createWithPull(engine, spec, flags)
     if (typeof flags.cidfile === 'string') writeFileSync(flags.cidfile, container.id, { flag: 'wx' })
-    process.stdout.write(`${container.id}\n`)
+    print(`${container.id}\n`)
   })
 }

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 import { printable } from '../../engine/ids.ts'
+import { print } from '../print.ts'
 
 export function register(program: Command): Command {
   return program
@@ -11,6 +12,6 @@ export function register(program: Command): Command {
     .action(async (name: string) => {
       await using engine = await Engine.open()
       const changes = await engine.files.diff(name)
-      process.stdout.write(changes.map(({ kind, path }) => `${kind} ${printable(path)}\n`).join(''))
+      print(changes.map(({ kind, path }) => `${kind} ${printable(path)}\n`).join(''))
     })
 }

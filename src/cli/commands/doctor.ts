@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { preflight } from '../../engine/doctor.ts'
+import { print } from '../print.ts'
 
 export function register(program: Command, exit: (code: number) => void): Command {
   return program
@@ -10,14 +11,14 @@ export function register(program: Command, exit: (code: number) => void): Comman
     .action((flags: { format?: string }) => {
       const checks = preflight()
       const failed = checks.some(check => !check.ok && check.severity === 'required')
-      if (flags.format === 'json') process.stdout.write(`${JSON.stringify(checks, null, 2)}\n`)
+      if (flags.format === 'json') print(`${JSON.stringify(checks, null, 2)}\n`)
       else {
         for (const check of checks) {
           const mark = check.ok ? 'ok  ' : check.severity === 'required' ? 'FAIL' : 'note'
-          process.stdout.write(`${mark}  ${check.name}: ${check.detail}\n`)
-          if (!check.ok && check.remedy !== undefined) process.stdout.write(`      -> ${check.remedy}\n`)
+          print(`${mark}  ${check.name}: ${check.detail}\n`)
+          if (!check.ok && check.remedy !== undefined) print(`      -> ${check.remedy}\n`)
         }
-        process.stdout.write(failed ? '\ntsrun cannot run here yet.\n' : '\ntsrun can run here.\n')
+        print(failed ? '\ntsrun cannot run here yet.\n' : '\ntsrun can run here.\n')
       }
       if (failed) exit(1)
     })

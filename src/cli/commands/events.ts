@@ -6,6 +6,7 @@ import { collect } from '../collect.ts'
 import { parseFilters } from '../filters.ts'
 import { renderRow } from '../format.ts'
 import { parseTime } from '../parse-time.ts'
+import { print } from '../print.ts'
 
 interface EventFlags {
   readonly since?: string
@@ -41,7 +42,7 @@ export function addEvents(parent: Command): Command {
       await using engine = await Engine.open()
       for await (const event of engine.events.stream(range)) {
         if (!matches(event, filters)) continue
-        process.stdout.write(`${render === undefined ? toLine(event) : render(toDocker(event))}\n`)
+        print(`${render === undefined ? toLine(event) : render(toDocker(event))}\n`)
       }
     })
 }

@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { writeOutputFile } from '../output-file.ts'
+import { guardStdout } from '../print.ts'
 
 export function register(program: Command): Command {
   return program
@@ -18,7 +19,7 @@ export function register(program: Command): Command {
         })
       await using engine = await Engine.open()
       const archive = engine.files.export(name)
-      if (flags.output === undefined) await pipeline(archive, process.stdout, { end: false })
+      if (flags.output === undefined) await pipeline(archive, guardStdout(), { end: false })
       else await writeOutputFile(flags.output, archive)
     })
 }

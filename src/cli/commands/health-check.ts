@@ -1,6 +1,7 @@
 // Called by the loop that start makes for a container with a healthcheck; not for people.
 import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
+import { print } from '../print.ts'
 
 export function register(program: Command, exit: (code: number) => void): Command {
   return program
@@ -10,6 +11,6 @@ export function register(program: Command, exit: (code: number) => void): Comman
       await using engine = await Engine.open()
       const seconds = await engine.containers.checkHealth(id)
       if (seconds === undefined) exit(1)
-      else process.stdout.write(`${seconds}\n`)
+      else print(`${seconds}\n`)
     })
 }

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 import { printable } from '../../engine/ids.ts'
 import { renderListing } from '../format.ts'
+import { print } from '../print.ts'
 import { formatAgo, formatBytes, truncate } from '../table.ts'
 
 export function register(program: Command): Command {
@@ -18,7 +19,7 @@ export function register(program: Command): Command {
       const steps = await engine.images.history(image)
       const idOf = (id: string) => (flags.trunc ? id.replace('sha256:', '').slice(0, 12) : id)
       if (flags.quiet === true) {
-        process.stdout.write(steps.map(step => `${idOf(step.id)}\n`).join(''))
+        print(steps.map(step => `${idOf(step.id)}\n`).join(''))
         return
       }
       const rows = steps.map(step => ({
@@ -29,7 +30,7 @@ export function register(program: Command): Command {
         Size: formatBytes(step.size),
         Comment: printable(step.comment),
       }))
-      process.stdout.write(renderListing({ columns, rows }, flags.format))
+      print(renderListing({ columns, rows }, flags.format))
     })
 }
 

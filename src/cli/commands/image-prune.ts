@@ -3,6 +3,7 @@ import { Engine } from '../../engine/engine.ts'
 import { collect } from '../collect.ts'
 import { parseFilters } from '../filters.ts'
 import { parseTime } from '../parse-time.ts'
+import { print } from '../print.ts'
 import { formatBytes } from '../table.ts'
 
 export function register(program: Command): Command {
@@ -22,7 +23,7 @@ export function register(program: Command): Command {
         ...(until === undefined ? {} : { until: new Date(parseTime('--filter until', until)) }),
       })
       const lines = [...untagged.map(name => `untagged: ${name}`), ...deleted.map(id => `deleted: ${id}`)]
-      if (lines.length > 0) process.stdout.write(`Deleted Images:\n${lines.join('\n')}\n\n`)
-      process.stdout.write(`Total reclaimed space: ${formatBytes(reclaimedBytes)}\n`)
+      if (lines.length > 0) print(`Deleted Images:\n${lines.join('\n')}\n\n`)
+      print(`Total reclaimed space: ${formatBytes(reclaimedBytes)}\n`)
     })
 }

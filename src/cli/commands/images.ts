@@ -3,6 +3,7 @@ import { Engine } from '../../engine/engine.ts'
 import { collect } from '../collect.ts'
 import { renderListing } from '../format.ts'
 import { imageColumns, imageFilter, imageRow } from '../image-rows.ts'
+import { print } from '../print.ts'
 
 interface ImagesFlags {
   readonly quiet?: boolean
@@ -35,12 +36,12 @@ export function register(program: Command): Command {
       const images = (await engine.images.list()).filter(image => named(image) && wanted(image))
       const rows = images.map(image => imageRow(image, flags.trunc))
       if (flags.quiet === true) {
-        process.stdout.write([...new Set(rows.map(({ ID }) => ID))].map(id => `${id}\n`).join(''))
+        print([...new Set(rows.map(({ ID }) => ID))].map(id => `${id}\n`).join(''))
         return
       }
       const columns =
         flags.digests === true ? [...imageColumns.slice(0, 2), digestColumn, ...imageColumns.slice(2)] : imageColumns
-      process.stdout.write(renderListing({ columns, rows }, flags.format))
+      print(renderListing({ columns, rows }, flags.format))
     })
 }
 

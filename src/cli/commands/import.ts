@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs'
 import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
+import { print } from '../print.ts'
 
 export function register(program: Command): Command {
   return program
@@ -22,7 +23,7 @@ export function register(program: Command): Command {
         ...(flags.message === undefined ? {} : { message: flags.message }),
         changes: flags.change ?? [],
       })
-      process.stdout.write(`${id}\n`)
+      print(`${id}\n`)
     })
 }
 

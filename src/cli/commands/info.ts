@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 import type { SystemInfo } from '../../engine/system-info.ts'
 import { renderRow } from '../format.ts'
+import { print } from '../print.ts'
 import { formatBinaryBytes } from '../table.ts'
 import { version } from '../version.ts'
 
@@ -19,8 +20,8 @@ export function addInfo(parent: Command): Command {
     .action(async (flags: { format?: string }) => {
       await using engine = await Engine.open()
       const info = await engine.info()
-      if (flags.format) process.stdout.write(`${renderRow(flags.format)(toDocker(info))}\n`)
-      else process.stdout.write(toText(info))
+      if (flags.format) print(`${renderRow(flags.format)(toDocker(info))}\n`)
+      else print(toText(info))
     })
 }
 

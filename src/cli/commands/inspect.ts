@@ -4,6 +4,7 @@ import { TsrunError } from '../../model/errors.ts'
 import { toInspection } from '../container-inspect.ts'
 import { renderInspection } from '../format.ts'
 import { inspectNetwork } from '../network-view.ts'
+import { print, printError } from '../print.ts'
 import { renderError } from '../render-error.ts'
 import { inspectVolume } from '../volume-view.ts'
 
@@ -23,11 +24,11 @@ export function register(program: Command, exit: (code: number) => void): Comman
         try {
           found.push(await inspectAny(engine, name, flags))
         } catch (error) {
-          process.stderr.write(renderError(error))
+          printError(renderError(error))
           exit(1)
         }
       }
-      process.stdout.write(renderInspection(found, flags.format))
+      print(renderInspection(found, flags.format))
     })
 }
 

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 import { TsrunError } from '../../model/errors.ts'
+import { print } from '../print.ts'
 
 export function register(program: Command): Command {
   return program
@@ -17,8 +18,8 @@ export function register(program: Command): Command {
       await using engine = await Engine.open()
       const loaded = await engine.images.load(flags.input ?? (process.stdin as AsyncIterable<Buffer>))
       for (const { id, names } of loaded) {
-        if (names.length === 0) process.stdout.write(`Loaded image ID: ${id}\n`)
-        else process.stdout.write(names.map(name => `Loaded image: ${name}\n`).join(''))
+        if (names.length === 0) print(`Loaded image ID: ${id}\n`)
+        else print(names.map(name => `Loaded image: ${name}\n`).join(''))
       }
     })
 }

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { knownUser, login, registryOf } from '../../engine/image/login.ts'
 import { TsrunError } from '../../model/errors.ts'
+import { print, printError } from '../print.ts'
 import { ask, askSecret } from '../prompt.ts'
 
 interface LoginFlags {
@@ -32,10 +33,8 @@ export function register(program: Command): Command {
       const password = await passwordFrom(flags, name)
       const { file } = await login({ registry: name, username, password })
       if (file !== undefined)
-        process.stderr.write(
-          `tsrun: warning: the password is kept unencrypted in "${file}"; a credential helper avoids that\n`,
-        )
-      process.stdout.write('Login Succeeded\n')
+        printError(`tsrun: warning: the password is kept unencrypted in "${file}"; a credential helper avoids that\n`)
+      print('Login Succeeded\n')
     })
 }
 
@@ -49,7 +48,7 @@ async function askUser(registry: string): Promise<string> {
 async function passwordFrom(flags: LoginFlags, registry: string): Promise<string> {
   if (flags.passwordStdin === true) return fromStdin(registry)
   if (flags.password !== undefined) {
-    process.stderr.write('tsrun: warning: others can read a password on the command line; use --password-stdin\n')
+    printError('tsrun: warning: others can read a password on the command line; use --password-stdin\n')
     return flags.password
   }
   if (!process.stdin.isTTY) throw noTerminal(registry, '--password-stdin')

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { logout } from '../../engine/image/login.ts'
+import { print } from '../print.ts'
 
 export function register(program: Command): Command {
   return program
@@ -9,6 +10,6 @@ export function register(program: Command): Command {
     .addHelpText('after', '\nExample:\n  tsrun logout registry.example.com')
     .action(async (registry: string | undefined) => {
       const { registry: name, wasKnown } = await logout(registry)
-      process.stdout.write(wasKnown ? `Removing login credentials for ${name}\n` : `Not logged in to ${name}\n`)
+      print(wasKnown ? `Removing login credentials for ${name}\n` : `Not logged in to ${name}\n`)
     })
 }

@@ -4,6 +4,7 @@ import { printable } from '../../engine/ids.ts'
 import type { Container } from '../../model/container.ts'
 import { parseWholeNumber } from '../../model/parse-resources.ts'
 import { parseTime } from '../parse-time.ts'
+import { print, printError } from '../print.ts'
 
 interface LogFlags {
   readonly follow?: boolean
@@ -46,9 +47,9 @@ export function register(program: Command): Command {
         const stamp = lineStart[stream] ? `${flags.timestamps === true ? `${time} ` : ''}${details}` : ''
         lineStart[stream] = content.at(-1) === 10
         const bytes = stamp === '' ? content : Buffer.concat([Buffer.from(stamp), content])
-        await output.write(stream, bytes)
+        output.write(stream, bytes)
       }
-      await output.flush()
+      output.flush()
     })
 }
 
@@ -60,23 +61,23 @@ class GatheredOutput {
   #length = 0
 
   /** Waits while the reader does not keep up. */
-  async write(stream: 'stdout' | 'stderr', bytes: Buffer): Promise<void> {
-    if (stream !== this.#stream) await this.flush()
+  write(stream: 'stdout' | 'stderr', bytes: Buffer): void {
+    if (stream !== this.#stream) this.flush()
     this.#stream = stream
     // As soon as no further line is there at once.
-    if (this.#parts.length === 0) setImmediate(() => void this.flush())
+    if (this.#parts.length === 0) setImmediate(() => this.flush())
     this.#parts.push(bytes)
     this.#length += bytes.length
-    if (this.#length >= this.#most) await this.flush()
+    if (this.#length >= this.#most) this.flush()
   }
 
-  async flush(): Promise<void> {
+  flush(): void {
     if (this.#parts.length === 0) return
     const bytes = Buffer.concat(this.#parts)
     this.#parts = []
     this.#length = 0
-    const out = process[this.#stream]
-    if (!out.write(bytes)) await new Promise(resolve => out.once('drain', resolve))
+    if (this.#stream === 'stdout') print(bytes)
+    else printError(bytes)
   }
 }
 

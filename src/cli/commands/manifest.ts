@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
+import { print } from '../print.ts'
 
 export function register(program: Command): Command {
   const manifest = program.command('manifest').description('Show what a registry has under a name.')
@@ -13,7 +14,7 @@ export function register(program: Command): Command {
       await using engine = await Engine.open()
       const { name, ...found } = await engine.images.manifest(image)
       const shown = flags.verbose === true ? { Ref: name, ...found } : found.document
-      process.stdout.write(`${JSON.stringify(shown, null, 2)}\n`)
+      print(`${JSON.stringify(shown, null, 2)}\n`)
     })
   return manifest
 }

@@ -7,6 +7,7 @@ import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { interruptible } from '../interrupt.ts'
+import { guardStdout, printError } from '../print.ts'
 
 interface CaptureFlags {
   readonly write?: string
@@ -43,14 +44,14 @@ export function addCapture(network: Command): void {
       engine.containers.find(name)
       await interruptible(async signal => {
         const pieces = engine.containers.capture(name, { ...limits, signal, onEnd: report })
-        const target = isStdout ? process.stdout : createWriteStream(flags.write ?? '', { mode: 0o600 })
+        const target = isStdout ? guardStdout() : createWriteStream(flags.write ?? '', { mode: 0o600 })
         await pipeline(Readable.from(pieces), target, { end: !isStdout })
       })
     })
 }
 
 function report({ packets, dropped }: { packets: number; dropped: number }): void {
-  process.stderr.write(`${packets} packets captured, ${dropped} dropped\n`)
+  printError(`${packets} packets captured, ${dropped} dropped\n`)
 }
 
 function parseNumber(flag: string, text: string, maximum: number): number {

@@ -4,6 +4,7 @@ import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 import { printable } from '../../engine/ids.ts'
 import type { Diagnosis, DiagnosisStep } from '../../engine/network/doctor/diagnosis.ts'
+import { print } from '../print.ts'
 
 export function addDoctor(network: Command, exit: (code: number) => void): void {
   network
@@ -21,7 +22,7 @@ export function addDoctor(network: Command, exit: (code: number) => void): void 
       const diagnoses = await engine.diagnoseNetwork(container, target)
       const text =
         flags.format === 'json' ? `${JSON.stringify(diagnoses, undefined, 2)}\n` : diagnoses.map(render).join('\n')
-      process.stdout.write(text === '' ? 'no networks\n' : text)
+      print(text === '' ? 'no networks\n' : text)
       if (diagnoses.some(({ steps }) => steps.some(step => !step.ok))) exit(1)
     })
 }

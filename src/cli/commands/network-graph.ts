@@ -3,6 +3,7 @@
 import { writeFileSync } from 'node:fs'
 import { type Command, Option } from 'commander'
 import { Engine } from '../../engine/engine.ts'
+import { print } from '../print.ts'
 
 export function addGraph(network: Command): void {
   network
@@ -16,7 +17,7 @@ export function addGraph(network: Command): void {
       await using engine = await Engine.open()
       const graph = await engine.networks.graph(names)
       const text = await render(graph, flags.format)
-      if (flags.output === undefined) process.stdout.write(text)
+      if (flags.output === undefined) print(text)
       else writeFileSync(flags.output, text)
     })
 }

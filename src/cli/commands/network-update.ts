@@ -5,6 +5,7 @@ import { Engine } from '../../engine/engine.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Peer } from '../../model/network.ts'
 import { collect } from '../collect.ts'
+import { print } from '../print.ts'
 
 export function addUpdate(network: Command): void {
   network
@@ -23,7 +24,7 @@ export function addUpdate(network: Command): void {
         throw new TsrunError('invalid', 'nothing-to-do', 'nothing to change: no --peer-add and no --peer-rm is given')
       const update = { addPeers: parsePeers('--peer-add', peerAdd), removePeers: peerRm }
       await using engine = await Engine.open()
-      process.stdout.write(`${(await engine.networks.update(name, update)).name}\n`)
+      print(`${(await engine.networks.update(name, update)).name}\n`)
     })
 }
 

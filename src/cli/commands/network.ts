@@ -10,6 +10,7 @@ import { matchesLabel, parseFilters, parsePruneFilter, parseTruth, passesFilters
 import { renderInspection, renderListing } from '../format.ts'
 import { inspectNetwork } from '../network-view.ts'
 import { parsePairs } from '../parse-pairs.ts'
+import { print, printError } from '../print.ts'
 import { renderError } from '../render-error.ts'
 import { addCapture } from './network-capture.ts'
 import { addConnect, addDisconnect } from './network-connect.ts'
@@ -96,7 +97,7 @@ function addCreate(network: Command): void {
       }
       await using engine = await Engine.open()
       const { id } = await engine.networks.create(spec)
-      process.stdout.write(`${id}\n`)
+      print(`${id}\n`)
     })
 }
 
@@ -154,11 +155,11 @@ function addList(network: Command): void {
       const used = new Set(filters.has('dangling') ? await usedNetworks(engine) : [])
       const networks = engine.networks.list().filter(each => passesFilters(filters, testsOf(each, used)))
       if (flags.quiet === true) {
-        process.stdout.write(networks.map(each => `${flags.trunc ? shortId(each.id) : each.id}\n`).join(''))
+        print(networks.map(each => `${flags.trunc ? shortId(each.id) : each.id}\n`).join(''))
         return
       }
       const rows = networks.map(each => toRow(each, !flags.trunc))
-      process.stdout.write(renderListing({ columns, rows }, flags.format))
+      print(renderListing({ columns, rows }, flags.format))
     })
 }
 
@@ -222,11 +223,11 @@ function addInspect(network: Command, exit: (code: number) => void): void {
         try {
           found.push(await inspectNetwork(engine, name))
         } catch (error) {
-          process.stderr.write(renderError(error))
+          printError(renderError(error))
           exit(1)
         }
       }
-      process.stdout.write(renderInspection(found, flags.format))
+      print(renderInspection(found, flags.format))
     })
 }
 
@@ -283,6 +284,6 @@ function addPrune(network: Command): void {
       const filter = parsePruneFilter(flags.filter)
       await using engine = await Engine.open()
       const names = await engine.networks.prune(filter)
-      if (names.length > 0) process.stdout.write(`Deleted Networks:\n${names.join('\n')}\n`)
+      if (names.length > 0) print(`Deleted Networks:\n${names.join('\n')}\n`)
     })
 }

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 import { TsrunError } from '../../model/errors.ts'
+import { print } from '../print.ts'
 
 export function register(program: Command): Command {
   return program
@@ -23,7 +24,7 @@ export function register(program: Command): Command {
         })
       for (const port of shown) {
         const host = `${port.hostIp.includes(':') ? `[${port.hostIp}]` : port.hostIp}:${port.hostPort}`
-        process.stdout.write(wanted === undefined ? `${port.containerPort}/${port.protocol} -> ${host}\n` : `${host}\n`)
+        print(wanted === undefined ? `${port.containerPort}/${port.protocol} -> ${host}\n` : `${host}\n`)
       }
     })
 }

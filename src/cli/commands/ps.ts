@@ -5,6 +5,7 @@ import { parseWholeNumber } from '../../model/parse-resources.ts'
 import { collect } from '../collect.ts'
 import { toPsRow } from '../container-view.ts'
 import { renderListing } from '../format.ts'
+import { print } from '../print.ts'
 import { parsePsFilters, psTest } from '../ps-filters.ts'
 import { formatBytes } from '../table.ts'
 
@@ -45,9 +46,7 @@ export function register(program: Command): Command {
       const passes = await psTest(engine, filters)
       const views = (await engine.containers.list({ all })).filter(passes).slice(0, last)
       if (flags.quiet === true) {
-        process.stdout.write(
-          views.map(({ container }) => `${flags.trunc ? container.id.slice(0, 12) : container.id}\n`).join(''),
-        )
+        print(views.map(({ container }) => `${flags.trunc ? container.id.slice(0, 12) : container.id}\n`).join(''))
         return
       }
       const withSize = flags.size === true || /\.Size\b/.test(flags.format ?? '')
@@ -57,7 +56,7 @@ export function register(program: Command): Command {
         rows.push(withSize ? { ...row, Size: await sizeOf(engine, view.container) } : row)
       }
       const shown = flags.size === true ? [...columns, ['SIZE', 'Size'] as const] : columns
-      process.stdout.write(renderListing({ columns: shown, rows }, flags.format))
+      print(renderListing({ columns: shown, rows }, flags.format))
     })
 }
 

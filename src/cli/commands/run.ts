@@ -8,7 +8,7 @@ import { TsrunError } from '../../model/errors.ts'
 import { addContainerFlags, toContainerSpec } from '../container-flags.ts'
 import { createWithPull } from '../create-with-pull.ts'
 import { parseDetachKeys } from '../detach-keys.ts'
-import { print, SIGPIPE_EXIT_CODE } from '../print.ts'
+import { print, printError, SIGPIPE_EXIT_CODE } from '../print.ts'
 import { forwardSignals } from '../signals.ts'
 import { joinTerminal, terminalSize } from '../terminal.ts'
 
@@ -145,5 +145,5 @@ async function follow(
 function warnAboutPorts(spec: ContainerSpec): void {
   const mode = spec.networks?.[0]?.network ?? ''
   if ((spec.publish?.length ?? 0) === 0 || (mode !== 'host' && mode !== 'none')) return
-  process.stderr.write(`tsrun: warning: published ports mean nothing on network "${mode}"\n`)
+  printError(`tsrun: warning: published ports mean nothing on network "${mode}"\n`)
 }

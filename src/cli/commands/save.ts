@@ -4,6 +4,7 @@ import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { writeOutputFile } from '../output-file.ts'
+import { guardStdout } from '../print.ts'
 
 const formats = ['docker-archive', 'oci-archive'] as const
 
@@ -27,7 +28,7 @@ export function register(program: Command): Command {
         })
       await using engine = await Engine.open()
       const archive = engine.images.save(names, format)
-      if (flags.output === undefined) await pipeline(Readable.from(archive), process.stdout)
+      if (flags.output === undefined) await pipeline(Readable.from(archive), guardStdout())
       else await writeOutputFile(flags.output, archive)
     })
 }

@@ -5,6 +5,7 @@ import { TsrunError } from '../../model/errors.ts'
 import { collect } from '../collect.ts'
 import { renderListing } from '../format.ts'
 import { imageColumns, imageFilter, imageRow } from '../image-rows.ts'
+import { print } from '../print.ts'
 import { truncate } from '../table.ts'
 
 interface SearchFlags {
@@ -38,9 +39,7 @@ export function register(program: Command): Command {
           Description: flags.trunc ? truncate(description, 45) : description,
         }
       })
-      process.stdout.write(
-        renderListing({ columns: [...imageColumns, ['DESCRIPTION', 'Description']], rows }, flags.format),
-      )
+      print(renderListing({ columns: [...imageColumns, ['DESCRIPTION', 'Description']], rows }, flags.format))
     })
 }
 

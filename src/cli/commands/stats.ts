@@ -3,6 +3,7 @@ import type { ContainerStats } from '../../engine/container/stats.ts'
 import { Engine } from '../../engine/engine.ts'
 import { shortId } from '../../engine/ids.ts'
 import { renderListing } from '../format.ts'
+import { print } from '../print.ts'
 import { formatBinaryBytes, formatBytes } from '../table.ts'
 
 interface StatsFlags {
@@ -32,7 +33,7 @@ export function register(program: Command): Command {
         const rows = look.map(stats => toRow(stats, !flags.trunc))
         const text = renderListing({ columns, rows }, flags.format)
         // From the top, each line cleared behind its text, then all below: without the flicker of clearing first.
-        process.stdout.write(live ? `\x1b[H${text.replaceAll('\n', '\x1b[K\n')}\x1b[J` : text)
+        print(live ? `\x1b[H${text.replaceAll('\n', '\x1b[K\n')}\x1b[J` : text)
         if (!flags.stream) return
       }
     })

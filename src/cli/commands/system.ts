@@ -6,6 +6,7 @@ import { TsrunError } from '../../model/errors.ts'
 import { collect } from '../collect.ts'
 import { parsePruneFilter } from '../filters.ts'
 import { renderListing } from '../format.ts'
+import { print, printError } from '../print.ts'
 import { renderError } from '../render-error.ts'
 import { formatBytes } from '../table.ts'
 import { addEvents } from './events.ts'
@@ -29,7 +30,7 @@ export function register(program: Command, exit: (code: number) => void): Comman
         })
       await using engine = await Engine.open()
       const options = { ...filter, allImages: flags.all === true, volumes: flags.volumes === true }
-      process.stdout.write(toPruneText(await engine.prune(options)))
+      print(toPruneText(await engine.prune(options)))
     })
   system
     .command('up')
@@ -41,9 +42,9 @@ export function register(program: Command, exit: (code: number) => void): Comman
     .action(async () => {
       await using engine = await Engine.open()
       for await (const { kind, name, error } of engine.up()) {
-        if (error === undefined) process.stdout.write(`Started ${kind}: ${name}\n`)
+        if (error === undefined) print(`Started ${kind}: ${name}\n`)
         else {
-          process.stderr.write(renderError(error))
+          printError(renderError(error))
           exit(1)
         }
       }
@@ -59,7 +60,7 @@ export function register(program: Command, exit: (code: number) => void): Comman
     .action(async (flags: { format?: string }) => {
       await using engine = await Engine.open()
       const rows = (await engine.diskUsage()).map(toUsageRow)
-      process.stdout.write(renderListing({ columns: usageColumns, rows }, flags.format))
+      print(renderListing({ columns: usageColumns, rows }, flags.format))
     })
   return system
 }

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 import { printable } from '../../engine/ids.ts'
+import { print } from '../print.ts'
 import { formatTable } from '../table.ts'
 
 export function register(program: Command): Command {
@@ -15,6 +16,6 @@ export function register(program: Command): Command {
       await using engine = await Engine.open()
       const { titles, processes } = await engine.containers.top(name, psOptions)
       const rows = processes.map(row => row.map(printable))
-      process.stdout.write(formatTable(titles, rows))
+      print(formatTable(titles, rows))
     })
 }

@@ -2,6 +2,7 @@ import { release } from 'node:os'
 import type { Command } from 'commander'
 import { runtimeName } from '../../engine/library-directory.ts'
 import { renderRow } from '../format.ts'
+import { print } from '../print.ts'
 import { version } from '../version.ts'
 
 export function register(program: Command): Command {
@@ -11,8 +12,8 @@ export function register(program: Command): Command {
     .option('-f, --format <format>', "json, or a Go template over docker's fields")
     .addHelpText('after', "\nExample:\n  tsrun version --format '{{.Client.Version}}'")
     .action((flags: { format?: string }) => {
-      if (flags.format) process.stdout.write(`${renderRow(flags.format)(toDocker())}\n`)
-      else process.stdout.write(`tsrun version ${version} (${process.platform}/${process.arch}, ${runtimeName})\n`)
+      if (flags.format) print(`${renderRow(flags.format)(toDocker())}\n`)
+      else print(`tsrun version ${version} (${process.platform}/${process.arch}, ${runtimeName})\n`)
     })
 }
 

@@ -7,6 +7,7 @@ import { forEach } from '../each.ts'
 import { matchesLabel, parseFilters, parsePruneFilter, parseTruth, passesFilters } from '../filters.ts'
 import { renderInspection, renderListing } from '../format.ts'
 import { parsePairs } from '../parse-pairs.ts'
+import { print, printError } from '../print.ts'
 import { renderError } from '../render-error.ts'
 import { formatBytes } from '../table.ts'
 import { inspectVolume } from '../volume-view.ts'
@@ -42,7 +43,7 @@ function addCreate(volume: Command): void {
       const labels = parsePairs('--label', flags.label ?? [])
       const options = parsePairs('--opt', flags.opt ?? [])
       const made = engine.volumes.create({ labels, options, ...(name === undefined ? {} : { name }) })
-      process.stdout.write(`${made.name}\n`)
+      print(`${made.name}\n`)
     })
 }
 
@@ -68,8 +69,8 @@ function addList(volume: Command): void {
         .list()
         .filter(each => passesFilters(filters, testsOf(engine, each)))
         .map(toRow)
-      if (flags.quiet === true) process.stdout.write(rows.map(row => `${row.Name}\n`).join(''))
-      else process.stdout.write(renderListing({ columns, rows }, flags.format))
+      if (flags.quiet === true) print(rows.map(row => `${row.Name}\n`).join(''))
+      else print(renderListing({ columns, rows }, flags.format))
     })
 }
 
@@ -118,12 +119,12 @@ function addInspect(volume: Command, exit: (code: number) => void): void {
         try {
           return [inspectVolume(engine.volumes.find(name))]
         } catch (error) {
-          process.stderr.write(renderError(error))
+          printError(renderError(error))
           exit(1)
           return []
         }
       })
-      process.stdout.write(renderInspection(found, flags.format))
+      print(renderInspection(found, flags.format))
     })
 }
 
@@ -162,7 +163,7 @@ function addPrune(volume: Command): void {
       const filter = parsePruneFilter(flags.filter, ['label', 'label!'])
       await using engine = await Engine.open()
       const { names, reclaimedBytes } = engine.volumes.prune({ ...filter, all: flags.all === true })
-      if (names.length > 0) process.stdout.write(`Deleted Volumes:\n${names.join('\n')}\n\n`)
-      process.stdout.write(`Total reclaimed space: ${formatBytes(reclaimedBytes)}\n`)
+      if (names.length > 0) print(`Deleted Volumes:\n${names.join('\n')}\n\n`)
+      print(`Total reclaimed space: ${formatBytes(reclaimedBytes)}\n`)
     })
 }
