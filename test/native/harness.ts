@@ -53,9 +53,13 @@ export class Workbench {
   }
   #count = 0
 
-  constructor(options: { readonly sanitize?: boolean } = {}) {
+  /** @param options.compiler instead of musl-gcc */
+  constructor(options: { readonly sanitize?: boolean; readonly compiler?: string } = {}) {
     const flags = options.sanitize === true ? ['--sanitize'] : []
-    execFileSync(join(repository, 'scripts/build-native'), [...flags, join(this.dir, 'bin')], { stdio: 'inherit' })
+    execFileSync(join(repository, 'scripts/build-native'), [...flags, join(this.dir, 'bin')], {
+      stdio: 'inherit',
+      ...(options.compiler === undefined ? {} : { env: { ...process.env, CC: options.compiler } }),
+    })
     for (const name of ['bin', 'etc', 'proc', 'sys', 'dev', 'tmp', 'root', 'data'])
       mkdirSync(join(this.lower, name), { recursive: true })
     chmodSync(join(this.lower, 'tmp'), 0o1777)
