@@ -12,9 +12,13 @@ export function print(text: string | Uint8Array): void {
   writeAll(1, text, () => process.exit(SIGPIPE_EXIT_CODE))
 }
 
-/** Writes all of `text` to standard error. Where nobody reads that, nothing is said. */
+/** Writes all of `text` to standard error. Where that cannot be, nobody can be told. */
 export function printError(text: string | Uint8Array): void {
-  writeAll(2, text, () => {})
+  try {
+    writeAll(2, text, () => {})
+  } catch {
+    // As of any program whose standard error is a full disk: the exit code says it.
+  }
 }
 
 function writeAll(fd: number, text: string | Uint8Array, onGone: () => void): void {
@@ -45,7 +49,7 @@ export function guardStdout(onGone: () => void = () => process.exit(SIGPIPE_EXIT
   process.stdout.on('error', (error: Error & { code?: string }) => {
     if (error.code === 'EPIPE') return onGone()
     // Nobody awaits what was written: told here, and with the exit code of what could not be done.
-    process.stderr.write(renderError(error))
+    printError(renderError(error))
     process.exit(1)
   })
   return process.stdout
