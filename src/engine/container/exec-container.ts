@@ -11,10 +11,11 @@ import type { InitConfig } from '../../kernel/init-protocol.ts'
 import { openPidfd } from '../../kernel/pidfd.ts'
 import { faultPoint } from '../../lib/fault.ts'
 import { readJson } from '../../lib/state-file.ts'
-import type { Container, ExitRecord } from '../../model/container.ts'
+import type { Container, ExitRecord, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { OciSpec } from '../../model/oci-spec.ts'
 import type { EngineContext } from '../context.ts'
+import { usesResolver } from '../dns/uses-resolver.ts'
 import { newId } from '../ids.ts'
 import type { Attachment, AttachOptions } from './attachment.ts'
 import { emitContainer } from './container-events.ts'
@@ -77,6 +78,7 @@ export async function startExec<C extends ContainerClient>(
       `cannot exec in "${container.name}": what it was started with is gone from "${context.paths.run(container.id)}"`,
       { hint: `\`tsrun restart ${container.name}\` writes it again` },
     )
+  await mendNamesOf(context, container, run)
   const pidfd = openPidfd(run.pid)
   const execId = newId()
   const socketPath = context.paths.runFile(container.id, `exec-${execId.slice(0, 12)}.sock`)
@@ -119,6 +121,13 @@ export async function startExec<C extends ContainerClient>(
   } finally {
     closeSync(pidfd)
   }
+}
+
+/** Names that are gone since somebody flushed the rules in the container are back for who looks into it. */
+async function mendNamesOf(context: EngineContext, container: Container, run: RunRecord): Promise<void> {
+  if (!usesResolver(context, container.id)) return
+  const { mendNames } = await import('../dns/serve-names.ts')
+  await mendNames(context, container, run)
 }
 
 const joined = ['pid', 'mnt', 'uts', 'ipc', 'net', 'cgroup'] as const

@@ -8,7 +8,7 @@ import type { EngineContext } from '../context.ts'
 import { settleWays } from '../network/source-ways.ts'
 import { withSandbox } from './container-netns.ts'
 
-/** Restores the routing rules of every running container on the network. Idempotent. */
+/** Restores routing rules and the way to the resolver in every running container on the network. Idempotent. */
 export async function mendInside(context: EngineContext, network: Network): Promise<void> {
   for (const id of context.store.runningIds()) {
     const isOn = context.store.readRun(id)?.endpoints.some(({ networkId }) => networkId === network.id)
@@ -34,4 +34,6 @@ async function mendRunning(context: EngineContext, container: Container, run: Ru
   await withSandbox(container, run, sandbox =>
     settleWays(sandbox, { endpoints: run.endpoints, networks, label: container.name }),
   )
+  const { mendNames } = await import('../dns/serve-names.ts')
+  await mendNames(context, container, run)
 }

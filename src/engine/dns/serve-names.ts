@@ -13,6 +13,7 @@ import {
   openResolverSockets,
   type ResolverReply,
   type ResolverSockets,
+  redirectStands,
   removeDeadFolder,
   startResolver,
   tellResolver,
@@ -102,6 +103,23 @@ export async function healResolver(context: EngineContext): Promise<void> {
   if (isRehearsal()) return
   if (users(context).length === 0) removeDeadFolder(context.paths.resolver)
   else if (start(context)) await reattachAll(context)
+}
+
+/**
+ * Leads a running container's queries to the resolver again where somebody has flushed the rules in its namespace: `network reload`
+ * does, and every `exec`. Nothing for one that has ended, or that uses another's namespace.
+ */
+export async function mendNames(context: EngineContext, container: Container, run: RunRecord): Promise<void> {
+  if (isRehearsal() || sharesNetwork(container) || !usesResolver(context, container.id)) return
+  const netnsFd = openProcessNetns(run.pid, run.pidStartTime)
+  if (netnsFd === undefined) return
+  let stands: boolean
+  try {
+    stands = redirectStands(netnsFd)
+  } finally {
+    closeSync(netnsFd)
+  }
+  if (!stands) await reattach(context, container, run)
 }
 
 /** Brings every running container that uses the resolver to it. Those that cannot be brought are left as they are. */

@@ -7,7 +7,8 @@ import type { ByteWriter } from '../../lib/bytes.ts'
 import { bytesAttribute, nested, stringAttribute, u32Attribute } from '../nftables/attributes.ts'
 import { NFPROTO_IPV4, type NfMessage, NLM_F_CREATE, SUBSYS_NFTABLES } from '../nftables/nfnetlink.ts'
 
-const TABLE = 'tsrun-dns'
+/** The table in the container's namespace. */
+export const TABLE = 'tsrun-dns'
 const DNS_PORT = 53
 
 const NLM_F_APPEND = 0x800
@@ -46,6 +47,9 @@ const chains = [
   { name: 'ask', priority: -300, addressAt: 16, portAt: 2, words: ['daddr', 'dport'] },
   { name: 'answer', priority: 300, addressAt: 12, portAt: 0, words: ['saddr', 'sport'] },
 ] as const
+
+/** What stands in the table when nobody has touched it: each chain, and how many rules it has. */
+export const standingChains = chains.map(({ name }) => ({ name, rules: 3 }))
 
 type Chain = (typeof chains)[number]
 

@@ -2,6 +2,7 @@
 
 import { runInNetns } from '../../../kernel/netns.ts'
 import { askName } from '../../../kernel/probe.ts'
+import { redirectStands } from '../../../kernel/resolver/resolver.ts'
 import { RESOLVER_ADDRESS } from '../../container/etc-files.ts'
 import { bad, type EndpointScene, good, type Steps } from './diagnosis.ts'
 
@@ -13,13 +14,19 @@ const NXDOMAIN = 3
  * @param wanted a name that it should know; default: its own
  */
 export function* checkNames(scene: EndpointScene, wanted?: string): Steps {
-  const { endpoint, netnsFd, run } = scene
+  const { endpoint, netnsFd, network, run } = scene
   if (!scene.asksResolver(endpoint.containerId)) return
   const name = wanted ?? endpoint.containerName
   const answer = runInNetns(netnsFd, () => askName(RESOLVER_ADDRESS, name, answerMs))
-  const reset = `tsrun restart ${endpoint.containerName}`
+  const reset = `tsrun network reload ${network.name}`
   if (answer.kind === 'refused')
     return yield bad('names', `port 53 of ${RESOLVER_ADDRESS} leads to nobody in the container (${answer.code})`, reset)
+  if (answer.kind === 'silence' && !redirectStands(netnsFd))
+    return yield bad(
+      'names',
+      `of the rules that lead port 53 of ${RESOLVER_ADDRESS} to the resolver some are gone`,
+      reset,
+    )
   if (answer.kind === 'silence')
     return yield bad(
       'names',
