@@ -90,6 +90,7 @@ export type {
   GraphEndpoint,
   GraphInterface,
   GraphNetwork,
+  GraphPeer,
   GraphSourceRoute,
   GraphTranslation,
   NetworkGraph,

@@ -80,6 +80,13 @@ describe('a routed network', () => {
       for (const machine of [near, beside]) await machine.serve('apps')
       const page = pageOf('c2', containerOf(near))
       expect(await near.fetch(containerOf(beside))).toBe(page)
+      const graph = async (machine: Machine) =>
+        JSON.parse(await machine.ok('network graph --format json apps')).networks[0]
+      expect((await graph(near)).peers).toEqual([{ subnet: beside.subnet, address: beside.address, device: 'eth0' }])
+      expect(await near.ok('network graph')).toContain(`${beside.subnet} is at ${beside.address}, by eth0\n`)
+      expect(await near.ok('network graph --format svg')).toContain(
+        `>${beside.subnet} is at ${beside.address}, by eth0<`,
+      )
 
       // The link that goes down takes its routes along.
       await beside.ns.sh('ip link set eth0 down')
@@ -87,6 +94,8 @@ describe('a routed network', () => {
       expect(await routes(beside)).toEqual([])
       expect(JSON.parse(await beside.ok('network inspect apps'))[0].Kernel.peers[0].route).toBe('missing')
       expect((await beside.tsrun('network doctor')).stdout).toMatch(/no route to 10\.1\.0\.0\/24/)
+      expect((await graph(beside)).peers).toEqual([{ subnet: near.subnet, address: near.address }])
+      expect((await graph(beside)).problems).toEqual([`no route to ${near.subnet}`])
       await beside.ok('run --rm -net apps busybox true')
       await beside.ns.sh('ip link set eth0 up')
       await beside.ok('network reload apps')

@@ -3,7 +3,7 @@
 
 import { printable } from '../../engine/ids.ts'
 import type { GraphEndpoint, GraphNetwork, NetworkGraph } from '../../engine/network/network-graph.ts'
-import { answer, place, wayOut } from './graph-text.ts'
+import { answer, place, wayOut, wayToPeer } from './graph-text.ts'
 
 const lineHeight = 17
 const padding = 10
@@ -61,6 +61,7 @@ function networkPart(network: GraphNetwork, y: number): { parts: string[]; box: 
     ...(network.interfaces.length === 0 ? network.subnets : []),
     ...network.interfaces.flatMap(own => [`${own.name} (${own.index}) mtu ${own.mtu}`, ...own.addresses]),
     ...network.translations.map(wayOut),
+    ...network.peers.map(wayToPeer),
     ...network.foreignPorts.map(name => `+ ${name}`),
     ...network.problems.map(problem => `✗ ${problem}`),
   ]

@@ -5,6 +5,7 @@ import type {
   GraphEndpoint,
   GraphInterface,
   GraphNetwork,
+  GraphPeer,
   GraphSourceRoute,
   GraphTranslation,
   NetworkGraph,
@@ -25,6 +26,7 @@ function networkBlock(network: GraphNetwork): string[] {
     `network ${printable(network.name)}  ${nature.join('  ')}`,
     ...network.interfaces.map(describe),
     ...network.translations.map(wayOut),
+    ...network.peers.map(wayToPeer),
     ...network.problems.map(wrong),
     ...branches([
       ...network.endpoints.map(endpointBlock),
@@ -37,6 +39,11 @@ function networkBlock(network: GraphNetwork): string[] {
 export function wayOut({ subnet, kind, addresses }: GraphTranslation): string {
   if (kind === 'none') return `${subnet} leaves as it is`
   return `${subnet} leaves as ${addresses.join(' or ') || 'the address of the interface'}${kind === 'masquerade' ? ' (masquerade)' : ''}`
+}
+
+/** `10.2.0.0/24 is at 198.51.100.21, by eth0`. */
+export function wayToPeer({ subnet, address, device }: GraphPeer): string {
+  return `${subnet} is at ${address}, by ${device === undefined ? '?' : printable(device)}`
 }
 
 function endpointBlock({ container, host, parent, inside, asksResolver, ports, problems }: GraphEndpoint): string[] {

@@ -4,6 +4,7 @@
 import { isRouted } from '../../drivers/firewall/network-elements.ts'
 import { type PublishedPort, readPublishedPorts } from '../../drivers/firewall/read-ports.ts'
 import { readSources } from '../../drivers/firewall/read-sources.ts'
+import { inspectPeers } from '../../drivers/network/peer-routes.ts'
 import { listSourceRoutes, type SourceWay, sourceRouteProblems } from '../../drivers/network/source-routes.ts'
 import { listAddresses } from '../../kernel/netlink/address.ts'
 import { getLink, type Link, listLinks } from '../../kernel/netlink/link.ts'
@@ -70,6 +71,15 @@ export interface GraphTranslation {
   readonly addresses: readonly string[]
 }
 
+/** A subnet on another host, and the way to it. */
+export interface GraphPeer {
+  readonly subnet: string
+  /** Of that host, or of a router that leads to it. */
+  readonly address: string
+  /** The host's interface by which packets leave; absent where the route is missing. */
+  readonly device?: string
+}
+
 /** A network in the graph. */
 export interface GraphNetwork {
   readonly id: string
@@ -82,6 +92,8 @@ export interface GraphNetwork {
   /** The host's interfaces of the network, e.g. its bridge; more than one where one bridge was not enough. */
   readonly interfaces: readonly GraphInterface[]
   readonly endpoints: readonly GraphEndpoint[]
+  /** The networks on other hosts that it is joined with, and whether the route to each stands. */
+  readonly peers: readonly GraphPeer[]
   /** Interfaces plugged into the bridge that are not tsrun's. */
   readonly foreignPorts: readonly string[]
   readonly problems: readonly string[]
@@ -172,8 +184,10 @@ function describeNetwork(scene: Scene, network: Network): GraphNetwork {
   const foreignPorts = links.filter(link => isPortOf(link) && !known.has(link.name))
   const missing = names.filter(name => !own.some(link => link.name === name))
   const { translations, unknown } = describeTranslations(scene, network)
+  const peers = inspectPeers(host, network)
   const problems = [
     ...unknown.map(subnet => `no rules for ${subnet}`),
+    ...peers.filter(({ route }) => route === 'missing').map(({ subnet }) => `no route to ${subnet}`),
     ...missing.map(name => `no interface "${name}"`),
     ...own.filter(link => !link.up).map(link => `"${link.name}" is down`),
   ]
@@ -186,6 +200,7 @@ function describeNetwork(scene: Scene, network: Network): GraphNetwork {
     translations,
     interfaces: own.map(link => toInterface(host, link)),
     endpoints,
+    peers: peers.map(({ route: _route, ...peer }) => peer),
     foreignPorts: foreignPorts.map(link => link.name),
     problems,
   }
