@@ -21,6 +21,7 @@ import {
   readForwardHook,
   surplusAccepts,
 } from './foreign-forward.ts'
+import { removeLeavers } from './leavers.ts'
 import { addLegacyAccepts, hasLegacyFilter, removeLegacyAccepts } from './legacy-forward.ts'
 import { isRouted, layoutElement, memberElements, networkElements } from './network-elements.ts'
 import {
@@ -243,7 +244,9 @@ export class NftFirewall implements FirewallDriver {
     const snapshot = await this.#snapshot()
     if (this.#table.stands()) this.#replaceTable(snapshot)
     else this.#createTable(snapshot)
-    this.#addLateComers(await this.#snapshot())
+    const now = await this.#snapshot()
+    removeLeavers(this.#table, snapshot, now)
+    this.#addLateComers(now)
   }
 
   /** Adds what others put into the old table while it was being replaced. */

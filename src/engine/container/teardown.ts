@@ -12,7 +12,7 @@ import type { EngineContext } from '../context.ts'
 import { usesResolver } from '../dns/uses-resolver.ts'
 import { disconnectSandbox, endpointId } from '../network/connect-sandbox.ts'
 import { staticIps } from '../network/plan-endpoints.ts'
-import { onHostAddresses } from '../network/port-routes.ts'
+import { kernelPorts, onHostAddresses } from '../network/port-routes.ts'
 import { releaseStatic, reservedAddresses } from '../network/reservations.ts'
 import { emitConnection, emitContainer, emitMounts } from './container-events.ts'
 
@@ -34,8 +34,22 @@ export async function tearDownContainer(context: EngineContext, container: Conta
   await doAll([
     ['report the end', () => reportEnd(context, container, run)],
     ['remove run folder', () => rmSync(paths.run(id), { recursive: true, force: true })],
+    ['remove rules made anew', () => removeRulesAgain(context, run)],
     ['remove cgroup parent', () => removeEmptyCgroupParent(context)],
   ])
+}
+
+/**
+ * Whoever made the rules anew meanwhile found the endpoints on record until now. One that does so from now on looks again
+ * afterwards, and finds them gone.
+ */
+async function removeRulesAgain(context: EngineContext, run: RunRecord | undefined): Promise<void> {
+  const networks = context.networks.list()
+  for (const endpoint of run?.endpoints ?? []) {
+    const network = networks.find(({ id }) => id === endpoint.networkId)
+    if (network === undefined || endpoint.ports.length === 0) continue
+    await (await context.drivers(network.driver)).firewall.removeEndpoint(network, kernelPorts(endpoint))
+  }
 }
 
 /** A container that was never started has none, so it can be removed where no hierarchy can be seen. */
