@@ -238,6 +238,31 @@ describe('a network with --ipam-driver dhcp', () => {
   )
 
   test(
+    'on a host without a DHCP client says so, and doctor does',
+    inLan(async world => {
+      await world.ok('run --rm --network none busybox true'.split(' '))
+      const hide =
+        'for path in /usr/bin/busybox /usr/sbin/udhcpc; do [ ! -e $path ] || mount --bind /dev/null $path; done'
+      const without = (...words: string[]) => {
+        const [, ...command] = world.tsrunCommand(words)
+        return world.host.tryExec('unshare', ['-m', 'sh', '-c', `${hide}; exec nsenter "$@"`, 'sh', ...command], {
+          env: world.env,
+        })
+      }
+      const missing =
+        /there is no DHCP client on this host \(udhcpc\)\n {2}hint: install it: apt-get install busybox-static/
+
+      expectError(await without(...create()), 1, missing)
+      await world.ok(create())
+      const before = await world.settled()
+      expectError(await without('run', '--rm', '-net', 'lan', 'busybox', 'true'), 125, missing)
+      expect(await world.changesSince(before)).toEqual([])
+      expect((await without('doctor')).stdout).toMatch(/DHCP client: no udhcpc/)
+      expect((await world.tsrun(['doctor'])).stdout).toMatch(/ok +DHCP client: \S*(busybox )?udhcpc/)
+    }),
+  )
+
+  test(
     'works for containers on a bridge that the LAN is a port of, beside another network, and while they run',
     inLan(async world => {
       await serveDhcp(world, pool)
