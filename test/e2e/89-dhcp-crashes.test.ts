@@ -1,6 +1,6 @@
 // What is left of a leased address when something is killed: the command at any step, the monitor, the client, its keeper.
 
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { eventually, sleep } from '../helpers/command.ts'
@@ -26,6 +26,28 @@ function clientOf(pid: number): number | undefined {
   )
   return found === undefined ? undefined : Number(found)
 }
+
+test(
+  'a wiped state directory: the container keeps its address, and somebody renews it',
+  inLan(async world => {
+    await setUp(world)
+    await world.serve('a', ['-net', 'lan'])
+    const address = await world.addressOf('a')
+    const [old] = keepers(world)
+
+    rmSync(world.state, { recursive: true })
+    await world.ok(['ps'])
+
+    await eventually('there is another keeper', () => keepers(world).some(({ pid }) => pid !== old?.pid))
+    const leaseOf = async () => (await world.json(['inspect', 'a']))[0].NetworkSettings.Networks.lan.Lease
+    await eventually('it knows the lease', async () => (await leaseOf()) !== undefined)
+    expect((await leaseOf()).Server).toBe(addresses.neighbour)
+    expect(await world.addressOf('a')).toBe(address)
+    expect((await world.neighbour.curl(`http://${address}/`)).body).toBe(pageOf('a', addresses.neighbour))
+    await world.ok(['rm', '-f', 'a'])
+    await eventually('both have ended', () => keepers(world).length === 0)
+  }),
+)
 
 describe('kill -9', () => {
   test.each([

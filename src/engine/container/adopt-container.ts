@@ -22,15 +22,25 @@ export function adoptContainer(context: EngineContext, container: Container): bo
   const first = oldestProcess(listPids(cgroup))
   if (first === undefined) return false
   mkdirSync(context.paths.runFile(container.id, 'rootfs'), { recursive: true, mode: 0o700 })
+  const endpoints = endpointsOf(context, container)
   context.store.writeRun(container.id, {
     phase: 'running',
     pid: first.pid,
     pidStartTime: first.startTime,
     startedAt: container.startedAt ?? new Date().toISOString(),
-    endpoints: endpointsOf(context, container),
+    endpoints,
     cgroup,
   })
+  markLeases(context, endpoints)
   return true
+}
+
+/** A lease without a keeper: whoever looks after those gives it one, which finds out what is granted. */
+function markLeases({ paths, networks }: EngineContext, endpoints: readonly Endpoint[]): void {
+  const leased = networks.list().filter(({ isLeased }) => isLeased === true)
+  for (const { id, networkId } of endpoints)
+    if (leased.some(network => network.id === networkId))
+      mkdirSync(`${paths.leases}/${id}`, { recursive: true, mode: 0o700 })
 }
 
 /** Pid 1 of the container: all others came after it. */

@@ -3,7 +3,7 @@
 // the records when it has died. A rehearsal of a command makes its own sockets and leaves the resolver, and the containers that
 // really run, alone.
 
-import { closeSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isRehearsal } from '../../kernel/explain.ts'
 import { openProcessNetns } from '../../kernel/netns.ts'
@@ -18,6 +18,7 @@ import {
   startResolver,
   tellResolver,
 } from '../../kernel/resolver/resolver.ts'
+import { readTextIfThere } from '../../lib/if-there.ts'
 import type { Undo } from '../../lib/rollback.ts'
 import type { Container, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
@@ -143,7 +144,7 @@ function giveResolver(context: EngineContext, container: Container, run: RunReco
   const joined = context.networks.list().filter(({ id }) => run.endpoints.some(({ networkId }) => networkId === id))
   if (!needsResolver(joined.map(({ name }) => name))) return false
   const path = context.paths.runFile(container.id, 'resolv.conf')
-  if (readFileSync(path, 'utf8') !== resolvConfFor(container, false, run.endpoints)) return false
+  if (readTextIfThere(path) !== resolvConfFor(container, false, run.endpoints)) return false
   writeFileSync(path, resolvConfFor(container, true, run.endpoints))
   return true
 }
