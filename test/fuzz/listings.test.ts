@@ -90,6 +90,11 @@ describe('what others wrote is made visible', () => {
     'events --since 10m --until 0s',
     'events --since 10m --until 0s --format json',
     'port box',
+    'search hostile',
+    'search --format json hostile',
+    'network doctor',
+    'network doctor box',
+    'info',
   ])('by %s', async words => {
     const { code, stdout, stderr } = await world.tsrun(words.split(' '))
 
