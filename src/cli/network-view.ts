@@ -42,10 +42,18 @@ export async function inspectNetwork(engine: Engine, reference: string): Promise
     Status: {
       IPAM: {
         Subnets: Object.fromEntries(
-          usage.map(({ subnet, inUse, available }) => [subnet, { IPsInUse: inUse, DynamicIPsAvailable: available }]),
+          usage.map(({ subnet, inUse, available }) => [
+            subnet,
+            { IPsInUse: inUse, DynamicIPsAvailable: exactly(available) },
+          ]),
         ),
       },
     },
     Kernel: kernel,
   }
+}
+
+/** As JSON has it without loss: a number, or, above 2^53 - 1, its digits as a string. */
+function exactly(count: bigint): number | string {
+  return count <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(count) : String(count)
 }

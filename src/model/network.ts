@@ -19,13 +19,13 @@ export interface Pool {
   readonly givenBy?: string
 }
 
-/** How full a pool is. Numbers stop at 2^53 - 1, which IPv6 subnets have more than. */
+/** How full a pool is. */
 export interface PoolUsage {
   readonly subnet: string
   /** Addresses that containers have or keep, and those kept from them: gateway, network and broadcast, auxiliary ones. */
   readonly inUse: number
-  /** Addresses that the next containers can have, of the IP range where there is one. */
-  readonly available: number
+  /** Addresses that the next containers can have, of the IP range where there is one: IPv6 subnets have more than a number holds. */
+  readonly available: bigint
 }
 
 /** A subnet as asked for; without `subnet` the first free default one of `family`, which is 4 unless said otherwise. */

@@ -99,7 +99,7 @@ test(
     expect((await inspect(world, 'br')).Status.IPAM.Subnets).toMatchObject({
       '10.51.0.0/24': { IPsInUse: 5, DynamicIPsAvailable: 251 },
       '10.61.0.0/24': { IPsInUse: 5, DynamicIPsAvailable: 251 },
-      'fd00:61::/64': { IPsInUse: 4, DynamicIPsAvailable: Number.MAX_SAFE_INTEGER },
+      'fd00:61::/64': { IPsInUse: 4, DynamicIPsAvailable: '18446744073709551612' },
     })
     await world.ok(['rm', '-f', 'a', 'b'])
     expect((await inspect(world, 'br')).Status.IPAM.Subnets['10.61.0.0/24'].IPsInUse).toBe(3)

@@ -120,12 +120,8 @@ export function usageOf(pool: Pool, taken: ReadonlySet<string>): PoolUsage {
   return {
     subnet: pool.subnet,
     inUse: values.size,
-    available: Number(atMost(usable(pool) - BigInt(inRange.length), BigInt(Number.MAX_SAFE_INTEGER))),
+    available: usable(pool) - BigInt(inRange.length),
   }
-}
-
-function atMost(value: bigint, most: bigint): bigint {
-  return value > most ? most : value
 }
 
 function rangeText(pool: Pool): string {
