@@ -77,3 +77,17 @@ test(
   }),
   60_000,
 )
+
+test.each(['last exit record', 'init'])(
+  'a start that is killed at "%s" leaves the end before on record',
+  step =>
+    inWorld(async world => {
+      expect((await world.tsrun(['run', '--name', 'box', 'busybox', 'sh', '-c', 'exit 3'])).code).toBe(3)
+
+      await world.tsrun(['start', 'box'], { env: { ...world.env, TSRUN_FAULT: `${step}:kill` } })
+
+      expect(await world.ok(['ps', '-a', '--format', '{{.Status}}'])).toMatch(/^Exited \(3\)/)
+      await world.ok(['rm', 'box'])
+    })(),
+  60_000,
+)

@@ -56,11 +56,12 @@ export async function removeContainer(
     await stopContainer(context, container, { timeoutSeconds: 0 })
   }
   await context.locks.withContainer(container.id, async () => {
-    // Somebody else may have removed it meanwhile, or started it again.
-    if (context.store.read(container.id) === undefined) return
-    if (options.force !== true && isStartedAgain(context, container.id)) throw stillUp(container, 'running')
-    await context.tearDown(container)
-    await erase(context, container, options.volumes === true)
+    // Somebody else may have removed it meanwhile, or started it again, or given it another name.
+    const current = context.store.read(container.id)
+    if (current === undefined) return
+    if (options.force !== true && isStartedAgain(context, current.id)) throw stillUp(current, 'running')
+    await context.tearDown(current)
+    await erase(context, current, options.volumes === true)
   })
 }
 

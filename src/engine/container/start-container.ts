@@ -9,7 +9,7 @@ import { isExplaining, isRehearsal, record } from '../../kernel/explain.ts'
 import { processStartTime } from '../../kernel/pidfd.ts'
 import type { SeccompFilter } from '../../kernel/seccomp/profile.ts'
 import { type Undo, withRollback } from '../../lib/rollback.ts'
-import { writeWhole } from '../../lib/state-file.ts'
+import { writeJson, writeWhole } from '../../lib/state-file.ts'
 import { mark } from '../../lib/trace.ts'
 import type { Container, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
@@ -28,7 +28,7 @@ import { confinementOf, labelEtc } from './labels.ts'
 import { type PreparedNetwork, prepareNetwork } from './prepare-network.ts'
 import { prepareProcess } from './prepare-process.ts'
 import { buildSpec } from './spec-builder.ts'
-import { cgroupPathOf } from './teardown.ts'
+import { cgroupPathOf, LAST_EXIT } from './teardown.ts'
 import { prepareMounts } from './user-mounts.ts'
 
 /** How a container is started. */
@@ -232,6 +232,8 @@ async function buildBundle(
   })
   writeWhole(paths.runFile(id, 'config.json'), JSON.stringify(spec))
   const lastExit = context.store.readExit(id)
+  // For whoever takes a start back that was cut off: until there is another end, this is the last one.
+  if (lastExit !== undefined) writeJson(paths.runFile(id, LAST_EXIT), lastExit)
   rmSync(paths.containerFile(id, 'exit.json'), { force: true })
   if (lastExit !== undefined) parts.undo.add('last exit record', () => context.store.writeExit(id, lastExit))
   return { spec, seccomp: process.seccomp, released: prepared.release }

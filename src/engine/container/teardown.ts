@@ -6,7 +6,8 @@ import { hasCgroups, isPopulated, killCgroup, removeCgroup, removeCgroupParent }
 import { faultPoint } from '../../lib/fault.ts'
 import { syncPath } from '../../lib/json-file.ts'
 import { doAll } from '../../lib/rollback.ts'
-import type { Container, RunRecord } from '../../model/container.ts'
+import { readJson } from '../../lib/state-file.ts'
+import type { Container, ExitRecord, RunRecord } from '../../model/container.ts'
 import type { Endpoint } from '../../model/network.ts'
 import type { EngineContext } from '../context.ts'
 import { usesResolver } from '../dns/uses-resolver.ts'
@@ -15,6 +16,9 @@ import { staticIps } from '../network/plan-endpoints.ts'
 import { kernelPorts, onHostAddresses } from '../network/port-routes.ts'
 import { releaseStatic, reservedAddresses } from '../network/reservations.ts'
 import { emitConnection, emitContainer, emitMounts } from './container-events.ts'
+
+/** In the run folder, while a start is under way: how the container ended before. */
+export const LAST_EXIT = 'last-exit.json'
 
 /** @throws CleanupError with everything that could not be given back */
 export async function tearDownContainer(context: EngineContext, container: Container): Promise<void> {
@@ -176,7 +180,12 @@ function reportEnd(context: EngineContext, container: Container, run: RunRecord 
 
 /** A container whose monitor was killed has no exit record: it was killed along. */
 function ensureExitRecord(context: EngineContext, id: string, run: RunRecord | undefined): void {
-  if (run?.phase !== 'running' || context.store.readExit(id) !== undefined) return
+  if (context.store.readExit(id) !== undefined) return
+  if (run?.phase !== 'running') {
+    const last = readJson<ExitRecord>(context.paths.runFile(id, LAST_EXIT))
+    if (last !== undefined) context.store.writeExit(id, last)
+    return
+  }
   context.store.writeExit(id, {
     exitCode: 137,
     signal: 9,
