@@ -20,24 +20,37 @@ export interface DriverKind<Driver> {
   readonly prefix: string
   /** Makes the driver. What it throws is told as why it cannot be loaded. */
   make(factory: DriverFactory): unknown
-  /** @throws TsrunError invalid unless `driver` is one and is called `name`: see cannotLoad() */
+  /** @throws TsrunError invalid unless `driver` is one and is called `name`: see refuseProblems() */
   assert(driver: unknown, name: string): asserts driver is Driver
 }
 
 /** The default export of a package. */
 export type DriverFactory = (host: unknown) => unknown
 
-/** Where drivers are looked for, in this order. @param folder the engine's own, for `npm install --prefix` */
-export function driverFolders(folder: string): string[] {
-  return [join(folder, 'node_modules'), ...globalFolders]
+/** Where drivers of others are. */
+export interface DriverSources {
+  /** The engine's own folder, for `npm install --prefix`. */
+  readonly driverDirectory: string
+  /** Drivers that a program brings along, by name. */
+  readonly ownDrivers: Readonly<Record<string, DriverFactory>>
 }
 
 /**
- * Loads the driver `name`, if its package is installed.
- * @param folders see driverFolders()
+ * The driver `name`: one that the program brought along, or else one that is installed. @returns undefined where there is none
  * @throws TsrunError denied (others can change it), invalid (it is no driver, or fails while it is loaded)
  */
-export async function loadDriverPackage<Driver>(
+export async function loadDriver<Driver>(
+  kind: DriverKind<Driver>,
+  name: string,
+  { driverDirectory, ownDrivers }: DriverSources,
+): Promise<Driver | undefined> {
+  const own = Object.hasOwn(ownDrivers, name) ? ownDrivers[name] : undefined
+  if (own !== undefined) return makeDriver(kind, name, own)
+  return loadDriverPackage(kind, name, [join(driverDirectory, 'node_modules'), ...globalFolders])
+}
+
+/** Loads the driver `name`, if its package is in one of `folders`: the first that has it. */
+async function loadDriverPackage<Driver>(
   kind: DriverKind<Driver>,
   name: string,
   folders: readonly string[],
@@ -67,11 +80,7 @@ export async function loadDriverPackage<Driver>(
 }
 
 /** Calls the factory and checks what it makes. @throws TsrunError invalid */
-export async function makeDriver<Driver>(
-  kind: DriverKind<Driver>,
-  name: string,
-  factory: DriverFactory,
-): Promise<Driver> {
+async function makeDriver<Driver>(kind: DriverKind<Driver>, name: string, factory: DriverFactory): Promise<Driver> {
   const driver: unknown = await kind.make(factory)
   const assertDriver: (driver: unknown, name: string) => asserts driver is Driver = kind.assert
   assertDriver(driver, name)
@@ -94,8 +103,16 @@ export function wrongMethods(
   return [...lacking, ...wrong].map(method => `${method} is no function`)
 }
 
-/** Why a driver cannot be loaded. */
-export function cannotLoad(
+/** @throws TsrunError invalid, naming the `problems` of what is to be a driver, unless there are none */
+export function refuseProblems(title: string, name: string, problems: readonly string[]): void {
+  if (problems.length === 0) return
+  throw cannotLoad({ title }, name, {
+    why: `it is no ${title}: ${problems.join(', ')}`,
+    hint: 'docs/network-drivers.md says what a driver has',
+  })
+}
+
+function cannotLoad(
   { title }: { readonly title: string },
   name: string,
   { why, isDenied = false, ...options }: { why: string; isDenied?: boolean; hint: string; cause?: unknown },

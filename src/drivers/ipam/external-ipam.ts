@@ -3,7 +3,7 @@
 
 import type { IpamDriver } from '../../model/ipam.ts'
 import type { Network } from '../../model/network.ts'
-import { cannotLoad, type DriverKind, fieldsOf, wrongMethods } from '../driver-package.ts'
+import { type DriverKind, fieldsOf, refuseProblems, wrongMethods } from '../driver-package.ts'
 import { type IpamDriverHost, ipamKit } from './ipam-kit.ts'
 
 const needed = ['validate']
@@ -37,11 +37,7 @@ function assertIpamDriver(driver: unknown, name: string): asserts driver is Ipam
       ? []
       : ['requestAddress and releaseAddress belong together']),
   ]
-  if (problems.length === 0) return
-  throw cannotLoad({ title }, name, {
-    why: `it is no IPAM driver: ${problems.join(', ')}`,
-    hint: 'docs/network-drivers.md says what a driver has',
-  })
+  refuseProblems(title, name, problems)
 }
 
 /**

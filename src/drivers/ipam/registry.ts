@@ -55,13 +55,12 @@ export class IpamDrivers {
   async #load(name: string): Promise<IpamDriver> {
     const load = loaders.get(name)
     if (load !== undefined) return load(this.#options)
-    const { driverFolders, loadDriverPackage, makeDriver } = await import('../driver-package.ts')
+    const { loadDriver } = await import('../driver-package.ts')
     const { ipamDriverKind } = await import('./external-ipam.ts')
     const { engineId, stateDirectory, driverDirectory, ownDrivers = {} } = this.#options
     const kind = ipamDriverKind({ engineId, stateDirectory })
-    const own = Object.hasOwn(ownDrivers, name) ? ownDrivers[name] : undefined
-    if (own !== undefined) return makeDriver(kind, name, own as DriverFactory)
-    const driver = await loadDriverPackage(kind, name, driverFolders(driverDirectory))
+    const sources = { driverDirectory, ownDrivers: ownDrivers as Readonly<Record<string, DriverFactory>> }
+    const driver = await loadDriver(kind, name, sources)
     if (driver !== undefined) return driver
     throw new TsrunError('invalid', 'ipam-driver', `no IPAM driver "${name}"`, {
       hint: `there are ${['file (docker: default)', 'null', ...loaders.keys(), ...Object.keys(ownDrivers)].join(', ')}; others are npm packages: npm install --prefix ${driverDirectory} tsrun-ipam-NAME`,

@@ -1,7 +1,7 @@
 // Network drivers of others: npm packages `tsrun-network-NAME`, and objects that a program brings along.
 
 import type { NetworkDriver } from '../../model/network.ts'
-import { cannotLoad, type DriverKind, fieldsOf, wrongMethods } from '../driver-package.ts'
+import { type DriverKind, fieldsOf, refuseProblems, wrongMethods } from '../driver-package.ts'
 import { type NetworkDriverHost, networkKit } from './driver-kit.ts'
 
 const needed = ['validate', 'create', 'connect', 'disconnect', 'remove', 'inspect']
@@ -26,9 +26,5 @@ function assertDriver(driver: unknown, name: string): asserts driver is NetworkD
     ...(typeof fields.get('hasEndpoints') === 'boolean' ? [] : ['hasEndpoints is no boolean']),
     ...wrongMethods(fields, { needed, optional }),
   ]
-  if (problems.length === 0) return
-  throw cannotLoad({ title }, name, {
-    why: `it is no network driver: ${problems.join(', ')}`,
-    hint: 'docs/network-drivers.md says what a driver has',
-  })
+  refuseProblems(title, name, problems)
 }

@@ -59,13 +59,12 @@ export class NetworkDrivers {
   async #load(name: string): Promise<NetworkDriver> {
     const load = loaders.get(name)
     if (load !== undefined) return load(this.#options)
-    const { driverFolders, loadDriverPackage, makeDriver } = await import('../driver-package.ts')
+    const { loadDriver } = await import('../driver-package.ts')
     const { networkDriverKind } = await import('./external-drivers.ts')
     const { engineId, stateDirectory, driverDirectory, ownDrivers = {} } = this.#options
     const kind = networkDriverKind({ engineId, stateDirectory })
-    const own = Object.hasOwn(ownDrivers, name) ? ownDrivers[name] : undefined
-    if (own !== undefined) return makeDriver(kind, name, own as DriverFactory)
-    const driver = await loadDriverPackage(kind, name, driverFolders(driverDirectory))
+    const sources = { driverDirectory, ownDrivers: ownDrivers as Readonly<Record<string, DriverFactory>> }
+    const driver = await loadDriver(kind, name, sources)
     if (driver !== undefined) return driver
     const names = ['bridge', ...loaders.keys(), 'host', 'none', ...Object.keys(ownDrivers)]
     throw new TsrunError('invalid', 'unknown-driver', `unknown network driver "${name}"`, {
