@@ -1,6 +1,6 @@
 // pause, unpause, rename, update, top: what is done to a container that runs.
 
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, readlinkSync } from 'node:fs'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { eventually, sleep } from '../helpers/command.ts'
 import { expectError } from '../helpers/expect.ts'
@@ -49,6 +49,37 @@ describe('pause', () => {
 
     expectError(await world.tsrun(['pause', 'box']), 1, /cannot pause "box": it is paused/)
     expectError(await world.tsrun(['exec', 'box', 'true']), 1, /it is paused/)
+  })
+
+  test.each(['net', 'pid', 'ipc', 'uts'])('a paused container can be joined, by its %s namespace', async kind => {
+    await start()
+    await world.ok(['pause', 'box'])
+    const pid = await world.ok(['inspect', '-f', '{{.State.Pid}}', 'box'])
+
+    const flag = kind === 'net' ? '--network' : `--${kind}`
+    const joined = await world.ok([
+      'run',
+      '--rm',
+      flag,
+      'container:box',
+      'busybox',
+      'readlink',
+      `/proc/self/ns/${kind}`,
+    ])
+
+    expect(joined).toBe(readlinkSync(`/proc/${pid}/ns/${kind}`))
+    expect(await status()).toBe('paused')
+  })
+
+  test('a stopped container cannot be joined', async () => {
+    await start()
+    await world.ok(['stop', '-t', '0', 'box'])
+
+    expectError(
+      await world.tsrun(['run', '--name', 'crate', '--network', 'container:box', 'busybox', 'true']),
+      125,
+      /cannot start "crate" in the net namespace of "box": it is not running/,
+    )
   })
 
   test.each([[['stop']], [['kill']], [['kill', '-s', 'TERM']], [['rm', '-f']]])(

@@ -19,6 +19,7 @@ import { withNames } from '../network/reservations.ts'
 import { settleWays } from '../network/source-ways.ts'
 import { emitConnection } from './container-events.ts'
 import { chooseHostPorts } from './host-ports.ts'
+import { joinedNamespace } from './joined-namespace.ts'
 
 export interface PreparedNetwork {
   /** The new network namespace, or undefined where the container shares another one. */
@@ -263,7 +264,7 @@ export function standsAlone(network: string): boolean {
 
 /** The network namespace that the container shares, by path; undefined where it has its own. */
 function sharedNetns(context: EngineContext, container: Container, mode: string): string | undefined {
-  if (mode.startsWith('container:')) return namespaceOf(context, mode.slice('container:'.length), 'net', container.name)
+  if (mode.startsWith('container:')) return joinedNamespace(context, container, mode.slice('container:'.length), 'net')
   if (!mode.startsWith('ns:')) return undefined
   const path = mode.slice('ns:'.length)
   if (path.startsWith('/') && isNamespaceFile(path)) return path
@@ -294,22 +295,8 @@ function sharedNamespaces(context: EngineContext, container: Container): OciSpec
   const shared = wanted.flatMap(([type, file, mode]) => {
     if (mode === 'host') return []
     if (mode?.startsWith('container:'))
-      return [{ type, path: namespaceOf(context, mode.slice('container:'.length), file, container.name) }]
+      return [{ type, path: joinedNamespace(context, container, mode.slice('container:'.length), file) }]
     return [{ type }]
   })
   return [...shared, { type: 'mount' }, { type: 'cgroup' }]
-}
-
-function namespaceOf(context: EngineContext, reference: string, file: string, name: string): string {
-  const other = context.store.find(reference)
-  const { status, run } = context.store.state(other.id)
-  if (status === 'running' && run !== undefined) return `/proc/${run.pid}/ns/${file}`
-  throw new TsrunError(
-    'conflict',
-    'not-running',
-    `cannot start "${name}" in the ${file} namespace of "${other.name}": that container is not running`,
-    {
-      hint: `start it first: tsrun start ${other.name}`,
-    },
-  )
 }

@@ -7,6 +7,7 @@ import type { Undo } from '../../lib/rollback.ts'
 import type { Container } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { IdMaps } from '../../model/id-maps.ts'
+import { joinedNamespace } from '../container/joined-namespace.ts'
 import type { EngineContext } from '../context.ts'
 import { joinedContainers } from './choose-id-maps.ts'
 
@@ -28,7 +29,7 @@ export function prepareUserNamespace(
   if (container.idMaps === undefined) return undefined
   const [joined] = joinedContainers(container.spec)
   if (joined !== undefined) {
-    const path = joinPath(context, container, joined)
+    const path = joinedNamespace(context, container, joined, 'user')
     return { path, takeNetns: () => createNetnsOf(context.initPath, path), released: () => {} }
   }
   const { userFd, netFd } = create(context, container, container.idMaps)
@@ -61,16 +62,4 @@ function create(context: EngineContext, container: Container, maps: IdMaps): New
       cause: error,
     })
   }
-}
-
-function joinPath(context: EngineContext, container: Container, reference: string): string {
-  const other = context.store.find(reference)
-  const { status, run } = context.store.state(other.id)
-  if (status === 'running' && run !== undefined) return `/proc/${run.pid}/ns/user`
-  throw new TsrunError(
-    'conflict',
-    'not-running',
-    `cannot start "${container.name}" with the users of "${other.name}": that container is not running`,
-    { hint: `start it first: tsrun start ${other.name}` },
-  )
 }
