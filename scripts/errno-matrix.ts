@@ -3,8 +3,8 @@
 import { parseArgs } from 'node:util'
 import { type ErrnoTrial, errnoCases, errnoTrials, runErrnoTrial } from '../test/faults/errno-matrix.ts'
 import { FaultWorld } from '../test/faults/fault-matrix.ts'
-import { Random } from '../test/faults/random.ts'
-import { runTrials } from './run-trials.ts'
+import { Random } from '../test/helpers/random.ts'
+import { chosenCases, runTrials } from './run-trials.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -18,14 +18,7 @@ const { values, positionals } = parseArgs({
   },
 })
 
-const unknown = positionals.filter(title => !errnoCases.some(of => of.title === title))
-if (unknown.length > 0) {
-  console.error(
-    `errno-matrix: no case "${unknown.join('", "')}"; there are: ${errnoCases.map(of => of.title).join(', ')}`,
-  )
-  process.exit(1)
-}
-const cases = positionals.length === 0 ? errnoCases : errnoCases.filter(of => positionals.includes(of.title))
+const cases = chosenCases('errno-matrix', errnoCases, positionals)
 
 const first = await FaultWorld.create()
 const worlds = [first]

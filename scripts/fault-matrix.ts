@@ -3,8 +3,8 @@
 import { parseArgs } from 'node:util'
 import { faultCases } from '../test/faults/fault-cases.ts'
 import { allTrials, FaultWorld, faultKinds, type Trial } from '../test/faults/fault-matrix.ts'
-import { Random } from '../test/faults/random.ts'
-import { runTrials } from './run-trials.ts'
+import { Random } from '../test/helpers/random.ts'
+import { chosenCases, runTrials } from './run-trials.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -18,14 +18,7 @@ const { values, positionals } = parseArgs({
   },
 })
 
-const unknown = positionals.filter(title => !faultCases.some(of => of.title === title))
-if (unknown.length > 0) {
-  console.error(
-    `fault-matrix: no case "${unknown.join('", "')}"; there are: ${faultCases.map(of => of.title).join(', ')}`,
-  )
-  process.exit(1)
-}
-const cases = positionals.length === 0 ? faultCases : faultCases.filter(of => positionals.includes(of.title))
+const cases = chosenCases('fault-matrix', faultCases, positionals)
 
 const first = await FaultWorld.create()
 const worlds = [first]

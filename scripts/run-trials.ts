@@ -13,6 +13,20 @@ export interface TrialRun<T> {
   readonly title: (trial: T) => string
 }
 
+/** The cases that the command line of `script` names; all when it names none. Ends the process when there is no such case. */
+export function chosenCases<Case extends { readonly title: string }>(
+  script: string,
+  cases: readonly Case[],
+  titles: readonly string[],
+): readonly Case[] {
+  const unknown = titles.filter(title => !cases.some(of => of.title === title))
+  if (unknown.length > 0) {
+    console.error(`${script}: no case "${unknown.join('", "')}"; there are: ${cases.map(of => of.title).join(', ')}`)
+    process.exit(1)
+  }
+  return titles.length === 0 ? cases : cases.filter(of => titles.includes(of.title))
+}
+
 /** Each world takes the next trial. @returns how many failed, and how many were not tried */
 export async function runTrials<T>(
   worlds: readonly FaultWorld[],

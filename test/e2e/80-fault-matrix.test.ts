@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { faultCases } from '../faults/fault-cases.ts'
 import { allTrials, FaultWorld } from '../faults/fault-matrix.ts'
-import { Random } from '../faults/random.ts'
+import { Random } from '../helpers/random.ts'
 import { seed } from '../helpers/seed.ts'
 
 const random = new Random(seed)

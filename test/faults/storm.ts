@@ -3,9 +3,9 @@
 // client; the kernel still schedules as it likes.
 
 import { sleep } from '../helpers/command.ts'
+import { Random } from '../helpers/random.ts'
 import { World } from '../helpers/world.ts'
 import { prepareWorld, registry } from './prepare-world.ts'
-import { Random } from './random.ts'
 import { brokenInvariants, monitors, resolvers } from './storm-invariants.ts'
 
 export interface StormOptions {

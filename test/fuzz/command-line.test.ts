@@ -6,10 +6,10 @@ import { join } from 'node:path'
 import { Command, type Option } from 'commander'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { commandGroups } from '../../src/cli/registry.ts'
+import { Random } from '../helpers/random.ts'
 import { seed } from '../helpers/seed.ts'
 import { World } from '../helpers/world.ts'
 import { fuzzSeconds } from './fuzzer.ts'
-import { Random } from './random.ts'
 
 /** Only files of the world's own are named here: some flags say where something is to be written. */
 const scratch = () => join(world.dir, 'work', 'scratch')

@@ -4,9 +4,9 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { Random } from '../helpers/random.ts'
 import { seed } from '../helpers/seed.ts'
 import { type InputKind, mutate } from './mutate.ts'
-import { Random } from './random.ts'
 import { Watchdog } from './watchdog.ts'
 
 /** Something that reads what others wrote. */

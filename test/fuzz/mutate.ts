@@ -1,6 +1,6 @@
 // New inputs from old ones: bytes, words and JSON values are changed in the ways that parsers most often forget.
 
-import type { Random } from './random.ts'
+import type { Random } from '../helpers/random.ts'
 
 const numbers = [
   0, 1, 2, 3, 4, 7, 8, 15, 16, 63, 64, 127, 128, 255, 256, 511, 512, 0x7fff, 0x8000, 0xffff, 0x10000, 0x7fffffff,

@@ -28,4 +28,12 @@ export class Random {
   oneIn(times: number): boolean {
     return this.below(times) === 0
   }
+
+  /** `count` different ones of `items`, in no order; all of them where there are fewer. */
+  sample<T>(items: readonly T[], count: number): T[] {
+    const rest = [...items]
+    const chosen: T[] = []
+    while (chosen.length < count && rest.length > 0) chosen.push(...rest.splice(this.below(rest.length), 1))
+    return chosen
+  }
 }
