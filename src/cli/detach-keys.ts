@@ -1,7 +1,9 @@
 // `ctrl-p,ctrl-q`, `a`, `ctrl-@`: docker's notation for the keys that leave a terminal. Pure.
 
 import { TsrunError } from '../model/errors.ts'
-import { defaultDetachKeys } from './terminal.ts'
+
+/** docker's: Ctrl-P Ctrl-Q. */
+const defaultDetachKeys = Buffer.from([0x10, 0x11])
 
 /** @param text undefined for the default; an empty text turns detaching off @throws TsrunError invalid */
 export function parseDetachKeys(text: string | undefined): Buffer {

@@ -23,9 +23,6 @@ export type JoinResult =
   /** Nobody reads our standard output any more. */
   | { readonly kind: 'reader-gone' }
 
-/** docker's: Ctrl-P Ctrl-Q. */
-export const defaultDetachKeys = Buffer.from([0x10, 0x11])
-
 /** The size of this terminal, if it is one. */
 export function terminalSize(): { rows: number; columns: number } | undefined {
   const { rows, columns } = process.stdout

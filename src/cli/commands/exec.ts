@@ -6,7 +6,6 @@ import { collect } from '../collect.ts'
 import { parseDetachKeys } from '../detach-keys.ts'
 import { parseEnv } from '../parse-env.ts'
 import { SIGPIPE_EXIT_CODE } from '../print.ts'
-import { joinTerminal, terminalSize } from '../terminal.ts'
 
 interface ExecFlags {
   readonly interactive?: boolean
@@ -50,7 +49,7 @@ export function register(program: Command, exit: (code: number) => void): Comman
 async function exec(engine: Engine, name: string, words: readonly string[], flags: ExecFlags): Promise<number> {
   // Before anything runs.
   const detachKeys = parseDetachKeys(flags.detachKeys)
-  const size = flags.tty === true ? terminalSize() : undefined
+  const size = flags.tty === true ? (await import('../terminal.ts')).terminalSize() : undefined
   const spec: ExecSpec = {
     command: words,
     tty: flags.tty === true,
@@ -68,6 +67,7 @@ async function exec(engine: Engine, name: string, words: readonly string[], flag
     attachment.close()
     return 0
   }
+  const { joinTerminal } = await import('../terminal.ts')
   const result = await joinTerminal(attachment, {
     tty: flags.tty === true,
     stdin: flags.interactive === true,

@@ -10,7 +10,6 @@ import { createWithPull } from '../create-with-pull.ts'
 import { parseDetachKeys } from '../detach-keys.ts'
 import { print, printError, SIGPIPE_EXIT_CODE } from '../print.ts'
 import { forwardSignals } from '../signals.ts'
-import { joinTerminal, terminalSize } from '../terminal.ts'
 
 export function register(program: Command, exit: (code: number) => void): Command {
   const command = program
@@ -54,7 +53,7 @@ async function run(image: string, rest: readonly string[], flags: Record<string,
   const container = await createWithPull(engine, spec, flags, { durable: false })
   let started: StartedContainer | undefined
   try {
-    const size = spec.tty === true ? terminalSize() : undefined
+    const size = spec.tty === true ? (await import('../terminal.ts')).terminalSize() : undefined
     const options = size === undefined ? {} : { consoleSize: size }
     if (typeof flags.cidfile === 'string') writeFileSync(flags.cidfile, container.id, { flag: 'wx' })
     if (detach) {
@@ -116,6 +115,7 @@ async function follow(
 ): Promise<number> {
   const { attachment, container } = started
   printUnseen(container.id, spec.attach)
+  const { joinTerminal } = await import('../terminal.ts')
   const result = await joinTerminal(attachment, {
     tty: spec.tty === true,
     stdin: spec.openStdin === true && (spec.attach === undefined || spec.attach.includes('stdin')),

@@ -13,9 +13,9 @@ import type { ContainerUpdate } from './change-container.ts'
 import type { PortChange } from './change-ports.ts'
 import { emitContainer } from './container-events.ts'
 import { createContainer, type ImageForContainer } from './create-container.ts'
-import { type ExecSpec, execInContainer, startExec, tellExecEnd } from './exec-container.ts'
+import type { ExecSpec } from './exec-container.ts'
 import { type ContainerView, isUp, runningContainers, settledState } from './list-containers.ts'
-import { type LogLine, type LogOptions, readLog } from './logs.ts'
+import type { LogLine, LogOptions } from './logs.ts'
 import { OutputRelay, type OutputTargets } from './output-relay.ts'
 import {
   endContainer,
@@ -147,13 +147,15 @@ export class ContainerService {
   }
 
   /** Runs a further process in a running container. @throws TsrunError */
-  exec(reference: string, spec: ExecSpec, options: AttachOptions = {}): Promise<Attachment> {
+  async exec(reference: string, spec: ExecSpec, options: AttachOptions = {}): Promise<Attachment> {
+    const { execInContainer } = await import('./exec-container.ts')
     return execInContainer(this.#context, this.find(reference), spec, options)
   }
 
   /** As exec(), with the output going to descriptors of this process. @returns the exit code; undefined as in ContainerClient */
   async execRelayed(reference: string, spec: ExecSpec, targets: OutputTargets): Promise<number | undefined> {
     const connect = (path: string) => new OutputRelay(path, { owner: true, targets })
+    const { startExec } = await import('./exec-container.ts')
     const { client } = await startExec(this.#context, this.find(reference), spec, connect)
     const code = await client.exit
     client.close()
@@ -162,6 +164,7 @@ export class ContainerService {
 
   /** @internal What the monitor of a further process asks for when nobody watched that end. */
   async execEnded(id: string, execId: string): Promise<void> {
+    const { tellExecEnd } = await import('./exec-container.ts')
     tellExecEnd(this.#context, this.#context.store.read(id), execId)
   }
 
@@ -348,6 +351,7 @@ export class ContainerService {
     const running = options.follow === true && (await this.state(container)).status === 'running'
     const ended = running ? waitContainer(this.#context, container, stop.signal).catch(() => {}) : Promise.resolve()
     try {
+      const { readLog } = await import('./logs.ts')
       yield* readLog(this.#context.paths.containerFile(container.id, 'container.log'), options, ended)
     } finally {
       stop.abort()

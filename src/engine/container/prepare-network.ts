@@ -16,7 +16,6 @@ import { DEFAULT_NETWORK } from '../network/network-service.ts'
 import { type EndpointPlan, planEndpoints, type ResolvedAttachment, staticIps } from '../network/plan-endpoints.ts'
 import { checkProxiedPorts, kernelPorts, onHostAddresses } from '../network/port-routes.ts'
 import { withNames } from '../network/reservations.ts'
-import { settleWays } from '../network/source-ways.ts'
 import { emitConnection } from './container-events.ts'
 import { chooseHostPorts } from './host-ports.ts'
 import { joinedNamespace } from './joined-namespace.ts'
@@ -108,6 +107,7 @@ export async function prepareNetwork(
       emitConnection(context, container, plan.network, 'connect')
     }
     if (plans.length > 1) {
+      const { settleWays } = await import('../network/source-ways.ts')
       const networks = plans.map(({ network }) => network)
       await settleWays(sandbox, { endpoints: plugged, networks, label: container.name })
       undo.add('source routes', () => {})
