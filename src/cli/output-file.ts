@@ -6,24 +6,43 @@ import { basename, dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { faultPoint } from '../lib/fault.ts'
 import { TsrunError } from '../model/errors.ts'
+import { reasonOf } from '../model/output-error.ts'
+import { interruptible } from './interrupt.ts'
 
-/** What is no regular file - a pipe, a device - is written to as it is. @throws TsrunError system, and whatever `source` throws */
-export async function writeOutputFile(path: string, source: AsyncIterable<Uint8Array>): Promise<void> {
-  const stat = statSync(path, { throwIfNoEntry: false })
-  const target = stat === undefined ? path : realpathSync(path)
-  const isReplaced = stat === undefined || stat.isFile()
-  const written = isReplaced ? join(dirname(target), `.${basename(target)}.${process.pid}.tmp`) : target
+/**
+ * What is no regular file - a pipe, a device - is written to as it is.
+ * @returns the exit code: 0, or that of an interruption @throws TsrunError system, and whatever `source` throws
+ */
+export async function writeOutputFile(path: string, source: AsyncIterable<Uint8Array>): Promise<number> {
+  const target = telling(path, () => replacedFile(path))
+  // The name is cut so that it is none that is too long where the file's own is not.
+  const written =
+    target === undefined ? path : join(dirname(target), `.${basename(target).slice(0, 40)}.${process.pid}.tmp`)
   // At once: a stream that opens the file when it likes may do so when the failure is over.
   const fd = telling(path, () => openSync(written, 'w', 0o600))
   try {
-    await pipeline(source, createWriteStream(written, { fd }))
+    const interruption = await interruptible(signal => pipeline(source, createWriteStream(written, { fd }), { signal }))
+    if (interruption !== undefined) {
+      if (target !== undefined) rmSync(written, { force: true })
+      return interruption.exitCode
+    }
     faultPoint('archive written')
-    if (isReplaced) telling(path, () => renameSync(written, target))
+    if (target !== undefined) telling(path, () => renameSync(written, target))
   } catch (error) {
-    if (isReplaced) rmSync(written, { force: true })
+    if (target !== undefined) rmSync(written, { force: true })
     throw error instanceof Error && 'syscall' in error && error.syscall === 'write' ? refused(path, error) : error
   }
   faultPoint('archive in place')
+  return 0
+}
+
+/** The file that takes the place of `path` when it is whole; undefined for what can only be written to. */
+function replacedFile(path: string): string | undefined {
+  const stat = statSync(path, { throwIfNoEntry: false })
+  if (stat === undefined) return path
+  // The name of an open descriptor is the kernel's, and may be no path at all: `pipe:[1234]`.
+  if (!stat.isFile() || /^\/(dev\/(fd\/|std)|proc\/)/.test(path)) return undefined
+  return realpathSync(path)
 }
 
 /** Names the file as the user did. */
@@ -37,7 +56,5 @@ function telling<T>(path: string, task: () => T): T {
 
 function refused(path: string, error: unknown): TsrunError {
   const code = error instanceof Error && 'code' in error ? ` (${String(error.code)})` : ''
-  const reason =
-    error instanceof Error ? (/^[A-Z0-9]+: ([^,]+)/.exec(error.message)?.[1] ?? error.message) : String(error)
-  return new TsrunError('system', 'output', `cannot write "${path}": ${reason}${code}`, { cause: error })
+  return new TsrunError('system', 'output', `cannot write "${path}": ${reasonOf(error)}${code}`, { cause: error })
 }

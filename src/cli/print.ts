@@ -2,14 +2,22 @@
 // longer than many verbs.
 
 import { writeSync } from 'node:fs'
+import { outputError } from '../model/output-error.ts'
 import { renderError } from './render-error.ts'
 
 /** What a shell makes of a program that SIGPIPE ended. */
 export const SIGPIPE_EXIT_CODE = 141
 
-/** Writes all of `text` to standard output. A reader that has gone ends the process quietly, as SIGPIPE would. */
+/**
+ * Writes all of `text` to standard output. A reader that has gone ends the process quietly, as SIGPIPE would.
+ * @throws TsrunError system
+ */
 export function print(text: string | Uint8Array): void {
-  writeAll(1, text, () => process.exit(SIGPIPE_EXIT_CODE))
+  try {
+    writeAll(1, text, () => process.exit(SIGPIPE_EXIT_CODE))
+  } catch (error) {
+    throw outputError('standard output', error)
+  }
 }
 
 /** Writes all of `text` to standard error. Where that cannot be, nobody can be told. */
@@ -48,9 +56,13 @@ export function guardStdout(onGone: () => void = () => process.exit(SIGPIPE_EXIT
   process.stdout.removeAllListeners('error')
   process.stdout.on('error', (error: Error & { code?: string }) => {
     if (error.code === 'EPIPE') return onGone()
-    // Nobody awaits what was written: told here, and with the exit code of what could not be done.
-    printError(renderError(error))
-    process.exit(1)
+    endUnwritten(outputError('standard output', error))
   })
   return process.stdout
+}
+
+/** Ends the process where nobody awaits what was written: told here, with the exit code of what could not be done. */
+export function endUnwritten(error: unknown): never {
+  printError(renderError(error))
+  process.exit(1)
 }

@@ -5,6 +5,9 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { faceCommand, inWorld } from '../helpers/world.ts'
 
+/** All that is said, and nothing of where in the code. */
+const noRoom = /^tsrun: cannot write to standard output: no space left on device \(ENOSPC\)\n {2}hint: .+\n$/
+
 test(
   'what standard output has no room for is told, without a stack trace',
   inWorld(async world => {
@@ -12,9 +15,81 @@ test(
       const { code, stderr } = await world.host.tryExec('sh', ['-c', `${faceCommand().join(' ')} ${line} > /dev/full`])
 
       expect(code, line).toBe(1)
-      expect(stderr, line).toMatch(/^tsrun: cannot write: no space left on device \(write: ENOSPC\)\n {2}hint: .+\n$/)
+      expect(stderr, line).toMatch(noRoom)
     }
     await world.ok(['rm', 'made'])
+  }),
+  60_000,
+)
+
+test(
+  'what a container writes to an output without room is told, without a stack trace',
+  inWorld(async world => {
+    await world.ok(['run', '-d', '--name', 'box', 'busybox', 'sh', '-c', 'echo hello; sleep 1000'])
+    const lines = { 'exec box echo hello': 1, 'run --rm busybox echo hello': 125, 'logs -f box': 1 }
+    for (const [line, expected] of Object.entries(lines)) {
+      const { code, stderr } = await world.host.tryExec('sh', ['-c', `${faceCommand().join(' ')} ${line} > /dev/full`])
+
+      expect(code, line).toBe(expected)
+      expect(stderr, line).toMatch(noRoom)
+    }
+    expect(await world.ok(['ps', '-a', '--format', '{{.Names}}'])).toBe('box')
+    await world.ok(['rm', '-f', 'box'])
+  }),
+  60_000,
+)
+
+test.each(['2> /dev/full', '2>&1 | head -n 1', '2>&-'])(
+  'a container runs, and goes, where nobody reads what --explain prints: %s',
+  redirection =>
+    inWorld(async world => {
+      const line = `${faceCommand().join(' ')} run --name box --explain busybox true ${redirection}`
+      await world.host.exec('sh', ['-c', line])
+
+      expect(await world.ok(['ps', '-a', '--format', '{{.Names}} {{.Status}}'])).toMatch(/^box Exited \(0\) /)
+      await world.host.exec('sh', ['-c', `${faceCommand().join(' ')} rm --explain box ${redirection}`])
+      expect(await world.ok(['ps', '-aq'])).toBe('')
+    })(),
+  60_000,
+)
+
+test(
+  'what TSRUN_EXPLAIN has no room for is told once, and the container runs; a file that cannot be opened is refused before',
+  inWorld(async world => {
+    const run = (file: string) =>
+      world.tsrun(['run', '--rm', 'busybox', 'echo', 'hello'], { env: { ...world.env, TSRUN_EXPLAIN: file } })
+
+    const full = await run('/dev/full')
+    const absent = await run('/no-such-folder/file')
+
+    expect(full).toMatchObject({ code: 0, stdout: 'hello\n' })
+    expect(full.stderr.match(/^tsrun: warning: cannot write/gm)).toHaveLength(1)
+    expect(absent).toMatchObject({ code: 125, stdout: '' })
+    expect(absent.stderr).toMatch(/^tsrun: cannot open "\/no-such-folder\/file": /)
+    expect(await world.ok(['ps', '-aq'])).toBe('')
+  }),
+  60_000,
+)
+
+test(
+  'save writes to /dev/stdout what it writes to a file, and to a name as long as names can be; what ends export in the middle leaves nothing',
+  inWorld(async world => {
+    const tsrun = faceCommand().join(' ')
+    const work = join(world.dir, 'work')
+    const name = 'n'.repeat(255)
+
+    const listed = await world.host.exec('sh', ['-c', `cd ${work} && ${tsrun} save -o /dev/stdout busybox | tar -t`])
+    await world.ok(['save', '-o', name, 'busybox'])
+
+    expect(listed).toContain('manifest.json')
+    expect(readdirSync(work)).toEqual([name])
+    await world.host.exec('rm', [join(work, name)])
+
+    await world.ok(['run', '--name', 'box', 'busybox', 'dd', 'if=/dev/zero', 'of=/large', 'bs=1M', 'count=200'])
+    const line = `cd ${work} && { ${tsrun} export -o out.tar box & } && until ls -A | grep -q tmp; do :; done; kill $!; wait $!`
+    expect((await world.host.tryExec('sh', ['-c', line])).code).toBe(143)
+    expect(readdirSync(work)).toEqual([])
+    await world.ok(['rm', 'box'])
   }),
   60_000,
 )

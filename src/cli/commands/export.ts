@@ -5,7 +5,7 @@ import { TsrunError } from '../../model/errors.ts'
 import { writeOutputFile } from '../output-file.ts'
 import { guardStdout } from '../print.ts'
 
-export function register(program: Command): Command {
+export function register(program: Command, exit: (code: number) => void): Command {
   return program
     .command('export')
     .description("Write a container's file system as a tar archive, without what is mounted in it.")
@@ -20,6 +20,6 @@ export function register(program: Command): Command {
       await using engine = await Engine.open()
       const archive = engine.files.export(name)
       if (flags.output === undefined) await pipeline(archive, guardStdout(), { end: false })
-      else await writeOutputFile(flags.output, archive)
+      else exit(await writeOutputFile(flags.output, archive))
     })
 }

@@ -4,7 +4,7 @@ import { printable } from '../../engine/ids.ts'
 import type { Container } from '../../model/container.ts'
 import { parseWholeNumber } from '../../model/parse-resources.ts'
 import { parseTime } from '../parse-time.ts'
-import { print, printError } from '../print.ts'
+import { endUnwritten, print, printError } from '../print.ts'
 
 interface LogFlags {
   readonly follow?: boolean
@@ -65,12 +65,22 @@ class GatheredOutput {
     if (stream !== this.#stream) this.flush()
     this.#stream = stream
     // As soon as no further line is there at once.
-    if (this.#parts.length === 0) setImmediate(() => this.flush())
+    if (this.#parts.length === 0) setImmediate(() => this.#flushLater())
     this.#parts.push(bytes)
     this.#length += bytes.length
     if (this.#length >= this.#most) this.flush()
   }
 
+  /** Who waits for the next line of a quiet container is not kept by an output that takes nothing. */
+  #flushLater(): void {
+    try {
+      this.flush()
+    } catch (error) {
+      endUnwritten(error)
+    }
+  }
+
+  /** @throws TsrunError system */
   flush(): void {
     if (this.#parts.length === 0) return
     const bytes = Buffer.concat(this.#parts)

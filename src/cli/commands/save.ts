@@ -8,7 +8,7 @@ import { guardStdout } from '../print.ts'
 
 const formats = ['docker-archive', 'oci-archive'] as const
 
-export function register(program: Command): Command {
+export function register(program: Command, exit: (code: number) => void): Command {
   return program
     .command('save')
     .description('Write images to an archive that docker, podman and skopeo read.')
@@ -29,6 +29,6 @@ export function register(program: Command): Command {
       await using engine = await Engine.open()
       const archive = engine.images.save(names, format)
       if (flags.output === undefined) await pipeline(Readable.from(archive), guardStdout())
-      else await writeOutputFile(flags.output, archive)
+      else exit(await writeOutputFile(flags.output, archive))
     })
 }

@@ -107,10 +107,13 @@ export async function startExec<C extends ContainerClient>(
       emitContainer(context, container, `exec_start: ${spec.command.join(' ')}`, { execID: execId })
       // While this process watches; the end of one that nobody watches is told by its monitor's call. Without a code the
       // monitor was killed, perhaps behind its record, or we have left.
-      void client.exit.then(code => {
-        tellExecEnd(context, container, execId)
-        if (code !== undefined) client.release()
-      })
+      void client.exit.then(
+        code => {
+          tellExecEnd(context, container, execId)
+          if (code !== undefined) client.release()
+        },
+        () => {}, // Whoever awaits the client hears of it.
+      )
       return { client, pid: execPid }
     } finally {
       init.close()

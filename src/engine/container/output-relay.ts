@@ -15,6 +15,7 @@ import {
   writeSome,
 } from '../../ffi/unix-stream.ts'
 import { encodeFrame, FRAME, FrameDecoder, parseExit, SUBSCRIPTION } from '../../kernel/init-protocol.ts'
+import { outputError } from '../../model/output-error.ts'
 
 /** Where the output goes; what is absent is not asked for. */
 export interface OutputTargets {
@@ -110,8 +111,8 @@ export class OutputRelay implements ContainerClient {
   async #readFrames(targets: OutputTargets): Promise<number | undefined> {
     const decoder = new FrameDecoder()
     const buffer = Buffer.allocUnsafe(RECEIVE_BYTES)
-    const stdout = sink(targets.stdout, targets.onReaderGone)
-    const stderr = sink(targets.stderr, targets.onReaderGone)
+    const stdout = telling('standard output', sink(targets.stdout, targets.onReaderGone))
+    const stderr = telling('standard error', sink(targets.stderr, targets.onReaderGone))
     while (this.#isOpen) {
       const length = await receive(this.#fd, buffer)
       if (length <= 0) return undefined
@@ -125,8 +126,21 @@ export class OutputRelay implements ContainerClient {
   }
 }
 
+type Sink = (bytes: Buffer) => Promise<void> | void
+
+/** The same, its failures told as those of `where`. */
+function telling(where: string, write: Sink): (bytes: Buffer) => Promise<void> {
+  return async bytes => {
+    try {
+      await write(bytes)
+    } catch (error) {
+      throw outputError(where, error)
+    }
+  }
+}
+
 /** A function that writes to `fd`; one that has been closed by its reader swallows what comes. */
-function sink(fd: number | undefined, onGone?: () => void): (bytes: Buffer) => Promise<void> | void {
+function sink(fd: number | undefined, onGone?: () => void): Sink {
   if (fd === undefined) return () => {}
   // A regular file takes everything at once.
   if (fstatSync(fd).isFile())
