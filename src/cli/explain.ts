@@ -1,10 +1,13 @@
 // Prints kernel changes as shell commands: on standard error, or into the file that TSRUN_EXPLAIN names.
 
-import { appendFileSync, writeSync } from 'node:fs'
+import { appendFileSync } from 'node:fs'
 import { isRehearsal, Rehearsed, setExplainer } from '../engine/explain.ts'
+import { printError } from './print.ts'
+import { renderWarning } from './render-error.ts'
 
-/** From now on. @param file `-` for standard error */
+/** From now on. @param file `-` for standard error @throws Error when the file cannot be opened */
 export function startExplaining(file: string): void {
+  if (file !== '-') appendFileSync(file, '')
   const told = new Set<string>()
   setExplainer(command => {
     // In a rehearsal groups and processes stay as they are, so that a later step finds them once more.
@@ -13,8 +16,14 @@ export function startExplaining(file: string): void {
       told.add(command)
     }
     const line = `${command}\n`
-    if (file === '-') writeSync(2, line)
-    else appendFileSync(file, line)
+    if (file === '-') return printError(line)
+    try {
+      appendFileSync(file, line)
+    } catch (error) {
+      // What is being done is not left half done because nobody can be told.
+      setExplainer(undefined)
+      printError(renderWarning(error))
+    }
   })
 }
 
