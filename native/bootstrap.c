@@ -1,89 +1,17 @@
 /*
- * Turns the bytes on fd 3 into a struct bootstrap. The bytes may be anything (the parser is fuzzed): each length is checked
- * against what is left before it is used, strings must end where they say, and an unknown tag is refused, because an
- * engine that asks for something this init does not know must not get a container without it.
+ * Turns the bytes on fd 3 into a struct bootstrap. The bytes may be anything (the parser is fuzzed; cursor.c has the bounds).
+ * An unknown tag is refused, because an engine that asks for something this init does not know must not get a container
+ * without it.
  */
 #include "bootstrap.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
+#include "cursor.h"
 #include "die.h"
-#include "kernel.h"
-
-struct cursor {
-	const uint8_t *at, *end;
-	uint32_t tag;
-};
-
-static void need(const struct cursor *c, size_t bytes)
-{
-	if ((size_t)(c->end - c->at) < bytes)
-		die("bootstrap: attribute %u is truncated", c->tag);
-}
-
-static uint32_t take_u32(struct cursor *c)
-{
-	uint32_t value;
-	need(c, sizeof(value));
-	memcpy(&value, c->at, sizeof(value));
-	c->at += sizeof(value);
-	return value;
-}
-
-static uint64_t take_u64(struct cursor *c)
-{
-	uint64_t value;
-	need(c, sizeof(value));
-	memcpy(&value, c->at, sizeof(value));
-	c->at += sizeof(value);
-	return value;
-}
-
-/* `length` bytes that hold exactly one NUL, the last. */
-static const char *take_text(struct cursor *c, size_t length)
-{
-	need(c, length);
-	if (length == 0 || memchr(c->at, 0, length) != c->at + length - 1)
-		die("bootstrap: attribute %u is not a string", c->tag);
-	const char *text = (const char *)c->at;
-	c->at += length;
-	return text;
-}
-
-static const char *take_str(struct cursor *c)
-{
-	uint32_t length = take_u32(c);
-	if (length > BOOTSTRAP_MAX_BYTES)
-		die("bootstrap: attribute %u holds a string of %u bytes", c->tag, length);
-	return take_text(c, (size_t)length + 1);
-}
-
-static const char *take_rest(struct cursor *c)
-{
-	return take_text(c, (size_t)(c->end - c->at));
-}
-
-/* Grows by doubling: the element that is new is at the returned address, zeroed. */
-static void *append(void *items_pointer, size_t *count, size_t size)
-{
-	void *items = *(void **)items_pointer;
-	if ((*count & (*count + 1)) == 0 || !items) {
-		items = reallocarray(items, 2 * *count + 2, size);
-		if (!items)
-			die_errno("allocate the bootstrap");
-		*(void **)items_pointer = items;
-	}
-	void *item = (char *)items + (*count)++ * size;
-	memset(item, 0, size);
-	return item;
-}
-
-#define APPEND(array) append(&(array).items, &(array).count, sizeof(*(array).items))
 
 static void append_text(struct list *list, struct cursor *c)
 {
@@ -314,46 +242,6 @@ static void take_attributes(struct bootstrap *b, struct cursor all)
 	}
 }
 
-/* Any other bit would share memory, files or signal handlers with the container. */
-static const uint32_t namespace_flags = K_CLONE_NEWTIME | K_CLONE_NEWNS | K_CLONE_NEWCGROUP | K_CLONE_NEWUTS | K_CLONE_NEWIPC |
-					K_CLONE_NEWUSER | K_CLONE_NEWPID | K_CLONE_NEWNET;
-
-static void check_namespaces(const struct bootstrap *b)
-{
-	uint32_t joined = 0;
-	for (size_t i = 0; i < b->joins.count; i++) {
-		if (!b->exec && !*b->joins.items[i].path)
-			die("bootstrap: a namespace to join has no path");
-		joined |= b->joins.items[i].flag;
-	}
-	if ((b->namespaces | joined) & ~namespace_flags)
-		die("bootstrap: 0x%x are not namespaces", b->namespaces | joined);
-	if (b->exec && b->namespaces)
-		die("bootstrap: exec mode makes no namespaces");
-}
-
-/* What no later phase could repair, found before anything on the machine has changed. */
-static void check(const struct bootstrap *b)
-{
-	if (!b->id || !*b->id)
-		die("bootstrap: no id");
-	if (b->args.count == 0)
-		die("bootstrap: no command");
-	if (!b->cwd || b->cwd[0] != '/')
-		die("bootstrap: the working directory is not an absolute path");
-	if (b->exec != 0 && b->exec != 1)
-		die("bootstrap: mode %d is unknown", b->exec);
-	check_namespaces(b);
-	if (b->exec && b->has_rootfs)
-		die("bootstrap: exec mode makes no rootfs");
-	if (b->has_rootfs && !(b->namespaces & K_CLONE_NEWNS))
-		die("bootstrap: a rootfs needs a mount namespace of its own");
-	if (!b->has_rootfs && (b->mounts.count || b->devices.count || b->symlinks.count || b->masked.count || b->readonly.count))
-		die("bootstrap: mounts without a rootfs");
-	if (b->has_rootfs && b->rootfs.overlay && b->lower_dirs.count == 0)
-		die("bootstrap: an overlay without layers");
-}
-
 static void read_all(int fd, uint8_t *to, size_t length)
 {
 	for (size_t done = 0; done < length;) {
@@ -391,6 +279,6 @@ struct bootstrap *read_bootstrap(int fd)
 				 &b->readonly, &b->exit_args, &b->exit_env, &b->oom_files };
 	for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
 		terminate(lists[i]);
-	check(b);
+	check_bootstrap(b);
 	return b;
 }

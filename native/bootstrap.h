@@ -93,6 +93,8 @@ struct bootstrap {
 
 /* Reads the whole bootstrap from `fd` and checks all of it; whatever is wrong ends in die(). */
 struct bootstrap *read_bootstrap(int fd);
+/* Dies of parts that do not go together. */
+void check_bootstrap(const struct bootstrap *b);
 
 static inline int has_flag(const struct bootstrap *b, uint32_t flag)
 {

@@ -64,13 +64,15 @@ struct monitor {
 	char started_at[TIME_BYTES];
 };
 
-/* monitor.c */
+/* clock.c */
 int64_t now_ms(void);
 void format_time(char text[TIME_BYTES]);
 
-/* attach.c */
+/* attach_socket.c */
 void open_attach_socket(const struct bootstrap *b, struct monitor *m);
 void remove_attach_socket(const struct monitor *m);
+
+/* attach.c */
 void accept_clients(struct monitor *m);
 void client_readable(struct monitor *m, struct client *c);
 void client_resume_input(struct monitor *m);
