@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { addressAdd, parseInterfaceAddress } from '../../src/kernel/netlink/address.ts'
-import { linkAddBridge, linkAddVeth, linkSet, parseLink } from '../../src/kernel/netlink/link.ts'
+import { linkAddBridge, linkSet, parseLink } from '../../src/kernel/netlink/link.ts'
 import {
   attributeString,
   attributeU32,
@@ -14,6 +14,7 @@ import {
 } from '../../src/kernel/netlink/message.ts'
 import { parseRoute, routeAdd } from '../../src/kernel/netlink/route.ts'
 import { parseRule, ruleAdd } from '../../src/kernel/netlink/rule.ts'
+import { linkAddVeth } from '../../src/kernel/netlink/veth.ts'
 import { FormatError } from '../../src/lib/bytes.ts'
 import fc from '../helpers/property.ts'
 

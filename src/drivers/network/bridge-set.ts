@@ -3,9 +3,10 @@
 // somebody deleted it, are plugged in again.
 
 import { hasCode } from '../../ffi/errno.ts'
-import { getLink, type Link, linkAddVeth, linkRemove, linkSet, listLinks } from '../../kernel/netlink/link.ts'
+import { getLink, type Link, linkRemove, linkSet, listLinks } from '../../kernel/netlink/link.ts'
 import type { NetlinkSocket } from '../../kernel/netlink/socket.ts'
 import { withNetlinkSocket } from '../../kernel/netlink/socket.ts'
+import { linkAddVeth } from '../../kernel/netlink/veth.ts'
 import type { Undo } from '../../lib/rollback.ts'
 import type { Endpoint, Network } from '../../model/network.ts'
 import { isolatedPortGroup, policyOf } from '../../model/network-policy.ts'

@@ -4,17 +4,10 @@
 import { hasCode } from '../../ffi/errno.ts'
 import { addressAdd, addressRemove, listAddresses } from '../../kernel/netlink/address.ts'
 import { linkAddMacvlan, linkAddVlan } from '../../kernel/netlink/child-link.ts'
-import {
-  getLink,
-  linkAddBridge,
-  linkAddVeth,
-  linkMove,
-  linkRemove,
-  linkSet,
-  listLinks,
-} from '../../kernel/netlink/link.ts'
+import { getLink, linkAddBridge, linkMove, linkRemove, linkSet, listLinks } from '../../kernel/netlink/link.ts'
 import { listRoutes, routeAdd, routeRemove, routeReplace } from '../../kernel/netlink/route.ts'
 import { type NetlinkSocket, withNetlinkSocket } from '../../kernel/netlink/socket.ts'
+import { linkAddVeth } from '../../kernel/netlink/veth.ts'
 import { openNetnsSocket } from '../../kernel/netns.ts'
 import { readSysctl, writeSysctl } from '../../kernel/sysctl.ts'
 import { type ErrorKind, TsrunError } from '../../model/errors.ts'

@@ -3,9 +3,10 @@
 
 import { hasCode } from '../../ffi/errno.ts'
 import { addressAdd } from '../../kernel/netlink/address.ts'
-import { getLink, linkAddVeth, linkSet } from '../../kernel/netlink/link.ts'
+import { getLink, linkSet } from '../../kernel/netlink/link.ts'
 import { routeReplace } from '../../kernel/netlink/route.ts'
 import { type NetlinkSocket, withNetlinkSocket } from '../../kernel/netlink/socket.ts'
+import { linkAddVeth } from '../../kernel/netlink/veth.ts'
 import { readSysctl, type SysctlName, writeSysctl } from '../../kernel/sysctl.ts'
 import { formatPrefix, parseAddress, parsePrefix } from '../../lib/ip.ts'
 import type { Undo } from '../../lib/rollback.ts'

@@ -2,8 +2,9 @@
 // left over when we die half way: the pair goes with the sandbox.
 
 import { hasCode } from '../../ffi/errno.ts'
-import { getLink, type Link, linkAddVeth, linkRemove, linkSet } from '../../kernel/netlink/link.ts'
+import { getLink, type Link, linkRemove, linkSet } from '../../kernel/netlink/link.ts'
 import { NetlinkError, type NetlinkSocket, withNetlinkSocket } from '../../kernel/netlink/socket.ts'
+import { linkAddVeth } from '../../kernel/netlink/veth.ts'
 import type { Undo } from '../../lib/rollback.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, Network } from '../../model/network.ts'

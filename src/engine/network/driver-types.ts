@@ -7,7 +7,8 @@ export type {
   ChildLinkSpec,
   MacvlanMode,
 } from '../../kernel/netlink/child-link.ts'
-export type { Ipv6AddressMode, Link, LinkSettings, VethSpec } from '../../kernel/netlink/link.ts'
+export type { Ipv6AddressMode, Link, LinkSettings } from '../../kernel/netlink/link.ts'
 export type { NetlinkChange, NetlinkMessage } from '../../kernel/netlink/message.ts'
 export type { RouteSpec } from '../../kernel/netlink/route.ts'
 export type { NetlinkSocket } from '../../kernel/netlink/socket.ts'
+export type { VethSpec } from '../../kernel/netlink/veth.ts'

@@ -3,10 +3,11 @@
 
 import { withoutTelling } from '../../kernel/explain.ts'
 import { addressAdd, listAddresses } from '../../kernel/netlink/address.ts'
-import { getLink, type Link, linkAddBridge, linkAddVeth, linkSet, listLinks } from '../../kernel/netlink/link.ts'
+import { getLink, type Link, linkAddBridge, linkSet, listLinks } from '../../kernel/netlink/link.ts'
 import type { NetlinkChange } from '../../kernel/netlink/message.ts'
 import { listRoutes, type Route, routeAdd } from '../../kernel/netlink/route.ts'
 import { type NetlinkSocket, withNetlinkSocket } from '../../kernel/netlink/socket.ts'
+import { linkAddVeth } from '../../kernel/netlink/veth.ts'
 import { createNetns, runInNetns } from '../../kernel/netns.ts'
 import { runNftScript } from '../../kernel/nftables/libnftables.ts'
 import { readSysctl, type SysctlName, writeSysctl } from '../../kernel/sysctl.ts'

@@ -25,22 +25,19 @@ export const IFLA_ADDRESS = 1
 export const IFLA_IFNAME = 3
 export const IFLA_MTU = 4
 export const IFLA_LINK = 5
-const IFLA_MASTER = 10
+export const IFLA_MASTER = 10
 export const IFLA_LINKINFO = 18
 const IFLA_IFALIAS = 20
 const IFLA_AF_SPEC = 26
-const IFLA_GROUP = 27
+export const IFLA_GROUP = 27
 export const IFLA_NET_NS_FD = 28
 const IFLA_EXT_MASK = 29
-const IFLA_NUM_TX_QUEUES = 31
-const IFLA_NUM_RX_QUEUES = 32
 export const IFLA_INFO_KIND = 1
 export const IFLA_INFO_DATA = 2
 const IFLA_INFO_SLAVE_KIND = 4
 const IFLA_INFO_SLAVE_DATA = 5
 const IFLA_BRPORT_MODE = 4
 const IFLA_INET6_ADDR_GEN_MODE = 8
-const VETH_INFO_PEER = 1
 const RTEXT_FILTER_SKIP_STATS = 8
 const AF_INET6 = 10
 const IFF_UP = 1
@@ -83,76 +80,6 @@ export function linkAddBridge({ name, mac }: { name: string; mac?: string }): Ne
     payload: payload.finish(),
     name: `add bridge "${name}"`,
     command: () => words('link add name', name, mac && `address ${mac}`, 'type bridge'),
-  }
-}
-
-/** A veth pair, whose second end may be born in another namespace. Both ends are down. */
-export interface VethSpec {
-  readonly name: string
-  readonly mtu?: number
-  /**
-   * Queues each way, on both ends. The kernel's default is one a processor, each with its entry in sysfs: on two
-   * processors one queue makes the pair a quarter faster, on many it decides. A veth needs more for XDP alone.
-   */
-  readonly queues?: number
-  /** Device group of the first end. */
-  readonly group?: number
-  /** The bridge that the first end is plugged into. */
-  readonly master?: { readonly index: number; readonly name: string }
-  readonly peer: {
-    readonly name: string
-    readonly mac?: string
-    readonly mtu?: number
-    /** Absent: in the same namespace. */
-    readonly netnsFd?: number
-    /** The namespace's name in the printed command. */
-    readonly netnsLabel?: string
-  }
-}
-
-/**
- * Equivalent to: `ip link add name $name master $bridge type veth peer name $eth netns $label`.
- * Applying it fails with EEXIST if either side already has a link of that name, ENODEV if the bridge is gone,
- * EXFULL if the bridge has no port number left (1023 are in use).
- */
-export function linkAddVeth({ name, mtu, queues, group, master, peer }: VethSpec): NetlinkChange {
-  const payload = writeHeader({}).attributeString(IFLA_IFNAME, name)
-  if (mtu !== undefined) payload.attributeU32(IFLA_MTU, mtu)
-  if (group !== undefined) payload.attributeU32(IFLA_GROUP, group)
-  if (master !== undefined) payload.attributeU32(IFLA_MASTER, master.index)
-  writeQueues(payload, queues)
-  payload.nest(IFLA_LINKINFO, () => {
-    payload.attributeString(IFLA_INFO_KIND, 'veth').nest(IFLA_INFO_DATA, () =>
-      payload.nest(VETH_INFO_PEER, () => {
-        writeHeader({}, payload).attributeString(IFLA_IFNAME, peer.name)
-        if (peer.mtu !== undefined) payload.attributeU32(IFLA_MTU, peer.mtu)
-        if (peer.mac !== undefined) payload.attribute(IFLA_ADDRESS, parseMac(peer.mac))
-        writeQueues(payload, queues)
-        if (peer.netnsFd !== undefined) payload.attributeU32(IFLA_NET_NS_FD, peer.netnsFd)
-      }),
-    )
-  })
-  return {
-    type: RTM_NEWLINK,
-    flags: NLM_F_CREATE | NLM_F_EXCL,
-    payload: payload.finish(),
-    name: `add veth "${name}"`,
-    command: () => {
-      const size = [mtu && `mtu ${mtu}`, queues && `numtxqueues ${queues} numrxqueues ${queues}`]
-      const peerSize = [peer.mtu && `mtu ${peer.mtu}`, size[1]]
-      return words(
-        [
-          'link add name',
-          name,
-          ...size,
-          group && `group ${group}`,
-          master && `master ${master.name}`,
-          'type veth peer name',
-          peer.name,
-        ],
-        [...peerSize, peer.mac && `address ${peer.mac}`, peer.netnsLabel && `netns ${shellQuote(peer.netnsLabel)}`],
-      )
-    },
   }
 }
 
@@ -311,10 +238,6 @@ export function parseLink(message: Pick<NetlinkMessage, 'payload'>): Link {
 export function parseMac(mac: string): Buffer {
   if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(mac)) throw new Error(`not a MAC address: "${mac}"`)
   return Buffer.from(mac.split(':').map(byte => Number.parseInt(byte, 16)))
-}
-
-function writeQueues(payload: PayloadWriter, queues: number | undefined): void {
-  if (queues !== undefined) payload.attributeU32(IFLA_NUM_TX_QUEUES, queues).attributeU32(IFLA_NUM_RX_QUEUES, queues)
 }
 
 export function formatMac(bytes: Buffer | undefined): string {
