@@ -1,25 +1,35 @@
 // Verbs that take several names do all they can, and fail at the end when one of them failed.
 
-import { Rehearsed } from '../engine/explain.ts'
+import { isExplaining, Rehearsed } from '../engine/explain.ts'
+import { limiter } from '../lib/limit.ts'
 import { print, printError } from './print.ts'
 import { renderError } from './render-error.ts'
 
-/** Runs `act` on each name, prints what it returns, or its error. @returns the exit code */
+/**
+ * Runs `act` on each name, and prints what it returns, or its error, in the order of the names.
+ * @param options atOnce how many at a time, for what mostly waits; one where it is explained: lines of several would be mixed
+ * @returns the exit code
+ */
 export async function forEach(
   names: readonly string[],
   act: (name: string) => Promise<string | undefined>,
-  failureCode = 1,
+  { atOnce = 1 }: { readonly atOnce?: number } = {},
 ): Promise<number> {
+  const inTurn = limiter(isExplaining() ? 1 : atOnce)
+  const outcomes = names.map(name =>
+    inTurn(() => act(name)).then(
+      line => () => {
+        if (line !== undefined) print(`${line}\n`)
+        return 0
+      },
+      (error: unknown) => () => {
+        if (error instanceof Rehearsed) return 0
+        printError(renderError(error))
+        return 1
+      },
+    ),
+  )
   let code = 0
-  for (const name of names) {
-    try {
-      const line = await act(name)
-      if (line !== undefined) print(`${line}\n`)
-    } catch (error) {
-      if (error instanceof Rehearsed) continue
-      printError(renderError(error))
-      code = failureCode
-    }
-  }
+  for (const outcome of outcomes) code = Math.max(code, (await outcome)())
   return code
 }

@@ -1,3 +1,3 @@
 // What the engine does to the machine, told while it does it: for faces and for users of the library.
 
-export { isRehearsal, Rehearsed, setExplainer } from '../kernel/explain.ts'
+export { isExplaining, isRehearsal, Rehearsed, setExplainer } from '../kernel/explain.ts'

@@ -67,6 +67,30 @@ describe('stop', () => {
     })
   })
 
+  test('asks several at once, and names them in the order of the words', async () => {
+    const names = ['one', 'two', 'three']
+    for (const name of names)
+      await world.ok(['run', '-d', '--name', name, 'busybox', 'sh', '-c', 'trap "" TERM; while :; do sleep 0.05; done'])
+    try {
+      expect(await world.ok(['stop', '-t', '1', ...names])).toBe(names.join('\n'))
+
+      const told = await world.ok([
+        'events',
+        '--since',
+        '1m',
+        '--until',
+        '0s',
+        '--format',
+        '{{.Action}} {{.Actor.Attributes.signal}}',
+      ])
+      const ends = told.split('\n').filter(line => /^(kill 15|die)/.test(line))
+      // All were asked before the first one was given up.
+      expect(ends.slice(-6).map(line => line.split(' ')[0])).toEqual(['kill', 'kill', 'kill', 'die', 'die', 'die'])
+    } finally {
+      await world.tsrun(['rm', '-f', ...names])
+    }
+  })
+
   test('-t 1 sends SIGKILL after a second', async () => {
     await withContainer('trap "" TERM; echo ready; while :; do sleep 0.05; done', async () => {
       await eventually('it is ready', async () => (await world.ok(['logs', 'box'])).includes('ready'))
@@ -160,6 +184,19 @@ describe('kill', () => {
 })
 
 describe('rm', () => {
+  test('removes many at once; what is not there fails alone', async () => {
+    const names = Array.from({ length: 12 }, (_, index) => `box${index}`)
+    for (const name of names) await world.ok(['run', '-d', '--name', name, '-p', '80', 'busybox', 'sleep', '1000'])
+
+    const result = await world.tsrun(['rm', '-f', '-v', ...names.slice(0, 6), ...names.slice(6)])
+
+    expect(result).toMatchObject({ code: 0, stdout: names.map(name => `${name}\n`).join('') })
+    const again = await world.tsrun(['rm', 'box1', 'box2'])
+    expect(again).toMatchObject({ code: 1, stdout: '' })
+    expect(again.stderr).toMatch(/no such container: "box1"[^]*no such container: "box2"/)
+    expect(await world.ok(['ps', '-aq'])).toBe('')
+  })
+
   test('removes what has ended', async () => {
     await world.tsrun(['run', '--name', 'a', 'busybox', 'true'])
     const b = await world.ok(['run', '-d', '--name', 'b', 'busybox', 'true'])

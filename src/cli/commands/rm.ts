@@ -14,16 +14,20 @@ export function register(program: Command, exit: (code: number) => void): Comman
     .action(async (names: string[], flags: { force?: boolean; volumes?: boolean }) => {
       await using engine = await Engine.open()
       exit(
-        await forEach(names, async name => {
-          try {
-            await engine.containers.remove(name, flags)
-            return name
-          } catch (error) {
-            if (flags.force === true && error instanceof TsrunError && error.code === 'no-such-container')
-              return undefined
-            throw error
-          }
-        }),
+        await forEach(
+          names,
+          async name => {
+            try {
+              await engine.containers.remove(name, flags)
+              return name
+            } catch (error) {
+              if (flags.force === true && error instanceof TsrunError && error.code === 'no-such-container')
+                return undefined
+              throw error
+            }
+          },
+          { atOnce: 8 },
+        ),
       )
     })
 }

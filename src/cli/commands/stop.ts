@@ -14,10 +14,14 @@ export function register(program: Command, exit: (code: number) => void): Comman
       const options = toStopOptions(flags)
       await using engine = await Engine.open()
       exit(
-        await forEach(names, async name => {
-          await engine.containers.stop(name, options)
-          return name
-        }),
+        await forEach(
+          names,
+          async name => {
+            await engine.containers.stop(name, options)
+            return name
+          },
+          { atOnce: 50 },
+        ),
       )
     })
 }
