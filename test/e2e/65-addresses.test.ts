@@ -138,3 +138,31 @@ test(
     expectError(await world.tsrun('network create --ipam-driver infoblox x'.split(' ')), 1, /no IPAM driver "infoblox"/)
   }),
 )
+
+test(
+  'an address of the choice of the user that the network cannot give is refused, not left out',
+  inWorld(async world => {
+    await world.ok(['network', 'create', '--ipam-driver', 'null', 'wire'])
+    await world.ok(['network', 'create', '--subnet', '10.61.0.0/24', 'four'])
+    await world.ok(['run', '-d', '--name', 'box', '-net', 'four', 'busybox', 'sleep', '1000'])
+    await world.ok(['create', '--name', 'still', '-net', 'four', 'busybox', 'true'])
+    const none = (family: string) => new RegExp(`cannot use address .*: network ".*" has no ${family} addresses`)
+    const refusals: [string, number, RegExp][] = [
+      ['run --rm -net wire --ip 10.1.1.1 busybox true', 125, none('IPv4')],
+      ['run --rm -net four --ip6 fd00:61::1 busybox true', 125, none('IPv6')],
+      ['run --rm --ip6 fd00:61::1 busybox true', 125, none('IPv6')],
+      ['create -net four --ip6 fd00:61::1 busybox true', 1, none('IPv6')],
+      ['run --rm -net none --ip 10.1.1.1 busybox true', 125, /cannot use address 10.1.1.1: --network none gives none/],
+      ['run --rm -net host --ip 10.1.1.1 busybox true', 125, /cannot use address 10.1.1.1: --network host gives none/],
+      ['run --rm -net container:box --ip 10.1.1.1 busybox true', 125, /--network container:box gives none/],
+      ['network connect --ip 10.1.1.1 wire box', 1, none('IPv4')],
+      ['network connect --ip 10.1.1.1 wire still', 1, none('IPv4')],
+    ]
+    for (const [line, code, message] of refusals) expectError(await world.tsrun(line.split(' ')), code, message)
+
+    expect(await world.ok(['ps', '-a', '--format', '{{.Names}}'])).toBe('still\nbox')
+    expect(await shown(world, 'box')).not.toContain('eth1')
+    await world.ok(['rm', '-f', 'box', 'still'])
+  }),
+  60_000,
+)

@@ -6,11 +6,11 @@ import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, Network } from '../../model/network.ts'
 import type { EngineContext } from '../context.ts'
 import { addressesByNetwork } from '../network/connect-sandbox.ts'
-import { planEndpoints, type ResolvedAttachment } from '../network/plan-endpoints.ts'
+import { planEndpoints, type ResolvedAttachment, standsAlone } from '../network/plan-endpoints.ts'
 import { releaseStatic, reserveStatic, withNames } from '../network/reservations.ts'
 import { emitConnection } from './container-events.ts'
 import { withSandbox } from './container-netns.ts'
-import { findNetwork, leaseFor, plugEndpoint, reserve, standsAlone } from './prepare-network.ts'
+import { findNetwork, leaseFor, plugEndpoint, reserve } from './prepare-network.ts'
 import {
   attachmentsOf,
   changeConnections,

@@ -13,9 +13,15 @@ import type { EngineContext } from '../context.ts'
 import { printable, shortId } from '../ids.ts'
 import { endpointId, reserveEndpoint } from '../network/connect-sandbox.ts'
 import { DEFAULT_NETWORK } from '../network/network-service.ts'
-import { type EndpointPlan, planEndpoints, type ResolvedAttachment, staticIps } from '../network/plan-endpoints.ts'
+import {
+  type EndpointPlan,
+  planEndpoints,
+  type ResolvedAttachment,
+  standsAlone,
+  staticIps,
+} from '../network/plan-endpoints.ts'
 import { checkProxiedPorts, kernelPorts, onHostAddresses } from '../network/port-routes.ts'
-import { withNames } from '../network/reservations.ts'
+import { checkFamilies, withNames } from '../network/reservations.ts'
 import { emitConnection } from './container-events.ts'
 import { chooseHostPorts } from './host-ports.ts'
 import { joinedNamespace } from './joined-namespace.ts'
@@ -141,6 +147,8 @@ export async function reserve(
 ): Promise<Endpoint> {
   const drivers = await context.drivers(network.driver)
   if (network.isLeased === true) assertLeasable(container, network, { attachment, hasPorts })
+  // The network may have been made since the container was created.
+  checkFamilies(network, attachment)
   const { mac, aliases, linkLocalIps, driverOptions } = attachment
   const { hostname } = container.spec
   const preferred = container.lastAddresses?.[network.id]
@@ -255,11 +263,6 @@ async function findNetworks(
 export async function findNetwork(context: EngineContext, reference: string): Promise<Network> {
   const isDefault = reference === DEFAULT_NETWORK || reference === 'default'
   return isDefault ? context.networks.ensureDefault() : context.networks.find(reference)
-}
-
-/** Whether `network` is no network that others can be joined beside. */
-export function standsAlone(network: string): boolean {
-  return network === 'host' || network === 'none' || network.startsWith('container:') || network.startsWith('ns:')
 }
 
 /** The network namespace that the container shares, by path; undefined where it has its own. */

@@ -2,13 +2,14 @@
 // Each rule stands where its subject is; this is the list of them.
 
 import { resolveCapabilities } from '../../kernel/capabilities.ts'
-import type { ContainerSpec, MountSpec } from '../../model/container.ts'
+import type { ContainerSpec, MountSpec, NetworkAttachment } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { validateResources } from '../../model/parse-resources.ts'
 import { parseSecurityOptions } from '../../model/security-options.ts'
 import { checkSysctls } from '../../model/sysctl-keys.ts'
 import { checkUlimit } from '../../model/ulimits.ts'
 import { printable } from '../ids.ts'
+import { standsAlone, staticIps } from '../network/plan-endpoints.ts'
 
 /** @throws TsrunError invalid, denied (capability) */
 export function assertValidSpec(spec: ContainerSpec): void {
@@ -21,10 +22,21 @@ export function assertValidSpec(spec: ContainerSpec): void {
   })
   parseSecurityOptions(spec.securityOpt ?? [])
   resolveCapabilities({ add: spec.capAdd ?? [], drop: spec.capDrop ?? [], privileged: spec.privileged === true })
+  for (const attachment of spec.networks ?? []) checkAddresses(attachment)
   for (const device of spec.devices ?? []) checkDevice(device)
   for (const mount of spec.mounts ?? []) checkMount(mount)
   checkNumber('--shm-size', spec.shmSizeBytes, 0, Number.MAX_SAFE_INTEGER)
   checkNumber('--oom-score-adj', spec.oomScoreAdj, -1000, 1000)
+}
+
+/** What shares a network, or has none, has no address of its own. */
+function checkAddresses(attachment: NetworkAttachment): void {
+  const [address] = staticIps(attachment)
+  if (address === undefined || !standsAlone(attachment.network)) return
+  const mode = printable(attachment.network)
+  throw new TsrunError('invalid', 'no-address', `cannot use address ${address}: --network ${mode} gives none`, {
+    hint: `leave it out, or choose a network of \`tsrun network ls\``,
+  })
 }
 
 function checkDevice({ hostPath, path, access }: NonNullable<ContainerSpec['devices']>[number]): void {

@@ -34,6 +34,11 @@ export function planEndpoints(attachments: readonly ResolvedAttachment[]): Endpo
   }))
 }
 
+/** Whether `network` is no network that others can be joined beside. */
+export function standsAlone(network: string): boolean {
+  return network === 'host' || network === 'none' || network.startsWith('container:') || network.startsWith('ns:')
+}
+
 /** The addresses of the user's choice. */
 export function staticIps({ ip, ip6 }: NetworkAttachment): string[] {
   return [ip, ip6].flatMap(address => address ?? [])
@@ -67,7 +72,7 @@ function byPriority(attachments: readonly ResolvedAttachment[]) {
 }
 
 /** Whether containers of the network have addresses of the family. Leased ones are IPv4. */
-function hasFamily({ pools, isLeased }: Network, family: 4 | 6): boolean {
+export function hasFamily({ pools, isLeased }: Network, family: 4 | 6): boolean {
   return (isLeased === true && family === 4) || pools.some(pool => familyOf(pool.subnet) === family)
 }
 

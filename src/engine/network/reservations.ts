@@ -9,7 +9,7 @@ import type { EngineContext } from '../context.ts'
 import { shortId } from '../ids.ts'
 import { familyOf, withoutPrefix } from './address-text.ts'
 import { poolFor } from './connect-sandbox.ts'
-import { staticIps } from './plan-endpoints.ts'
+import { hasFamily, staticIps } from './plan-endpoints.ts'
 
 type Parts = Pick<EngineContext, 'networks' | 'ipam'>
 
@@ -20,7 +20,7 @@ export function reservedAddresses(container: Container): string[] {
 
 /**
  * Takes one attachment's static addresses; a network that there is not yet is passed over, the start asks again.
- * @throws TsrunError conflict (taken, by whom), invalid (not in a subnet of the network)
+ * @throws TsrunError conflict (taken, by whom), invalid (not in a subnet of the network, or the network has none of its family)
  */
 export async function reserveStatic(
   parts: Parts,
@@ -30,11 +30,28 @@ export async function reserveStatic(
 ): Promise<void> {
   const network = networkOf(parts, attachment)
   if (network === undefined) return
+  checkFamilies(network, attachment)
   for (const address of staticIps(attachment)) {
     const pool = poolFor(network.pools, address)
     if (pool === undefined) continue
     await parts.ipam.requestAddress(pool, container.id, address)
     undo.add('static address', () => parts.ipam.releaseAddress(pool, address, container.id))
+  }
+}
+
+/** @throws TsrunError invalid where the user chose an address that nothing on the network can be given */
+export function checkFamilies(network: Network, attachment: NetworkAttachment): void {
+  // Told with what else a server cannot grant.
+  if (network.isLeased === true) return
+  for (const address of staticIps(attachment)) {
+    const family = familyOf(address)
+    if (hasFamily(network, family)) continue
+    throw new TsrunError(
+      'invalid',
+      'no-such-family',
+      `cannot use address ${address}: network "${network.name}" has no IPv${family} addresses`,
+      { hint: 'leave it out, or choose a network with a subnet that it is in' },
+    )
   }
 }
 
