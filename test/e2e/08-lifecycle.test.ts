@@ -193,7 +193,7 @@ describe('rm', () => {
     expect(result).toMatchObject({ code: 0, stdout: names.map(name => `${name}\n`).join('') })
     const again = await world.tsrun(['rm', 'box1', 'box2'])
     expect(again).toMatchObject({ code: 1, stdout: '' })
-    expect(again.stderr).toMatch(/no such container: "box1"[^]*no such container: "box2"/)
+    expect(again.stderr).toMatch(/no such container: "box1"[\s\S]*no such container: "box2"/)
     expect(await world.ok(['ps', '-aq'])).toBe('')
   })
 
