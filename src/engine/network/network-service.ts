@@ -1,23 +1,17 @@
 // The verbs of networks: create, list, inspect, remove, prune. Validates everything before the first change.
 
 import { faultPoint } from '../../lib/fault.ts'
-import { type Undo, withRollback } from '../../lib/rollback.ts'
+import { withRollback } from '../../lib/rollback.ts'
 import type { Container } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
-import type { IpamDriver } from '../../model/ipam.ts'
-import type { Endpoint, IpamAllocator, Network, NetworkSpec, PoolPlan, PoolUsage } from '../../model/network.ts'
+import type { Endpoint, Network, NetworkSpec, PoolUsage } from '../../model/network.ts'
 import type { EventBus } from '../events.ts'
-import { assertName, newId } from '../ids.ts'
-import type { Journal } from '../journal.ts'
-import type { Locks } from '../locks.ts'
+import { assertName } from '../ids.ts'
 import { type PruneFilter, passesPruneFilter } from '../prune-filter.ts'
 import type { NetworkUpdate } from './change-peers.ts'
-import { checkPeers } from './check-peers.ts'
-import type { NetworkDrivers } from './connect-sandbox.ts'
+import type { CreateNetworkParts } from './create-network.ts'
 import type { NetworkGraph } from './network-graph.ts'
-import { type NetworkStore, nameTaken } from './network-store.ts'
-import { requestPools } from './request-pools.ts'
-import { checkIpamDriver, wantedPools } from './wanted-pools.ts'
+import { nameTaken } from './network-store.ts'
 
 /** The network that containers join when none is named. Made on first use. */
 export const DEFAULT_NETWORK = 'bridge'
@@ -25,17 +19,7 @@ export const DEFAULT_NETWORK = 'bridge'
 const reservedNames = new Set(['host', 'none', 'container', 'ns', 'default'])
 
 /** What the service needs of the engine around it. */
-export interface NetworkServiceParts {
-  readonly store: NetworkStore
-  readonly locks: Locks
-  readonly journal: Journal
-  /** One that there is not stands in for itself: see missing-driver.ts. */
-  drivers(name: string): Promise<NetworkDrivers>
-  readonly ipam: IpamAllocator
-  /** @param name default `file`; one that there is not stands in for itself */
-  ipamDriver(name?: string): Promise<IpamDriver>
-  /** Routes of the host that a new pool must not overlap. */
-  hostRoutes(): readonly { readonly subnet: string; readonly name: string }[]
+export interface NetworkServiceParts extends CreateNetworkParts {
   readonly events: EventBus
   /** Endpoints of running containers. */
   endpoints(): readonly Endpoint[]
@@ -75,7 +59,6 @@ export class NetworkService {
       throw new TsrunError('invalid', 'reserved-name', `cannot create network "${spec.name}": the name is reserved`, {
         hint: 'choose another name',
       })
-    if (spec.name === DEFAULT_NETWORK && !this.#parts.store.has(spec.name)) return this.#create(spec)
     if (this.#parts.store.has(spec.name)) throw nameTaken(spec.name)
     return this.#create(spec)
   }
@@ -259,60 +242,8 @@ export class NetworkService {
   }
 
   async #create(spec: NetworkSpec): Promise<Network> {
-    const ipamDriver = await this.#parts.ipamDriver(spec.ipamDriver)
-    const isOwn = ipamDriver.name === 'file'
-    const { driver, firewall, ipam } = await this.#parts.drivers(spec.driver ?? 'bridge')
-    return this.#parts.locks.withNetwork(spec.name, async () => {
-      if (this.#parts.store.has(spec.name)) throw nameTaken(spec.name)
-      checkIpamDriver(spec, ipamDriver)
-      const draft = ipamDriver.validate({
-        id: newId(),
-        name: spec.name,
-        driver: driver.name,
-        pools: [],
-        internal: spec.internal === true,
-        labels: spec.labels ?? {},
-        options: spec.options ?? {},
-        ...(isOwn ? {} : { ipamDriver: ipamDriver.name }),
-        ...(isEmpty(spec.ipamOptions) ? {} : { ipamOptions: spec.ipamOptions }),
-        ...(ipamDriver.gives === 'leases' ? { isLeased: true } : {}),
-        ...(spec.peers === undefined || spec.peers.length === 0 ? {} : { peers: spec.peers }),
-        createdAt: new Date().toISOString(),
-      })
-      const others = this.list()
-      const checked = driver.validate(draft, others)
-      checkPeers(driver, checked)
-      const asked: NetworkSpec = { ...spec, pools: (await ipamDriver.planPools?.(checked, spec.pools)) ?? spec.pools }
-      const versionsSaid = spec.ipv4 !== undefined || spec.ipv6 !== undefined
-      const wanted = wantedPools(asked, ipamDriver.gives)
-      const own = ipamDriver.gives === 'pools' ? driver.planPools : undefined
-      const plan: PoolPlan = own?.call(driver, checked, versionsSaid ? wanted : asked.pools) ?? { wanted }
-      const job = this.#parts.journal.begin('network', spec.name)
-      const make = async (undo: Undo) => {
-        undo.add('network job', () => {})
-        const pools = await requestPools(
-          {
-            ipam,
-            network: draft,
-            plan,
-            givenBy: ipamDriver.requestAddress === undefined ? undefined : ipamDriver.name,
-            hostRoutes: this.#parts.hostRoutes,
-            others,
-          },
-          undo,
-        )
-        const network = driver.validate({ ...draft, pools }, others)
-        job.note(JSON.stringify(network))
-        await driver.create(network, undo)
-        await firewall.addNetwork(network, undo)
-        this.#parts.store.add(network)
-        undo.add('network record', () => this.#parts.store.delete(network))
-        return network
-      }
-      const made = await this.#parts.locks.withPools(() => withRollback(make)).finally(() => job.end())
-      this.#emit(made, 'create')
-      return made
-    })
+    const { createNetwork } = await import('./create-network.ts')
+    return createNetwork(this.#parts, spec, made => this.#emit(made, 'create'))
   }
 
   #emit({ id, name, driver }: Network, action: string): void {
@@ -327,8 +258,4 @@ export class NetworkService {
   #endpointsOf(network: Network): Endpoint[] {
     return this.#parts.endpoints().filter(endpoint => endpoint.networkId === network.id)
   }
-}
-
-function isEmpty(options: Readonly<Record<string, string>> | undefined): options is undefined {
-  return options === undefined || Object.keys(options).length === 0
 }
