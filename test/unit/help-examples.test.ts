@@ -6,7 +6,7 @@ import { rewriteGoStyle } from '../../src/cli/args.ts'
 import { expandGroup } from '../../src/cli/groups.ts'
 import { commandGroups, findCommand } from '../../src/cli/registry.ts'
 
-const verbs = commandGroups.flatMap(group => group.commands).filter(verb => !/-(ended|check)$/.test(verb.name))
+const verbs = commandGroups.flatMap(group => group.commands).filter(verb => !/-(ended|check|changed)$/.test(verb.name))
 
 /** The commands of a verb that do something, with what they print as help. */
 async function leavesOf(name: string): Promise<{ path: string; help: string }[]> {
