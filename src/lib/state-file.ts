@@ -51,12 +51,24 @@ const FORMAT = 1
 /** What the fields of a file must be; only those without which a reader would fail in the dark. */
 export type Shape = Readonly<Record<string, 'text' | 'number' | 'list' | 'object'>>
 
+/** What a disk or a hand can make of a file, so that its content cannot be had. */
+const unreadable = ['EIO', 'EUCLEAN', 'EBADMSG', 'EISDIR', 'ELOOP']
+
+function textOf(path: string): string | undefined {
+  try {
+    return readTextIfThere(path)
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+    throw unreadable.includes(code) ? new StateFileError(path, `it cannot be read (${code})`) : error
+  }
+}
+
 /**
  * The parsed file, or undefined where there is none.
- * @throws StateFileError when it is not valid JSON, not an object, or lacks what `shape` names
+ * @throws StateFileError when it cannot be read, is not valid JSON, not an object, or lacks what `shape` names
  */
 export function readJson<T extends object>(path: string, shape: Shape = {}): T | undefined {
-  const text = readTextIfThere(path)
+  const text = textOf(path)
   if (text === undefined) return undefined
   let value: unknown
   try {

@@ -1,7 +1,7 @@
 // One record is damaged, and everything else goes on: lists leave it out and say so, others are run, stopped and removed, what it
 // may need is not cleaned away, and `rm -f` gives it up without leaving anything. What names it says what is wrong: see 82.
 
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { World } from '../helpers/world.ts'
@@ -102,7 +102,8 @@ test.each(['container.json', 'run.json', 'health.json'] as const)(
     const victim = id
     await world.ok(['rm', '-f', victim])
     await world.ok(['rmi', 'own:1'])
-    expect(world.processes().filter(({ command }) => command.includes(victim))).toEqual([])
+    // The call of its monitor finds nothing left to do, and ends.
+    await expect.poll(() => world.processes().filter(({ command }) => command.includes(victim))).toEqual([])
     expect(await world.host.sh('nft list ruleset')).not.toContain('10.51.0.77')
     // Its name, its port and its static address are free.
     await startVictim()
@@ -143,6 +144,33 @@ test.each(['networks/gone.json', 'volumes/gone/volume.json'])(
     await world.ok([kind, 'rm', 'gone'])
   },
 )
+
+test.each(['folder', 'loop of links'])('beside a %s in the place of a record everything else goes on', async kind => {
+  await startVictim()
+  rmSync(files['container.json']())
+  if (kind === 'folder') mkdirSync(files['container.json']())
+  else symlinkSync('container.json', files['container.json']())
+
+  expect(await problemsBeside('container.json', others.slice(0, 2))).toEqual([])
+  await world.ok(['rm', '-f', 'victim'])
+  await expect.poll(() => world.processes().filter(({ command }) => command.includes(id))).toEqual([])
+  await world.ok(['rmi', 'own:1'])
+})
+
+test.each(['name', 'short id', 'id'])('rm -f takes away what runs and has no record any more, by its %s', async by => {
+  await startVictim()
+  rmSync(files['container.json']())
+
+  await world.ok(['rm', '-f', { name: 'victim', 'short id': id.slice(0, 12), id }[by] ?? ''])
+
+  await expect.poll(() => world.processes().filter(({ command }) => command.includes(id))).toEqual([])
+  expect(await world.host.sh('nft list ruleset')).not.toContain('10.51.0.77')
+  await world.ok(['rmi', 'own:1'])
+  // Its name, its port and its static address are free.
+  await startVictim()
+  await world.ok(['rm', '-f', 'victim'])
+  await world.ok(['rmi', 'own:1'])
+})
 
 test('a file that is no container among them is left alone', async () => {
   const stray = join(world.root, 'containers', 'README')

@@ -291,10 +291,17 @@ export class ContainerService {
       const { status } = await this.state(container)
       await removeContainer(this.#context, container, status, options)
     } catch (error) {
-      if (options.force !== true || !(error instanceof StateFileError)) throw error
+      if (options.force !== true || !(error instanceof StateFileError || this.#lacksRecord(reference))) throw error
       const { removeDamaged } = await import('./remove-damaged.ts')
       await removeDamaged(this.#context, reference)
     }
+  }
+
+  /** Whether it runs, and its record has gone: then nothing but its names and its network leads to it. */
+  #lacksRecord(reference: string): boolean {
+    const { store } = this.#context
+    const id = store.idOf(reference)
+    return id !== undefined && store.hasRun(id) && store.read(id) === undefined
   }
 
   /** Removes all containers that do not run. */

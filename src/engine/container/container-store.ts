@@ -116,7 +116,7 @@ export class ContainerStore {
         read()
       } catch (error) {
         if (!(error instanceof StateFileError)) throw error
-        rmSync(error.path, { force: true })
+        rmSync(error.path, { force: true, recursive: true })
       }
     }
   }
@@ -155,7 +155,8 @@ export class ContainerStore {
     const named = reference.includes('/') ? undefined : this.#idOfName(reference)
     // A whole id is looked up and not searched: `run` and monitors give those, among any number of containers.
     const exact = named ?? (/^[0-9a-f]{64}$/.test(reference) ? reference : undefined)
-    if (exact !== undefined && existsSync(this.#paths.containerFile(exact, 'container.json'))) return exact
+    if (exact !== undefined && (existsSync(this.#paths.containerFile(exact, 'container.json')) || this.hasRun(exact)))
+      return exact
     const matches = /^[0-9a-f]{1,64}$/.test(reference) ? this.#idsLike(reference) : []
     if (matches.length > 1)
       throw new TsrunError(
@@ -172,6 +173,11 @@ export class ContainerStore {
   /** The name of a container whose record nobody can read; empty where it has none. */
   nameOf(id: string): string {
     return namesIfThere(this.#paths.names).find(name => this.#idOfName(name) === id) ?? ''
+  }
+
+  /** Whether there is something of its last run: it runs, or its end has not been seen to. */
+  hasRun(id: string): boolean {
+    return existsSync(this.#paths.run(id))
   }
 
   readRun(id: string): RunRecord | undefined {
