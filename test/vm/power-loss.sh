@@ -58,6 +58,8 @@ did disconnect "$tsrun" network disconnect second renamed
 did remove-network "$tsrun" network rm second
 did remove-volume bash -c "$tsrun volume create gone && $tsrun volume rm gone"
 did remove-image "$tsrun" rmi other:1
+# What follows is not looked at.
+dmsetup message recorded 0 mark end
 "$tsrun" rm -f renamed >/dev/null
 umount /store
 dmsetup remove recorded
@@ -152,7 +154,7 @@ try() {
 }
 
 # Behind each flush and mark, i.e. before the next entry; of many, as many as asked for.
-awk '{ print $1 + 1 }' /ram/cuts | sort -nu >/ram/moments
+awk '$3 == "end" { exit } { print $1 + 1 }' /ram/cuts | sort -nu >/ram/moments
 mapfile -t moments </ram/moments
 step=$(((${#moments[@]} + cuts - 1) / cuts))
 for ((n = seed % step; n < ${#moments[@]}; n += step)); do
