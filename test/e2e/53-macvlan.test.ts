@@ -242,6 +242,31 @@ describe('a macvlan network', () => {
       await world.ok(['run', '--rm', '-net', 'lan', 'busybox', 'true'])
     }),
   )
+
+  test(
+    'joined while the container runs: made to fail or killed at any step, it leaves the interface and the record, or neither',
+    inWorld(async world => {
+      await world.ok(create('lan'))
+      await world.ok(['run', '-d', '--name', 'a', 'busybox', 'sleep', '1000'])
+      const connect = ['network', 'connect', 'lan', 'a']
+      const { stderr } = await world.tsrun(connect, { env: { ...world.env, TSRUN_FAULT: '*' } })
+      const steps = new Set([...stderr.matchAll(/^fault point: (.*)$/gm)].map(([, step = '']) => step))
+      await world.ok(['network', 'disconnect', 'lan', 'a'])
+      expect([...steps]).toContain('connection record')
+
+      const isRecorded = async () => (await world.json(['inspect', 'a']))[0].NetworkSettings.Networks.lan !== undefined
+      for (const step of steps) {
+        for (const kind of ['fail', 'kill']) {
+          const { code } = await world.tsrun(connect, { env: { ...world.env, TSRUN_FAULT: `${step}:${kind}` } })
+          await world.ok(['ps'])
+          const links = await linksOf(world, 'a')
+          expect(links, `${step}:${kind}`).toEqual((await isRecorded()) ? ['lo', 'eth0', 'eth1'] : ['lo', 'eth0'])
+          if (kind === 'fail' && code !== 0) expect(links, step).toEqual(['lo', 'eth0'])
+          await world.tsrun(['network', 'disconnect', '-f', 'lan', 'a'])
+        }
+      }
+    }),
+  )
 })
 
 describe('network create -d macvlan refuses, and changes nothing', () => {

@@ -4,7 +4,7 @@
 import { hasCode } from '../../ffi/errno.ts'
 import { linkAddIpvlan, linkAddMacvlan } from '../../kernel/netlink/child-link.ts'
 import { getLink, type Link, linkRemove, linkRename } from '../../kernel/netlink/link.ts'
-import { NetlinkError, withNetlinkSocket } from '../../kernel/netlink/socket.ts'
+import { NetlinkError, type NetlinkSocket, withNetlinkSocket } from '../../kernel/netlink/socket.ts'
 import { netnsInode, openNetnsSocket } from '../../kernel/netns.ts'
 import { Undo } from '../../lib/rollback.ts'
 import { TsrunError } from '../../model/errors.ts'
@@ -163,7 +163,7 @@ export class LanDriver implements NetworkDriver {
         // A MAC address for passthru would be set on the parent.
         else if (mode.mode === 'passthru') host.apply(linkAddMacvlan(link, mode.mode))
         else host.apply(linkAddMacvlan({ ...link, mac: endpoint.mac }, mode.mode))
-        nameInside(endpoint, sandbox)
+        nameInside(this.name, endpoint, sandbox)
       } catch (error) {
         throw explainRefusal({ network, endpoint, options, parent }, error)
       }
@@ -180,31 +180,44 @@ function passingName(endpoint: Endpoint): string {
   return `tmp${endpoint.id.slice(0, 6)}${endpoint.id.slice(32, 38)}`
 }
 
-/** Gives a new interface its name; where that is taken inside, it is removed. @throws NetlinkError EEXIST */
-function nameInside(endpoint: Endpoint, sandbox: Sandbox): void {
-  const socket = openNetnsSocket(sandbox.netnsFd, endpoint.containerName)
+/** Gives a new interface its name; where that cannot be, it is removed. @throws NetlinkError EEXIST when the name is taken inside */
+function nameInside(kind: LanKind, endpoint: Endpoint, sandbox: Sandbox): void {
   const name = passingName(endpoint)
   try {
-    const link = getLink(socket, name)
-    if (link === undefined) throw new Error(`the interface "${name}" vanished while it was set up`)
-    socket.apply(linkRename(link, endpoint.containerInterface))
+    withSocketInside(endpoint, sandbox, socket => {
+      const link = getLink(socket, name)
+      if (link === undefined) throw new Error(`the interface "${name}" vanished while it was set up`)
+      socket.apply(linkRename(link, endpoint.containerInterface))
+    })
   } catch (error) {
-    if (hasCode(error, 'EEXIST')) socket.apply(linkRemove(name))
+    removeInside(kind, endpoint, sandbox, [name])
     throw error
-  } finally {
-    socket.close()
   }
 }
 
 /** Removes the endpoint's interface from a namespace that lives on, if it is there and of our kind. */
-function removeInside(kind: LanKind, endpoint: Endpoint, sandbox: Sandbox): void {
+function removeInside(
+  kind: LanKind,
+  endpoint: Endpoint,
+  sandbox: Sandbox,
+  names = [endpoint.containerInterface, passingName(endpoint)],
+): void {
+  withSocketInside(endpoint, sandbox, socket => {
+    for (const name of names) {
+      try {
+        if (getLink(socket, name)?.kind === kind) socket.apply(linkRemove(name))
+      } catch (error) {
+        // It went with its parent this very moment.
+        if (!hasCode(error, 'ENODEV')) throw error
+      }
+    }
+  })
+}
+
+function withSocketInside(endpoint: Endpoint, sandbox: Sandbox, task: (socket: NetlinkSocket) => void): void {
   const socket = openNetnsSocket(sandbox.netnsFd, endpoint.containerName)
   try {
-    if (getLink(socket, endpoint.containerInterface)?.kind === kind)
-      socket.apply(linkRemove(endpoint.containerInterface))
-  } catch (error) {
-    // It went with its parent this very moment.
-    if (!hasCode(error, 'ENODEV')) throw error
+    task(socket)
   } finally {
     socket.close()
   }

@@ -1,9 +1,10 @@
 // Joins a container to a further network and takes it out of one, running or not. What the record says is meant; how a
 // running container follows it is in settle-connections.ts.
 
+import { type Undo, withRollback } from '../../lib/rollback.ts'
 import type { Container, NetworkAttachment, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
-import type { Endpoint, Network } from '../../model/network.ts'
+import type { Endpoint, Network, Sandbox } from '../../model/network.ts'
 import type { EngineContext } from '../context.ts'
 import { addressesByNetwork } from '../network/connect-sandbox.ts'
 import { planEndpoints, type ResolvedAttachment, standsAlone } from '../network/plan-endpoints.ts'
@@ -58,7 +59,8 @@ export async function connectNetwork(
     const plans = planEndpoints([...frozen, added])
     const plan = plans.at(-1)
     if (plan === undefined) return
-    const joinedEndpoint = await withSandbox(current, run, async sandbox => {
+    // What is inside has to be undone while the namespace is open.
+    const joinInside = async (sandbox: Sandbox, undo: Undo) => {
       const inside = { ...plan, defaultRoutes: [], hasPorts: false }
       const reserved = await reserve(context, current, inside, undo)
       const joining = { ...run, endpoints: [...run.endpoints, reserved] }
@@ -68,16 +70,15 @@ export async function connectNetwork(
       const endpoint = await leaseFor(context, current, place, undo)
       const joined = { ...run, endpoints: [...run.endpoints, endpoint] }
       await settle(context, current, { run: joined, plans, sandbox, note }, undo)
-      return endpoint
-    })
-    const { containerInterface } = plan
-    const recorded = [
-      ...frozen.map(each => each.attachment),
-      { ...added.attachment, interfaceName: containerInterface },
-    ]
-    // Before the write: it may fail when it is done.
-    undo.add('connection record', () => context.store.write(current))
-    recordAttachments(context, current, recorded, joinedEndpoint)
+      const recorded = [
+        ...frozen.map(each => each.attachment),
+        { ...added.attachment, interfaceName: plan.containerInterface },
+      ]
+      // Before the write: it may fail when it is done.
+      undo.add('connection record', () => context.store.write(current))
+      recordAttachments(context, current, recorded, endpoint)
+    }
+    await withSandbox(current, run, sandbox => withRollback(undo => joinInside(sandbox, undo)))
     emitConnection(context, current, network, 'connect')
   })
 }
