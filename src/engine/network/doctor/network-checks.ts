@@ -49,7 +49,8 @@ function* checkInterface({ host }: HostScene, network: Network, name: string): S
         `ip address add ${wanted} dev ${name}`,
       )
   }
-  yield good('interface of the network', `"${name}" is up, ${present.join(', ')}`)
+  const addresses = present.length === 0 ? 'and has no address' : present.join(', ')
+  yield good('interface of the network', `"${name}" is up, ${addresses}`)
 }
 
 function* checkForwarding(network: Network): Steps {
