@@ -143,10 +143,12 @@ describe('a proxied TCP port', () => {
 
 describe('a proxied UDP port', () => {
   test.each([20, 300])('gives %i clients their own answers', async count => {
-    const kept = { right: count, sources: count, kept: 3, large: '60000', empty: '0' }
+    const { sources, ...kept } = await play('udp', `${count}`)
 
-    expect(await play('udp', `${count}`)).toEqual(kept)
-
+    expect(kept).toEqual({ right: count, kept: 3, large: '60000', empty: '0' })
+    // Of 300, those that 256 places have no room for free their port, and the kernel may choose one of these again.
+    expect(sources).toBeGreaterThan(count - (count > 256 ? 10 : 1))
+    expect(sources).toBeLessThanOrEqual(count)
     expect(openFiles()).toBeLessThan(256 + 30)
   })
 
