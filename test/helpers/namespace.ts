@@ -4,6 +4,7 @@
 import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { type CommandOptions, execute, type Result, type Running, start, succeed } from './command.ts'
+import { freshenScript } from './fresh-netns.ts'
 
 /** What a program of the tests finds in its environment: nothing of the developer's. */
 export const plainEnvironment = {
@@ -37,7 +38,7 @@ export class Namespace {
   static async create(name: string, path: string, env: NodeJS.ProcessEnv = plainEnvironment): Promise<Namespace> {
     mkdirSync(dirname(path), { recursive: true })
     writeFileSync(path, '')
-    await succeed(['unshare', `--net=${path}`, 'ip', 'link', 'set', 'lo', 'up'])
+    await succeed(['unshare', `--net=${path}`, 'sh', '-euc', `${freshenScript}; ip link set lo up`])
     return new Namespace(name, path, env)
   }
 

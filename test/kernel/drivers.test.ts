@@ -2,11 +2,10 @@
 
 import { afterEach, expect, test } from 'vitest'
 import { NetworkDrivers } from '../../src/drivers/network/registry.ts'
-import { CLONE_NEWNET, unshare } from '../../src/ffi/libc.ts'
 import { setExplainer } from '../../src/kernel/explain.ts'
 import { Undo, withRollback } from '../../src/lib/rollback.ts'
 import type { Endpoint, Network } from '../../src/model/network.ts'
-import { describeInNetns, ipJson, linkNames, memoryState, newBox, run } from './netlink-world.ts'
+import { describeInNetns, enterFreshNetns, ipJson, linkNames, memoryState, newBox, run } from './netlink-world.ts'
 
 const id = 'ab12cd34ef56'.padEnd(64, '0')
 const draft: Omit<Network, 'driver' | 'options'> = {
@@ -91,8 +90,7 @@ describeInNetns('network drivers', () => {
     setExplainer(undefined)
     const made = describeBoth(box)
 
-    unshare(CLONE_NEWNET)
-    run('ip link set dev lo up')
+    enterFreshNetns()
     run(parent)
     const second = newBox('web')
     for (const command of commands) type(command, second)

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe } from 'vitest'
 import type { HostState } from '../../src/drivers/network/forwarding.ts'
 import { CLONE_NEWNET, unshare } from '../../src/ffi/libc.ts'
 import { createNetns, type NewNetns, runInNetns } from '../../src/kernel/netns.ts'
+import { freshenNetns } from '../helpers/fresh-netns.ts'
 
 const isRoot = process.getuid?.() === 0
 if (!isRoot && process.env.TSRUN_REQUIRE_ROOT === '1') throw new Error('these tests need root')
@@ -15,14 +16,20 @@ if (!isRoot && process.env.TSRUN_REQUIRE_ROOT === '1') throw new Error('these te
 export function describeInNetns(title: string, tests: () => void): void {
   describe.skipIf(!isRoot)(title, () => {
     beforeEach(() => {
-      unshare(CLONE_NEWNET)
-      run('ip link set dev lo up')
+      enterFreshNetns()
     })
     afterEach(() => {
       for (const box of boxes.splice(0)) closeBox(box)
     })
     tests()
   })
+}
+
+/** The test process leaves the suite's namespace for another one. */
+export function enterFreshNetns(): void {
+  unshare(CLONE_NEWNET)
+  freshenNetns()
+  run('ip link set dev lo up')
 }
 
 // Made by the kernel in each new namespace when these modules are loaded.
@@ -32,6 +39,7 @@ const boxes: NewNetns[] = []
 /** A new namespace that is closed at the end of the test. */
 export function newBox(label?: string): NewNetns {
   const box = createNetns(label)
+  runInNetns(box.fd, freshenNetns)
   boxes.push(box)
   return box
 }
