@@ -186,8 +186,10 @@ static _Noreturn void intermediate_main(const struct child *child)
 {
 	set_title("tsrun[joining]");
 	/* In exec mode here, where the host's paths are; in run mode in the child, whose user namespace the cgroup follows. */
-	if (child->b->exec)
+	if (child->b->exec) {
 		enter_cgroups(child->b);
+		close_fd(&cgroup_fd);
+	}
 	join_namespaces(child->b);
 	stage("clone");
 	pid_t pid = clone_process(clone_flags(child->b) | K_CLONE_PARENT);
@@ -223,12 +225,18 @@ static void part_from_monitor(const struct child *child)
 	close_other_fds(&set);
 }
 
+/* In exec mode the process between is born in the cgroup, which its child inherits: moving there would wait. */
+static pid_t clone_intermediate(const struct bootstrap *b)
+{
+	return b->exec ? clone_process(0) : fork();
+}
+
 struct spawned spawn_container(const struct child *child)
 {
 	stage("clone");
 	const struct bootstrap *b = child->b;
 	int indirect = needs_intermediate(b);
-	pid_t pid = indirect ? fork() : clone_process(clone_flags(b));
+	pid_t pid = indirect ? clone_intermediate(b) : clone_process(clone_flags(b));
 	if (pid < 0)
 		die_errno("create the container's process");
 	if (pid == 0) {
