@@ -1,6 +1,7 @@
 /* The end of a container: the record that says how it ended, and the command that clears up after it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,32 @@ static int was_oom_killed(const struct bootstrap *b)
 	return 0;
 }
 
+enum { K_O_TMPFILE = 020000000 | O_DIRECTORY, K_AT_EMPTY_PATH = 0x1000 };
+
+/* Without a name, so that a monitor that is killed leaves nothing; with `temporary` where the file system wants one. */
+static int open_draft(const char *exit_file, char *temporary, size_t size)
+{
+	char folder[PATH_MAX];
+	const char *slash = strrchr(exit_file, '/');
+	snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - exit_file) : 1, slash ? exit_file : ".");
+	int fd = open(folder, K_O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+	*temporary = 0;
+	if (fd >= 0)
+		return fd;
+	snprintf(temporary, size, "%s.tmp", exit_file);
+	unlink(temporary);
+	return open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
+static int name_draft(int fd, const char *temporary, const char *exit_file)
+{
+	if (*temporary)
+		return rename(temporary, exit_file);
+	/* The last life's record is removed at the start, so that one in the way is nobody's. */
+	unlink(exit_file);
+	return linkat(fd, "", AT_FDCWD, exit_file, K_AT_EMPTY_PATH);
+}
+
 /* Whole or not at all: a reader may look at any moment, and this process may be killed at any moment. */
 void write_exit_record(struct monitor *m)
 {
@@ -48,16 +75,12 @@ void write_exit_record(struct monitor *m)
 			      "{\"exitCode\":%d,\"signal\":%d,\"oomKilled\":%s,\"startedAt\":\"%s\",\"finishedAt\":\"%s\"}\n",
 			      exit_code_of(m->status), WIFSIGNALED(m->status) ? WTERMSIG(m->status) : 0,
 			      was_oom_killed(m->b) ? "true" : "false", m->started_at, finished_at);
-	snprintf(temporary, sizeof(temporary), "%s.tmp", m->b->exit_file);
-	unlink(temporary);
-	cleanup_fd int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	cleanup_fd int fd = open_draft(m->b->exit_file, temporary, sizeof(temporary));
 	/* Nobody is left to tell: whoever waits finds the monitor gone and no record, and says so. */
-	if (fd < 0 || write(fd, text, (size_t)length) != length) {
-		unlink(temporary);
-		return;
-	}
-	stage("exit-draft");
-	if (rename(temporary, m->b->exit_file) < 0)
+	int written = fd >= 0 && write(fd, text, (size_t)length) == length;
+	if (written)
+		stage("exit-draft");
+	if ((!written || name_draft(fd, temporary, m->b->exit_file) < 0) && *temporary)
 		unlink(temporary);
 }
 

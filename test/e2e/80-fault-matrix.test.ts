@@ -37,3 +37,13 @@ test('a step that is broken without being undone is found', async () => {
 
   expect(problems.join('\n')).toContain('file appeared: /root/volumes/left/')
 }, 60_000)
+
+test('a monitor is killed while its client stands at a fault point', async () => {
+  const of = faultCases.find(({ title }) => title === 'run')
+  if (of === undefined) throw new Error('no case "run"')
+  const before = world.killedMonitors
+
+  expect(await world.run({ of, point: 'running record', kind: 'kill-monitor' })).toEqual([])
+
+  expect(world.killedMonitors).toBe(before + 1)
+}, 60_000)

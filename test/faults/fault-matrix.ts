@@ -25,6 +25,8 @@ export interface Trial {
 const ignore = [
   /ipam\/.*(last|next)/,
   /^file appeared: \/root\/(images|build)\/\w+\/$/,
+  // Grown to its size, it is kept under another name, and the next event begins a new one.
+  /^file (appeared|vanished): \/state\/events\.jsonl(\.1)?$/,
   // Beside a file of the user's, where we do not sweep.
   /^file appeared: \/work\/\.(saved|exported)\.tar\.\d+\.tmp$/,
 ]
@@ -34,6 +36,7 @@ export const boundMs = 30_000
 export class FaultWorld {
   readonly world: World
   #before: Snapshot = new Map()
+  #killedMonitors = 0
 
   private constructor(world: World) {
     this.world = world
@@ -52,6 +55,11 @@ export class FaultWorld {
       throw error
     }
     return faults
+  }
+
+  /** How many monitors the trials have killed so far. */
+  get killedMonitors(): number {
+    return this.#killedMonitors
   }
 
   /** The fault points that a case passes, in order; those of tsrun-init last. */
@@ -125,7 +133,9 @@ export class FaultWorld {
       ended = true
     })
     await eventually('the client gets there, or ends', () => ended || this.#isAtPoint(client.pid), boundMs)
-    for (const pid of this.#monitors()) killQuietly(pid, 'SIGKILL')
+    const monitors = this.#monitors()
+    for (const pid of monitors) killQuietly(pid, 'SIGKILL')
+    this.#killedMonitors += monitors.length
     for (const pid of this.#stopped()) killQuietly(pid, 'SIGCONT')
     killQuietly(client.pid, 'SIGCONT')
     const late = sleep(boundMs).then(() => 'late' as const)
@@ -152,9 +162,11 @@ export class FaultWorld {
 
   /** The monitors of the world: outside of the container's pid namespace, whose processes go with them. */
   #monitors(): number[] {
-    return this.#processes().filter(
-      pid => /^(tsrun-monitor|fault-stopped)/.test(commandName(pid)) && /^NSpid:\t\d+$/m.test(procFile(pid, 'status')),
-    )
+    return this.world
+      .processes()
+      .filter(({ pid, command }) => command.startsWith('tsrun-monitor') || commandName(pid) === 'fault-stopped')
+      .map(({ pid }) => pid)
+      .filter(pid => /^NSpid:\t\d+$/m.test(procFile(pid, 'status')))
   }
 
   #processes(): number[] {
