@@ -46,6 +46,7 @@
 #define TAG_OOM_FILE 75
 #define TAG_RESERVED_PORT 76
 #define TAG_OFFERED_PORT 77
+#define TAG_PORT_COUNT 78
 
 #define FLAG_TTY 1
 #define FLAG_STDIN 2

@@ -117,6 +117,27 @@ static void take_port(struct bootstrap *b, struct cursor *c, int optional)
 		die("bootstrap: %u:%u is no port", port->port, port->target_port);
 }
 
+enum { MAX_PORTS = 1 << 18 }; /* all of a protocol on four addresses: a few bytes of bootstrap could ask for any number */
+
+/* The last port stands for a range that begins with it. */
+static void take_port_count(struct bootstrap *b, struct cursor *c)
+{
+	uint32_t count = take_u32(c);
+	if (b->ports.count == 0)
+		die("bootstrap: a number of ports without a port");
+	struct port first = b->ports.items[b->ports.count - 1];
+	uint32_t highest = first.port > first.target_port ? first.port : first.target_port;
+	if (count == 0 || count > 65536 - highest || b->ports.count + count > MAX_PORTS)
+		die("bootstrap: %u ports from %u:%u on", count, first.port, first.target_port);
+	for (uint32_t i = 1; i < count; i++) {
+		struct port *next = APPEND(b->ports);
+		*next = first;
+		next->port += i;
+		if (first.target)
+			next->target_port += i;
+	}
+}
+
 static void take_id_map(struct id_map *map, struct cursor *c)
 {
 	map->inside = take_u32(c);
@@ -221,6 +242,7 @@ static int take_monitor(struct bootstrap *b, struct cursor *c)
 	case TAG_OOM_FILE: append_text(&b->oom_files, c); return 1;
 	case TAG_RESERVED_PORT: take_port(b, c, 0); return 1;
 	case TAG_OFFERED_PORT: take_port(b, c, 1); return 1;
+	case TAG_PORT_COUNT: take_port_count(b, c); return 1;
 	}
 	return 0;
 }

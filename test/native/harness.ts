@@ -84,11 +84,17 @@ export class Workbench {
 
   /** Also ends the containers that a failed test has left behind. */
   dispose(): void {
+    const monitors: number[] = []
     for (const { control, messages } of this.#sessions) {
       control.destroy()
       for (const message of messages)
-        if (message.kind === 'ready' && isOurs(message.pid)) process.kill(message.pid, 'SIGKILL')
+        if (message.kind === 'ready' && isOurs(message.pid)) {
+          monitors.push(parentOf(message.pid))
+          process.kill(message.pid, 'SIGKILL')
+        }
     }
+    // They write to the directory until they have ended.
+    for (let tries = 0; tries < 200 && monitors.some(isAlive); tries++) pauseMs(10)
     rmSync(this.dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
   }
 
@@ -433,6 +439,10 @@ export async function attach(path: string): Promise<Client> {
 }
 
 /** Process numbers are used again: ours have one of our monitors as parent. */
+function pauseMs(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
+}
+
 function isOurs(pid: number): boolean {
   try {
     return readFileSync(`/proc/${parentOf(pid)}/cmdline`, 'latin1').startsWith(`tsrun-monitor ${ID.slice(0, 12)}`)

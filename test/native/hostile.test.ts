@@ -62,6 +62,28 @@ describe('a bootstrap', () => {
   })
 
   test.each([
+    ['that is empty', 0, 1],
+    ['that ends behind 65535', 65_536 - 9000 + 1, 1],
+    ['that there are too many of', 50_000, 6],
+  ])('with a range of ports %s is refused', async (_, count, times) => {
+    const config = bench.config(bench.box(), ['true'], {
+      monitor: {
+        reservedPorts: Array.from({ length: times }, () => ({
+          protocol: 'tcp' as const,
+          address: Buffer.from([0, 0, 0, 0]),
+          port: 9000,
+          count,
+        })),
+      },
+    })
+    expect(await answerTo(encodeBootstrap(config))).toMatchObject({
+      kind: 'failed',
+      stage: 'bootstrap',
+      what: expect.stringMatching(/ports from 9000/),
+    })
+  })
+
+  test.each([
     ['another magic', 0, 1, /not one/],
     ['another version', 4, 99, /version 99/],
     ['a length of nothing', 8, 3, /length of 3/],

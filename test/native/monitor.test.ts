@@ -404,6 +404,21 @@ describe('reserved ports', () => {
     expect(outcome).toMatchObject({ what: 'tcp 127.0.0.1:45172', errno: 98 })
   })
 
+  test('are held as a range, of which one that is taken is named', async () => {
+    const range = [{ protocol: 'tcp', address: any, port: 45181, count: 4 }] as const
+    const session = await bench.start(
+      bench.config(bench.box(), ['sleep', '1000'], { monitor: { reservedPorts: range } }),
+    )
+    expect(session.messages[0]).toMatchObject({ kind: 'ready' })
+    for (let port = 45181; port < 45185; port++)
+      await expect(listen(port)).rejects.toMatchObject({ code: 'EADDRINUSE' })
+    for (const port of [45180, 45185]) (await listen(port))()
+    const overlapping = [{ protocol: 'tcp', address: any, port: 45179, count: 5 }] as const
+    const { outcome } = await bench.run(['true'], { monitor: { reservedPorts: overlapping } })
+    expect(outcome).toMatchObject({ what: 'tcp 0.0.0.0:45181', errno: 98 })
+    session.vanish()
+  })
+
   test('are not refused for connections in TIME_WAIT, and then still exclude each other', async () => {
     await leaveTimeWait(45173)
     const reservedPorts = [{ protocol: 'tcp', address: any, port: 45173 }] as const

@@ -89,7 +89,7 @@ export function toInitConfig(spec: OciSpec, extras: InitExtras): InitConfig {
       exitCommand: monitor.exitCommand,
       exitEnv: monitor.exitEnv,
       oomFiles: extras.cgroup.oomFiles,
-      reservedPorts: monitor.reservedPorts.map(toReservedPort),
+      reservedPorts: toReservedPorts(monitor.reservedPorts),
     },
   }
 }
@@ -244,6 +244,27 @@ function toRlim(value: number): bigint {
 
 /** A port that the monitor holds; with `proxyTo` it carries what arrives there to that address of the container. */
 export type MonitorPort = PortMapping & { readonly proxyTo?: string; readonly optional?: boolean }
+
+/** In the form that tsrun-init takes: ports that follow each other as one range. */
+function toReservedPorts(ports: readonly MonitorPort[]): ReservedPort[] {
+  const ranges: { readonly first: MonitorPort; count: number }[] = []
+  const open = new Map<string, (typeof ranges)[number]>()
+  for (const port of ports) {
+    const kind = `${port.protocol} ${port.hostIp} ${port.proxyTo} ${port.optional}`
+    const range = open.get(kind)
+    if (range !== undefined && isNext(range.first, range.count, port)) range.count++
+    else {
+      const begun = { first: port, count: 1 }
+      open.set(kind, begun)
+      ranges.push(begun)
+    }
+  }
+  return ranges.map(({ first, count }) => ({ ...toReservedPort(first), ...(count === 1 ? {} : { count }) }))
+}
+
+function isNext(first: MonitorPort, count: number, port: MonitorPort): boolean {
+  return port.hostPort === first.hostPort + count && port.containerPort === first.containerPort + count
+}
 
 /** In the form that tsrun-init takes. */
 export function toReservedPort({

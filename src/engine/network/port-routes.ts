@@ -3,7 +3,7 @@
 // for ::1, which it routes nowhere else, and from an IPv6 address of the host to a container that has only IPv4, or the other
 // way round. The container then sees the host as its client. Pure.
 
-import { parseAddress, tryParseAddress } from '../../lib/ip.ts'
+import { tryParseAddress } from '../../lib/ip.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, Network, PortMapping } from '../../model/network.ts'
 import { policyOf } from '../../model/network-policy.ts'
@@ -36,37 +36,38 @@ export interface HeldPort extends PortMapping {
 
 /** What the monitor holds on the host: every published port, and what the kernel leaves out of it. */
 export function heldPorts(endpoint: Endpoint): HeldPort[] {
+  const targetOf = proxyTargets(endpoint)
   return endpoint.ports.flatMap((port): HeldPort[] => {
-    const proxyTo = proxyTarget(port, endpoint) ?? leftOver(port, endpoint)
+    const proxyTo = targetOf(port) ?? leftOver(port, targetOf)
     const held = proxyTo === undefined ? port : { ...port, proxyTo }
-    const loopback = port.alsoLoopback6 === true ? loopback6(port, endpoint) : undefined
+    const loopback = port.alsoLoopback6 === true ? loopback6(port, targetOf) : undefined
     return loopback === undefined ? [held] : [held, loopback]
   })
 }
 
 /** The kernel carries what comes to `::` but for ::1: that is all that reaches the monitor's socket. */
-function leftOver({ hostIp, protocol }: PortMapping, endpoint: Endpoint): string | undefined {
-  if (hostIp !== '::' || protocol === 'sctp') return undefined
-  return proxyTarget({ hostIp: '::1', protocol, hostPort: 0, containerPort: 0 }, endpoint)
+function leftOver({ hostIp, protocol }: PortMapping, targetOf: ProxyTargets): string | undefined {
+  return hostIp !== '::' || protocol === 'sctp' ? undefined : targetOf({ hostIp: '::1' })
 }
 
 /** Where the host has no IPv6, or somebody else has that port of ::1, the container does without. */
-function loopback6(port: PortMapping, endpoint: Endpoint): HeldPort | undefined {
-  const { protocol, hostPort, containerPort } = port
+function loopback6({ protocol, hostPort, containerPort }: PortMapping, targetOf: ProxyTargets): HeldPort | undefined {
   const mapping = { protocol, hostIp: '::1', hostPort, containerPort }
-  const proxyTo = protocol === 'sctp' ? undefined : proxyTarget(mapping, endpoint)
+  const proxyTo = protocol === 'sctp' ? undefined : targetOf(mapping)
   return proxyTo === undefined ? undefined : { ...mapping, proxyTo, optional: true }
 }
 
 /** The endpoint as the firewall driver is to see it: with the ports that the kernel carries. */
 export function kernelPorts(endpoint: Endpoint): Endpoint {
-  return { ...endpoint, ports: endpoint.ports.filter(port => proxyTarget(port, endpoint) === undefined) }
+  const targetOf = proxyTargets(endpoint)
+  return { ...endpoint, ports: endpoint.ports.filter(port => targetOf(port) === undefined) }
 }
 
 /** @throws TsrunError invalid, conflict: a port that neither the kernel nor the monitor can carry */
 export function checkProxiedPorts(network: Network, endpoint: Endpoint): void {
   const { ports } = endpoint
-  for (const port of ports.filter(candidate => proxyTarget(candidate, endpoint) !== undefined)) {
+  const targetOf = proxyTargets(endpoint)
+  for (const port of ports.filter(candidate => targetOf(candidate) !== undefined)) {
     const host = port.hostIp.includes(':') ? `[${port.hostIp}]` : port.hostIp
     const place = `${host}:${port.hostPort}/${port.protocol}`
     const cannot = `cannot publish ${place} for "${endpoint.containerName}"`
@@ -91,15 +92,20 @@ export function checkProxiedPorts(network: Network, endpoint: Endpoint): void {
 }
 
 /** The container's address that the monitor is to connect to, or undefined where the kernel does the work. */
-function proxyTarget({ hostIp, publishMode }: PortMapping, endpoint: Endpoint): string | undefined {
+type ProxyTargets = (port: Pick<PortMapping, 'hostIp' | 'publishMode'>) => string | undefined
+
+function proxyTargets(endpoint: Endpoint): ProxyTargets {
   // Whoever tears down may not know all addresses any more.
   const addresses = endpoint.addresses
     .map(address => address.replace(/\/.*/, ''))
     .filter(address => tryParseAddress(address) !== undefined)
-  const { family } = parseAddress(hostIp)
-  const own = addresses.find(address => address.includes(':') === (family === 6))
-  if (publishMode === 'proxy' || hostIp === '::1') return own ?? addresses[0]
-  return own === undefined ? addresses[0] : undefined
+  const first4 = addresses.find(address => !address.includes(':'))
+  const first6 = addresses.find(address => address.includes(':'))
+  return ({ hostIp, publishMode }) => {
+    const own = hostIp.includes(':') ? first6 : first4
+    if (publishMode === 'proxy' || hostIp === '::1') return own ?? addresses[0]
+    return own === undefined ? addresses[0] : undefined
+  }
 }
 
 /** Whether no two can have both: the same port, and an address in common. */

@@ -154,9 +154,11 @@ function encodeMonitor(out: AttributeWriter, monitor: InitMonitor): void {
   out.texts(TAG.EXIT_ARG, monitor.exitCommand)
   out.texts(TAG.EXIT_ENV, monitor.exitEnv)
   out.texts(TAG.OOM_FILE, monitor.oomFiles)
-  for (const { protocol, address, port, target, optional } of monitor.reservedPorts)
+  for (const { protocol, address, port, count = 1, target, optional } of monitor.reservedPorts) {
     out.record(optional === true ? TAG.OFFERED_PORT : TAG.RESERVED_PORT, r => {
       r.u32(IP_PROTOCOL[protocol]).u32(port).u32(address.length).raw(address)
       if (target !== undefined) r.u32(target.port).u32(target.address.length).raw(target.address)
     })
+    if (count !== 1) out.u32(TAG.PORT_COUNT, count)
+  }
 }

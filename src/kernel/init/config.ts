@@ -107,12 +107,14 @@ export interface InitDevice {
   readonly hostPath?: string
 }
 
-/** A host port held for the monitor's life, so that a clash is found now and by whoever comes later. */
+/** A host port held for the monitor's life, so that a clash is found now and by whoever comes later; or a range of them. */
 export interface ReservedPort {
   readonly protocol: 'tcp' | 'udp' | 'sctp'
   /** 4 or 16 bytes, network order. */
   readonly address: Uint8Array
   readonly port: number
+  /** This port and those behind it, each to the target's port as far behind; default 1. */
+  readonly count?: number
   /** Where the monitor itself carries what arrives, for what the kernel cannot translate; not with sctp. */
   readonly target?: { readonly address: Uint8Array; readonly port: number }
   /** Passed over when it cannot be had. */

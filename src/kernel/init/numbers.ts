@@ -46,6 +46,7 @@ export const TAG = {
   OOM_FILE: 75, // *
   RESERVED_PORT: 76, // *
   OFFERED_PORT: 77, // *
+  PORT_COUNT: 78, // * how many ports the one before it stands for
 } as const
 
 /** Bits of TAG.FLAGS. */
