@@ -68,8 +68,21 @@ export async function runStep(parts: BuildParts, folder: string, request: RunReq
     )
   } finally {
     signal.removeEventListener('abort', stop)
-    if (!isFinished) await containers.remove(container.id, { force: true, volumes: true })
-    started?.attachment.release(context.takeLeftover())
+    try {
+      if (!isFinished) await removeWhatIsThere(parts, container.id)
+    } finally {
+      // While it is held, the process does not end.
+      started?.attachment.release(context.takeLeftover())
+    }
+  }
+}
+
+/** The removal may have begun already, and failed behind the record: the next command finishes it. */
+async function removeWhatIsThere({ containers }: BuildParts, id: string): Promise<void> {
+  try {
+    await containers.remove(id, { force: true, volumes: true })
+  } catch (error) {
+    if (!(error instanceof TsrunError && error.code === 'no-such-container')) throw error
   }
 }
 
