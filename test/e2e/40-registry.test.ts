@@ -3,12 +3,11 @@
 import { createHash } from 'node:crypto'
 import { mkdtempSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import zlib from 'node:zlib'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { BreakingProxy } from '../helpers/breaking-proxy.ts'
 import { execute, succeed } from '../helpers/command.ts'
 import { Home, makeLargeImage, Registry } from '../helpers/registry.ts'
-import { defaultFace, faceCommand } from '../helpers/world.ts'
+import { faceCommand } from '../helpers/world.ts'
 
 let registry: Registry
 let proxy: BreakingProxy
@@ -190,14 +189,11 @@ describe('pull', () => {
     await skopeo('copy', '--dest-tls-verify=false', ...flags, source, `docker://${name}`)
     const other = new Home()
 
-    const result = await other.tsrun(['pull', name])
+    await other.ok('pull', name)
 
-    // Node has zstd from 22.15 on.
-    const isReadable = format !== 'zstd' || defaultFace === 'executable' || 'createZstdDecompress' in zlib
     const { document } = await registry.manifest(name.replace(/^[^/]*\/|:1$/g, ''), '1')
     expect(document.layers[0].mediaType).toMatch({ zstd: /zstd/, OCI: /oci.*gzip/ }[format] ?? /docker.*gzip/)
-    if (isReadable) expect(await other.run(name, '/bin/busybox', 'echo', 'hello')).toBe('hello')
-    else expect(result.stderr).toMatch(/this Node has no zstd/)
+    expect(await other.run(name, '/bin/busybox', 'echo', 'hello')).toBe('hello')
     other.remove()
   })
 

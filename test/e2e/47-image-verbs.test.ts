@@ -1,6 +1,6 @@
 // What scripts and programs make of images: the events of each verb, and the library that pulls as `run` does.
 
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { succeed } from '../helpers/command.ts'
@@ -136,6 +136,35 @@ test('several images saved into one pipe are loaded with all their names', async
   expect(await other.run('a.test/two:2', 'echo', 'hello')).toBe('hello')
   other.remove()
 })
+
+test.each(['xz', 'bzip2', 'zstd'])(
+  'archives compressed with %s are loaded, imported, added and built from',
+  async program => {
+    await home.ok('tag', 'busybox', 'packed:1')
+    const archive = join(home.dir, 'image.tar')
+    const context = join(home.dir, 'context')
+    await home.ok('save', '-o', archive, 'packed:1')
+    await home.ok('export', '-o', join(home.dir, 'fs.tar'), await home.ok('create', '--net', 'none', 'busybox'))
+    mkdirSync(context)
+    writeFileSync(join(context, 'Dockerfile'), 'FROM scratch\nADD fs.tar.z /\n')
+    await succeed([program, archive, join(home.dir, 'fs.tar')])
+    const suffix = { xz: 'xz', bzip2: 'bz2' }[program] ?? 'zst'
+    renameSync(join(home.dir, `fs.tar.${suffix}`), join(context, 'fs.tar.z'))
+    const other = new Home()
+
+    expect(await other.ok('load', '-q', '-i', `${archive}.${suffix}`)).toBe('Loaded image: packed:1')
+    await other.ok('import', join(context, 'fs.tar.z'), 'imported:1')
+    await other.ok('build', '-q', '-t', 'added:1', context)
+    const tsrun = faceCommand().join(' ')
+    await succeed(['sh', '-c', `tar -c -C ${context} . | ${program} | ${tsrun} build -q -t piped:1 -`], {
+      env: other.env,
+    })
+
+    for (const name of ['packed:1', 'imported:1', 'added:1', 'piped:1'])
+      expect(await other.run(name, '/bin/busybox', 'echo', 'hello')).toBe('hello')
+    other.remove()
+  },
+)
 
 /** Runs a program against the built library, with `engine` open. */
 function program(body: string): Promise<string> {

@@ -145,9 +145,8 @@ async function stdinContext(): Promise<Pick<BuildOptions, 'context' | 'dockerfil
     yield head
     for (let item = await iterator.next(); item.done !== true; item = await iterator.next()) yield item.value
   }
-  // The name in a tar header ends in NULs; gzip and zstd begin with bytes that no text has.
-  const isText = !head.subarray(0, 512).includes(0) && head[0] !== 0x1f && head[0] !== 0x28
-  if (!isText) return { context: whole() }
+  const { looksLikeArchive } = await import('../../engine/build/build-context.ts')
+  if (looksLikeArchive(head)) return { context: whole() }
   return { context: noFiles(), dockerfile: (await readAll(whole())).toString('utf8') }
 }
 

@@ -43,7 +43,7 @@ export async function unpackLayer(request: UnpackRequest): Promise<UnpackedLayer
     const counted = countBytes(request.source, length => {
       compressed += length
     })
-    for await (const chunk of decompress(counted)) {
+    for await (const chunk of decompress(counted, 'layer')) {
       request.signal?.throwIfAborted()
       bytes += chunk.length
       refuseBeyond('maxBytes', bytes, limits)

@@ -1,14 +1,14 @@
 // Whether a file that ADD names is an archive, which is then unpacked: told by its content, as docker does.
 
 import { closeSync, constants, createReadStream } from 'node:fs'
-import { decompress } from '../../drivers/image/decompress.ts'
+import { decompress, detectCompression } from '../../drivers/image/decompress.ts'
 import { cString, openAt } from '../../ffi/file-at.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { SourceFile } from './file-source.ts'
 
 const BLOCK_BYTES = 512
 
-/** The tar in a file, decompressed; undefined where it is none. @throws TsrunError unsupported: compressed by xz or bzip2 */
+/** The tar in a file, decompressed; undefined where it is none. @throws TsrunError unsupported: the program for its compression is not here */
 export async function addedArchive({ source, path }: SourceFile): Promise<AsyncIterable<Buffer> | undefined> {
   const open = (): AsyncIterable<Buffer> | undefined => {
     const spot = source.tree.locate(path, { follow: true })
@@ -23,9 +23,7 @@ export async function addedArchive({ source, path }: SourceFile): Promise<AsyncI
   }
   const head = await firstBytes(open())
   if (head === undefined) return undefined
-  refuseUnknown(head, path)
-  const isCompressed = (head[0] === 0x1f && head[1] === 0x8b) || head.subarray(0, 4).toString('hex') === '28b52ffd'
-  const inflated = isCompressed ? await firstInflated(open()) : head
+  const inflated = detectCompression(head) === 'none' ? head : await firstInflated(open())
   if (inflated === undefined || !isTar(inflated)) return undefined
   const archive = open()
   return archive === undefined ? undefined : decompress(archive)
@@ -44,19 +42,6 @@ function isTar(block: Buffer): boolean {
   let sum = 0
   for (let at = 0; at < BLOCK_BYTES; at += 1) sum += at >= 148 && at < 156 ? 0x20 : (block[at] ?? 0)
   return sum === stated
-}
-
-function refuseUnknown(head: Buffer, path: string): void {
-  const kind =
-    head.subarray(0, 6).toString('hex') === 'fd377a585a00'
-      ? 'xz'
-      : /^BZh[1-9]/.test(head.toString('latin1', 0, 4))
-        ? 'bzip2'
-        : undefined
-  if (kind === undefined) return
-  throw new TsrunError('unsupported', 'compression', `cannot ADD "${path}": tsrun does not unpack ${kind}`, {
-    hint: 'compress it with gzip or zstd, or COPY it and unpack it in a RUN',
-  })
 }
 
 async function firstInflated(source: AsyncIterable<Buffer> | undefined): Promise<Buffer | undefined> {

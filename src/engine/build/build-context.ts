@@ -3,7 +3,7 @@
 
 import { closeSync, constants, mkdirSync, openSync, readFileSync, statSync } from 'node:fs'
 import { basename, dirname, resolve } from 'node:path'
-import { decompress } from '../../drivers/image/decompress.ts'
+import { decompress, detectCompression } from '../../drivers/image/decompress.ts'
 import type { Staging } from '../../drivers/image/staging.ts'
 import { hasCode } from '../../ffi/errno.ts'
 import { readFileInRoot } from '../../kernel/rootfs-file.ts'
@@ -46,6 +46,12 @@ export async function openBuildContext(options: BuildOptions, staging: Staging):
     dockerfile,
     close: () => tree.close(),
   }
+}
+
+/** Whether what begins so is an archive, and not a Dockerfile. */
+export function looksLikeArchive(head: Buffer): boolean {
+  // The name in a tar header ends in NULs.
+  return head.subarray(0, 512).includes(0) || detectCompression(head) !== 'none'
 }
 
 function existingDirectory(path: string): string {

@@ -12,7 +12,7 @@ export interface BuildSecret {
 
 /** How an image is built. */
 export interface BuildOptions {
-  /** The directory that COPY takes from, or a tar archive of one, plain or compressed (gzip, zstd). */
+  /** The directory that COPY takes from, or a tar archive of one, plain or compressed (gzip, zstd, xz, bzip2). */
   readonly context: string | AsyncIterable<Buffer>
   /** The Dockerfile: a path, relative to the context. Default `Dockerfile`. */
   readonly file?: string

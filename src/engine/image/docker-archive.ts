@@ -4,7 +4,7 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import type { ArchivedFile, ArchiveIntake } from '../../drivers/image/archive-intake.ts'
 import { BlobStore } from '../../drivers/image/blob-store.ts'
-import { type Compression, detectCompression } from '../../drivers/image/decompress.ts'
+import { compressionHeadBytes, detectCompression } from '../../drivers/image/decompress.ts'
 import type { Staging } from '../../drivers/image/staging.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { type Descriptor, type ImageManifest, mediaTypes } from '../../model/image.ts'
@@ -19,7 +19,8 @@ interface DockerImage {
   readonly Layers: readonly string[]
 }
 
-const layerTypes: Readonly<Record<Compression, string>> = {
+/** Layers compressed otherwise are none that a registry would take. */
+const layerTypes: Readonly<Record<string, string>> = {
   none: mediaTypes.ociLayer,
   gzip: mediaTypes.ociLayerGzip,
   zstd: mediaTypes.ociLayerZstd,
@@ -47,7 +48,14 @@ export async function loadDockerArchive(
       const file = intake.file(name)
       // Asked before the file is moved into the store.
       const isThere = file !== undefined && blobs.has(file)
-      const mediaType = layerTypes[sniff(isThere ? store.files.blob(file.digest) : (file?.path ?? ''))]
+      const compression = sniff(isThere ? store.files.blob(file.digest) : (file?.path ?? ''))
+      const mediaType = layerTypes[compression]
+      if (mediaType === undefined)
+        throw new TsrunError(
+          'unsupported',
+          'compression',
+          `cannot load "${name}": a layer compressed with ${compression}`,
+        )
       const { digest, size } = await place(name)
       layers.push({ mediaType, digest, size })
     }
@@ -92,11 +100,11 @@ function isDockerImage(value: unknown): value is DockerImage {
   )
 }
 
-function sniff(path: string): Compression {
+function sniff(path: string): ReturnType<typeof detectCompression> {
   if (path === '') return 'none'
   const fd = openSync(path, 'r')
   try {
-    const head = Buffer.alloc(4)
+    const head = Buffer.alloc(compressionHeadBytes)
     return detectCompression(head.subarray(0, readSync(fd, head)))
   } finally {
     closeSync(fd)
