@@ -38,11 +38,12 @@ test('a step that is broken without being undone is found', async () => {
   expect(problems.join('\n')).toContain('file appeared: /root/volumes/left/')
 }, 60_000)
 
-// Found by the whole matrix: the first two waited for ever, the last left a file.
+// Found by the whole matrix: the first two waited for ever, the others left a file and an address.
 test.each([
   ['build', 'container record removed', 'fail'],
   ['build', 'go', 'fail'],
   ['exec', 'init exit-draft', 'kill-monitor'],
+  ['network connect stopped', 'static address', 'kill-client'],
 ] as const)(
   '%s, broken at "%s" (%s), ends and leaves nothing',
   async (title, point, kind) => {

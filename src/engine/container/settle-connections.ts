@@ -23,13 +23,18 @@ import { updateHosts } from './update-hosts.ts'
 import { updateResolvConf } from './update-resolv-conf.ts'
 
 /**
- * Brings a running container's endpoints in line with its record, whatever was cut off. Idempotent; the caller holds the
- * container's lock.
+ * Brings a container's endpoints and addresses in line with its record, whatever was cut off. Idempotent; the caller holds
+ * the container's lock.
  */
 export async function settleNow(context: EngineContext, id: string, repair?: Repair): Promise<void> {
   const container = context.store.read(id)
   const run = context.store.liveRun(id)
-  if (container === undefined || run === undefined) return
+  if (container === undefined) return
+  if (run === undefined) {
+    // A static address that it was just about to get, or to lose.
+    if (repair !== undefined) await releaseStrays(context, container)
+    return
+  }
   const attachments = attachmentsOf(container)
   const known = resolve(context, attachments)
   await withSandbox(container, run, async sandbox => {
