@@ -1,7 +1,7 @@
 // Pools and addresses on a real file system; the search itself against a store in memory and a simple model.
 
 import { spawn } from 'node:child_process'
-import { lstatSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -309,6 +309,16 @@ describe('FileIpam', () => {
     await expect(ipam.requestAddress(made, 'web')).rejects.toMatchObject({ kind: 'not-found' })
     expect(await ipam.listAddresses(made)).toEqual([])
     await ipam.releaseAddress(made, '10.210.0.2', 'web')
+  })
+
+  test('gives an address whose hint cannot be written, and nothing else stands then', async () => {
+    const given = await ipam.requestPool({ subnet: '10.0.0.0/24' }, [])
+    mkdirSync(join(directory, 'ipam', '10.0.0.0_24', '.last', 'in the way'), { recursive: true })
+
+    expect(await ipam.requestAddress(given, 'a')).toBe('10.0.0.2/24')
+    expect(await ipam.requestAddress(given, 'b')).toBe('10.0.0.3/24')
+
+    expect((await ipam.listAddresses(given)).map(({ owner }) => owner).sort()).toEqual(['a', 'b'])
   })
 
   test('gives pools to callers at once without a clash', async () => {

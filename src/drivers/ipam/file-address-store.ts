@@ -2,7 +2,7 @@
 // owner. symlink(2) is atomic and exclusive and leaves nothing half done, so no lock is needed (design decision D7).
 // `ls -l` shows who has what.
 
-import { readdirSync, readlinkSync, renameSync, symlinkSync, unlinkSync } from 'node:fs'
+import { readdirSync, readlinkSync, renameSync, rmSync, symlinkSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode } from '../../ffi/errno.ts'
 import { tryParseAddress } from '../../lib/ip.ts'
@@ -62,18 +62,18 @@ export class FileAddressStore implements AddressStore {
     return readLink(join(this.#directory, lastName))
   }
 
-  /** Only a hint: processes that write at once leave any of their answers. */
+  /**
+   * Only a hint: processes that write at once leave any of their answers, and where it cannot be written the address is
+   * given all the same.
+   */
   setLast(address: string): void {
-    const temporary = join(this.#directory, `.${lastName}.${process.pid}`)
+    const temporary = join(this.#directory, `.${lastName}`)
     try {
+      // Another process's, or left by one that was killed between the two calls.
+      rmSync(temporary, { force: true })
       symlinkSync(address, temporary)
-    } catch (error) {
-      if (!hasCode(error, 'EEXIST')) throw error
-      // Left by a process of that number that died between the two calls.
-      unlinkSync(temporary)
-      symlinkSync(address, temporary)
-    }
-    renameSync(temporary, join(this.#directory, lastName))
+      renameSync(temporary, join(this.#directory, lastName))
+    } catch {}
   }
 }
 
