@@ -4,7 +4,7 @@ import type { ContainerView } from '../engine/container/container-service.ts'
 import { printable, shortId } from '../engine/ids.ts'
 import type { PortMapping } from '../model/network.ts'
 import type { Row } from './format.ts'
-import { formatAgo, formatDuration, truncate } from './table.ts'
+import { formatAgo, formatDate, formatDuration, truncate } from './table.ts'
 
 /** @param full do not cut ids and commands short */
 export function toPsRow({ container, state }: ContainerView, full: boolean): Row {
@@ -85,15 +85,4 @@ export function formatPorts(ports: readonly PortMapping[]): string {
 
 function hostOf(port: PortMapping): string {
   return port.hostIp.includes(':') ? `[${port.hostIp}]` : port.hostIp
-}
-
-/** `2026-11-20 23:14:35 +0000 UTC`, in this machine's time zone. */
-function formatDate(time: string): string {
-  const date = new Date(time)
-  if (Number.isNaN(date.getTime())) return 'N/A'
-  const offset = -date.getTimezoneOffset()
-  const two = (value: number) => String(Math.floor(Math.abs(value))).padStart(2, '0')
-  const local = new Date(date.getTime() + offset * 60_000).toISOString()
-  const zone = `${offset < 0 ? '-' : '+'}${two(offset / 60)}${two(offset % 60)}`
-  return `${local.slice(0, 10)} ${local.slice(11, 19)} ${zone} ${offset === 0 ? 'UTC' : zone}`
 }

@@ -8,12 +8,13 @@ import { renderError } from './render-error.ts'
 /**
  * Runs `act` on each name, and prints what it returns, or its error, in the order of the names.
  * @param options atOnce how many at a time, for what mostly waits; one where it is explained: lines of several would be mixed
+ * isFine: errors that are printed and do not count
  * @returns the exit code
  */
 export async function forEach(
   names: readonly string[],
   act: (name: string) => Promise<string | undefined>,
-  { atOnce = 1 }: { readonly atOnce?: number } = {},
+  { atOnce = 1, isFine }: { readonly atOnce?: number; readonly isFine?: (error: unknown) => boolean } = {},
 ): Promise<number> {
   const inTurn = limiter(isExplaining() ? 1 : atOnce)
   const outcomes = names.map(name =>
@@ -25,7 +26,7 @@ export async function forEach(
       (error: unknown) => () => {
         if (error instanceof Rehearsed) return 0
         printError(renderError(error))
-        return 1
+        return isFine?.(error) === true ? 0 : 1
       },
     ),
   )

@@ -6,7 +6,7 @@ import type { ImageSummary } from '../engine/image/image-service.ts'
 import { TsrunError } from '../model/errors.ts'
 import { matchesLabel, parseFilters, parseTruth, passesFilters } from './filters.ts'
 import { parseTime } from './parse-time.ts'
-import { formatAgo, formatBytes } from './table.ts'
+import { formatAgo, formatBytes, formatDate } from './table.ts'
 
 export const imageColumns = [
   ['REPOSITORY', 'Repository'],
@@ -24,8 +24,13 @@ export function imageRow(image: ImageSummary, isCut: boolean): Readonly<Record<s
     Digest: image.digest,
     ID: isCut ? image.shortId : image.id,
     CreatedSince: image.created === undefined ? 'N/A' : formatAgo(image.created),
-    CreatedAt: image.created ?? 'N/A',
+    CreatedAt: image.created === undefined ? 'N/A' : formatDate(image.created),
     Size: formatBytes(image.size),
+    VirtualSize: formatBytes(image.size),
+    // docker tells these in `system df -v` alone.
+    SharedSize: 'N/A',
+    UniqueSize: 'N/A',
+    Containers: 'N/A',
   }
 }
 

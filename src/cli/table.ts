@@ -53,6 +53,17 @@ export function formatDuration(ms: number): string {
   return `${Math.floor(days / 365)} years`
 }
 
+/** `2026-11-20 23:14:35 +0000 UTC`, in this machine's time zone. */
+export function formatDate(time: string): string {
+  const date = new Date(time)
+  if (Number.isNaN(date.getTime())) return 'N/A'
+  const offset = -date.getTimezoneOffset()
+  const two = (value: number) => String(Math.floor(Math.abs(value))).padStart(2, '0')
+  const local = new Date(date.getTime() + offset * 60_000).toISOString()
+  const zone = `${offset < 0 ? '-' : '+'}${two(offset / 60)}${two(offset % 60)}`
+  return `${local.slice(0, 10)} ${local.slice(11, 19)} ${zone} ${offset === 0 ? 'UTC' : zone}`
+}
+
 /** `5 minutes ago`; `N/A` where there is no time. @param time RFC 3339 */
 export function formatAgo(time: string): string {
   const ms = Date.now() - Date.parse(time)

@@ -24,7 +24,7 @@ export interface Pruned {
   readonly networks: readonly string[]
   /** Names. */
   readonly volumes: readonly string[]
-  /** Undefined where a filter by label left the images alone (they are only told apart by age), or a damaged record. */
+  /** Undefined where a damaged record left them alone. */
   readonly images: RemovedImages | undefined
   /** Undefined where a filter by label left the build cache alone (it has none), or a damaged record. */
   readonly builds: PrunedBuilds | undefined
@@ -57,7 +57,7 @@ export async function pruneEverything(engine: Services, options: PruneOptions): 
   }
   const isByLabel = (filter.labels ?? []).length > 0 || (filter.withoutLabels ?? []).length > 0
   const until = filter.until === undefined ? {} : { until: new Date(filter.until) }
-  const images = isByLabel ? undefined : await engine.images.prune({ all: allImages, ...until }).catch(noteLeftOut)
+  const images = await engine.images.prune({ all: allImages, ...filter }).catch(noteLeftOut)
   // After the images: what only a removed one had is in use no more.
   const builds = isByLabel
     ? undefined

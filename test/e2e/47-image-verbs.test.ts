@@ -1,6 +1,6 @@
 // What scripts and programs make of images: the events of each verb, and the library that pulls as `run` does.
 
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { succeed } from '../helpers/command.ts'
@@ -135,6 +135,108 @@ test('several images saved into one pipe are loaded with all their names', async
   )
   expect(await other.run('a.test/two:2', 'echo', 'hello')).toBe('hello')
   other.remove()
+})
+
+describe('rmi and prune', () => {
+  test('rmi -f does not fail for what is not there, and says so', async () => {
+    await home.ok('tag', 'busybox', 'there:1')
+    const { code, stdout, stderr } = await home.tsrun(['rmi', '-f', '--no-prune', 'gone:1', 'there:1'])
+
+    expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringContaining('Untagged: there:1') })
+    expect(stderr).toContain('no such image: "gone:1"')
+    expect((await home.tsrun(['rmi', 'gone:1'])).code).toBe(1)
+  })
+
+  test('image prune goes by labels, and system prune too', async () => {
+    const fs = join(home.dir, 'fs.tar')
+    await home.ok('export', '-o', fs, await home.ok('create', '--name', 'c', '--net', 'none', 'busybox'))
+    for (const name of ['one', 'two', 'none'])
+      await home.ok('import', ...(name === 'none' ? [] : ['-c', `LABEL kind=${name}`]), '-m', name, fs, `${name}:1`)
+    const left = async () => (await home.ok('images', '--format', '{{.Repository}}')).split('\n').sort().join(' ')
+
+    await home.ok('image', 'prune', '-af', '--filter', 'label!=kind')
+    expect(await left()).toBe('busybox one two')
+    await home.ok('image', 'prune', '-af', '--filter', 'label=kind=one')
+    expect(await left()).toBe('busybox two')
+    await home.ok('system', 'prune', '-af', '--filter', 'label=kind=three')
+    expect(await left()).toBe('busybox two')
+    await home.ok('system', 'prune', '-af', '--filter', 'label=kind')
+    expect(await left()).toBe('busybox')
+    expect(await home.fails('image', 'prune', '--filter', 'colour=red')).toContain('until, label, label!')
+  })
+
+  test('prune tells of an image once, however its layers are kept', async () => {
+    const name = `${registry.host}/twice:1`
+    const fs = join(home.dir, 'fs.tar')
+    await home.ok('export', '-o', fs, await home.ok('create', '--net', 'none', 'busybox'))
+    const id = await home.ok('import', fs, name)
+    // Keeps it compressed as well.
+    await home.ok('push', '-q', name)
+
+    expect((await home.ok('image', 'prune', '-af', '--filter', 'label!=x')).split(id)).toHaveLength(2)
+  })
+})
+
+describe('save', () => {
+  test('of a repository takes all of its tags', async () => {
+    const other = new Home()
+    for (const name of ['many:1', 'many:2', 'many2:3']) await home.ok('tag', 'busybox', name)
+    await home.ok('save', '-o', join(home.dir, 'all.tar'), 'many')
+
+    expect((await other.ok('load', '-i', join(home.dir, 'all.tar'))).split('\n').sort()).toEqual(
+      ['many:1', 'many:2'].map(name => `Loaded image: ${name}`),
+    )
+    other.remove()
+  })
+
+  test('--format oci-dir makes a layout that skopeo and umoci read, and leaves nothing where it cannot', async () => {
+    const layout = join(home.dir, 'layout')
+    const fs = join(home.dir, 'fs.tar')
+    await home.ok('export', '-o', fs, await home.ok('create', '--net', 'none', 'busybox'))
+    await home.ok('import', fs, 'mine:1')
+    await home.ok('import', '-m', 'other', fs, 'other:1')
+    mkdirSync(layout)
+
+    await home.ok('save', '--format', 'oci-dir', '-o', layout, 'busybox', 'mine:1', 'other:1')
+
+    const names = ['docker.io/library/mine:1', 'docker.io/library/other:1', 'latest']
+    expect((await succeed(['umoci', 'ls', '--layout', layout])).split('\n').filter(Boolean).sort()).toEqual(names)
+    const { Digest } = JSON.parse(await succeed(['skopeo', 'inspect', `oci:${layout}:latest`]))
+    expect(Digest).toBe(await home.ok('images', '--format', '{{.Digest}}', 'busybox'))
+    const other = new Home()
+    expect((await other.ok('load', '-i', layout)).split('\n')).toHaveLength(3)
+    expect(await other.run('mine:1', '/bin/busybox', 'echo', 'hello')).toBe('hello')
+    other.remove()
+    const before = readdirSync(home.dir).sort()
+    expect(await home.fails('save', '--format', 'oci-dir', '-o', layout, 'busybox')).toContain('no empty directory')
+    expect(await home.fails('save', '--format', 'oci-dir', '-o', join(home.dir, 'x'), 'nope')).toContain(
+      'no such image',
+    )
+    expect(await home.fails('save', '--format', 'oci-dir', 'busybox')).toContain('-o')
+    expect(readdirSync(home.dir).sort()).toEqual(before)
+  })
+})
+
+test('import says what the image is for, downloads nothing, and --change CMD outlives ENTRYPOINT', async () => {
+  const fs = join(home.dir, 'fs.tar')
+  await home.ok('export', '-o', fs, await home.ok('create', '--net', 'none', 'busybox'))
+
+  await home.ok('import', '--platform', 'linux/arm64/v8', '-c', 'CMD ["a"]', '-c', 'ENTRYPOINT ["b"]', fs, 'arm:1')
+
+  const format = '{{.Os}} {{.Architecture}} {{.Variant}} {{json .Config}}'
+  expect(await home.ok('inspect', '-f', format, 'arm:1')).toBe('linux arm64 v8 {"Cmd":["a"],"Entrypoint":["b"]}')
+  expect(await home.fails('import', 'https://example.test/fs.tar')).toContain('curl -fL https://example.test/fs.tar')
+})
+
+test('push -a of one tag is refused; history and images speak to programs', async () => {
+  expect(await home.fails('push', '-a', 'busybox:1')).toContain('it names one')
+  const [created, size, at] = (
+    await home.ok('history', '--human=false', '--format', '{{.CreatedSince}} {{.Size}} {{.CreatedAt}}', 'busybox')
+  ).split(' ')
+  expect(created).toBe(at)
+  expect(size).toMatch(/^\d{7}$/)
+  const fields = await home.ok('images', '--format', '{{.CreatedAt}}|{{.SharedSize}}|{{.VirtualSize}}', 'busybox')
+  expect(fields).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} \S+\|N\/A\|\d\.\d+MB$/)
 })
 
 test.each(['xz', 'bzip2', 'zstd'])(

@@ -22,7 +22,8 @@ export function register(program: Command): Command {
       'Dockerfile instruction for its defaults, e.g. CMD ["sh"]',
       (v: string, all?: string[]) => [...(all ?? []), v],
     )
-    .option('--no-pause', 'do not freeze the container meanwhile')
+    .option('-p, --pause', 'freeze the container meanwhile', true)
+    .option('--no-pause', 'do not')
     .addHelpText('after', '\nExample:\n  tsrun commit -c \'CMD ["httpd", "-f"]\' web mysite:1')
     .action(async (name: string, reference: string | undefined, flags: CommitFlags) => {
       await using engine = await Engine.open()

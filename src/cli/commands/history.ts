@@ -12,9 +12,10 @@ export function register(program: Command): Command {
     .argument('<image>')
     .option('-q, --quiet', 'only ids')
     .option('--no-trunc', 'do not cut anything short')
+    .option('-H, --human', 'sizes and times for people; --human=false for programs', true)
     .option('--format <format>', 'json, or a Go template')
     .addHelpText('after', '\nExample:\n  tsrun history busybox')
-    .action(async (image: string, flags: { quiet?: boolean; trunc: boolean; format?: string }) => {
+    .action(async (image: string, flags: { quiet?: boolean; trunc: boolean; human: boolean; format?: string }) => {
       await using engine = await Engine.open()
       const steps = await engine.images.history(image)
       const idOf = (id: string) => (flags.trunc ? id.replace('sha256:', '').slice(0, 12) : id)
@@ -24,10 +25,10 @@ export function register(program: Command): Command {
       }
       const rows = steps.map(step => ({
         ID: idOf(step.id),
-        CreatedSince: step.created === undefined ? 'N/A' : formatAgo(step.created),
+        CreatedSince: step.created === undefined ? 'N/A' : flags.human ? formatAgo(step.created) : step.created,
         CreatedAt: step.created ?? 'N/A',
         CreatedBy: flags.trunc ? truncate(printable(step.createdBy), 45) : printable(step.createdBy),
-        Size: formatBytes(step.size),
+        Size: flags.human ? formatBytes(step.size) : String(step.size),
         Comment: printable(step.comment),
       }))
       print(renderListing({ columns, rows }, flags.format))

@@ -1,8 +1,7 @@
 import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
 import { collect } from '../collect.ts'
-import { parseFilters } from '../filters.ts'
-import { parseTime } from '../parse-time.ts'
+import { parsePruneFilter } from '../filters.ts'
 import { print } from '../print.ts'
 import { formatBytes } from '../table.ts'
 
@@ -13,14 +12,18 @@ export function register(program: Command): Command {
     .description('Remove images without a name; with --all, all that no container uses.')
     .option('-a, --all', 'also named ones that no container uses')
     .option('-f, --force', 'do not ask (tsrun never asks)')
-    .option('--filter <key=value>', 'only those that match: until=TIME', collect)
+    .option(
+      '--filter <key=value>',
+      'only those that match: until=TIME (came here before), label=KEY[=VALUE], label!=..',
+      collect,
+    )
     .addHelpText('after', '\nExample:\n  tsrun image prune -a --filter until=168h')
     .action(async (flags: { all?: boolean; filter?: string[] }) => {
-      const until = parseFilters(flags.filter ?? [], ['until']).get('until')?.[0]
+      const filter = parsePruneFilter(flags.filter)
       await using engine = await Engine.open()
       const { untagged, deleted, reclaimedBytes } = await engine.images.prune({
         all: flags.all === true,
-        ...(until === undefined ? {} : { until: new Date(parseTime('--filter until', until)) }),
+        ...filter,
       })
       const lines = [...untagged.map(name => `untagged: ${name}`), ...deleted.map(id => `deleted: ${id}`)]
       if (lines.length > 0) print(`Deleted Images:\n${lines.join('\n')}\n\n`)

@@ -58,6 +58,10 @@ async function pushOne(engine: Engine, image: string, { quiet }: PushFlags): Pro
 
 async function allNames(engine: Engine, image: string): Promise<string[]> {
   const repository = familiarName(parseReference(image))
+  if (/[:@]/.test(image.slice(image.lastIndexOf('/') + 1)))
+    throw new TsrunError('invalid', 'all-tags', `cannot push all tags of "${image}": it names one`, {
+      hint: 'leave out the tag, or -a',
+    })
   const images = (await engine.images.list()).filter(each => each.repository === repository && each.tag !== '<none>')
   if (images.length > 0) return images.map(({ tag }) => `${repository}:${tag}`)
   throw new TsrunError(

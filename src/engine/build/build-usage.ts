@@ -46,7 +46,7 @@ export async function pruneBuilds(
   }
   const cacheMounts = until === undefined ? pruneCaches(join(context.paths.build, 'mounts'), measure) : 0
   // No image is that old: only what nobody needs goes.
-  const { reclaimedBytes } = await images.prune({ until: new Date(0) })
+  const { reclaimedBytes } = await images.prune({ until: new Date(0).toISOString() })
   return { steps: going.length, cacheMounts, reclaimedBytes: reclaimedBytes + bytes }
 }
 

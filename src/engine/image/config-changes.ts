@@ -8,9 +8,12 @@ import { readLines } from '../build/dockerfile/lines.ts'
 
 /** Applies instructions in order. @throws TsrunError invalid, naming the instruction */
 export function applyChanges(defaults: ContainerDefaults, instructions: readonly string[]): ContainerDefaults {
+  let hasOwnCommand = false
   return instructions.reduce((config, text) => {
     try {
-      return applyChange(config, text)
+      const changed = applyChange(config, text, hasOwnCommand)
+      hasOwnCommand ||= changed.Cmd !== config.Cmd
+      return changed
     } catch (error) {
       if (!(error instanceof TsrunError)) throw error
       const reason = error.message.replace(/^--change:\d+: /, '')
@@ -22,13 +25,14 @@ export function applyChanges(defaults: ContainerDefaults, instructions: readonly
   }, defaults)
 }
 
-function applyChange(config: ContainerDefaults, text: string): ContainerDefaults {
+/** @param hasOwnCommand a change before has set CMD: ENTRYPOINT then leaves it */
+function applyChange(config: ContainerDefaults, text: string, hasOwnCommand: boolean): ContainerDefaults {
   const [source, ...others] = readLines(text, '--change').instructions
   if (source === undefined || others.length > 0)
     throw new TsrunError('invalid', 'invalid-change', 'expected one instruction')
   const lookup = (name: string) => config.Env?.find(entry => entry.startsWith(`${name}=`))?.slice(name.length + 1)
   const instruction = parseInstruction(source, '\\')
-  const scope = { lookup, escapeCharacter: '\\' as const, hasOwnCommand: false }
+  const scope = { lookup, escapeCharacter: '\\' as const, hasOwnCommand }
   const changed = applyConfig(config, instruction, scope)
   if (changed !== undefined) return changed
   throw new TsrunError(

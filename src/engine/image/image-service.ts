@@ -10,6 +10,7 @@ import type { Container } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { ContainerDefaults, Digest, Platform } from '../../model/image.ts'
 import type { EventBus } from '../events.ts'
+import type { PruneFilter } from '../prune-filter.ts'
 import { type TellImage, tellImages, tellTransfer } from './image-events.ts'
 import { familiarReference, parseReference } from './image-reference.ts'
 import { type ImageRecord, ImageStore } from './image-store.ts'
@@ -190,11 +191,16 @@ export class ImageService {
     })
   }
 
-  /** Removes images without a name (with `all`: without a container), and whatever crashes have left behind. */
-  async prune(options: { readonly all?: boolean; readonly until?: Date } = {}): Promise<RemovedImages> {
+  /**
+   * Removes images without a name (with `all`: without a container), and whatever crashes have left behind. `until` goes by when
+   * an image came here: one that was made to be reproducible may say 1970.
+   */
+  async prune(options: PruneFilter & { readonly all?: boolean } = {}): Promise<RemovedImages> {
     const { pruneImages } = await import('./remove-image.ts')
-    const { all = false, until } = options
-    const filter = (record: ImageRecord): boolean => until === undefined || new Date(record.storedAt) < until
+    const { all = false, ...limits } = options
+    const { passesPruneFilter } = await import('../prune-filter.ts')
+    const filter = ({ storedAt, config }: ImageRecord): boolean =>
+      passesPruneFilter({ createdAt: storedAt, labels: config.config?.Labels ?? {} }, limits)
     const removed = await pruneImages(this.#store, this.#inUse(), { isAll: all, filter, tell: this.#tell })
     await this.settle(settleAgeMs)
     return removed
@@ -248,16 +254,31 @@ export class ImageService {
   }
 
   /**
-   * Images as one archive. `docker-archive` (default) is read by `docker load` and is an OCI layout as well.
+   * Images as one archive; a repository without a tag stands for all of its tags here. `docker-archive` (default) is read by `docker load` and is an OCI layout as well.
    * Nothing is looked up before the first chunk is asked for.
    * @throws TsrunError not-found
    */
   async *save(references: readonly string[], format: ArchiveFormat = 'docker-archive'): AsyncGenerator<Buffer> {
+    const { namesToSave, saveImages } = await import('./save-image.ts')
+    const names = references.flatMap(reference => namesToSave(this.#store, reference))
     const ids: Digest[] = []
-    for (const reference of references) ids.push((await this.resolve(reference)).id)
-    const { saveImages } = await import('./save-image.ts')
-    yield* saveImages(this.#store, references, format)
+    for (const name of names) ids.push((await this.resolve(name)).id)
+    yield* saveImages(this.#store, names, format)
     for (const id of ids) this.#tell('save', id)
+  }
+
+  /**
+   * The same as an OCI layout in a folder, for skopeo, umoci and their like.
+   * @param directory must not be there, or be empty
+   * @throws TsrunError not-found, conflict (it holds something); the signal's reason
+   */
+  async saveLayout(
+    references: readonly string[],
+    directory: string,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<void> {
+    const { writeLayout } = await import('./save-layout.ts')
+    await writeLayout(this.save(references, 'oci-archive'), directory, options.signal)
   }
 
   /** Makes an image of the archive of a root file system, plain or compressed. @throws TsrunError invalid */

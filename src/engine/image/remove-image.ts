@@ -93,6 +93,8 @@ export async function pruneImages(
       for (const name of own) tell('untag', record.id, name)
       untagged.push(...own)
       store.removeRecord(record.manifest.digest)
+      // Its other record, of the compressed layers, is no second image.
+      if (deleted.includes(record.id)) continue
       tell('delete', record.id)
       deleted.push(record.id)
     }

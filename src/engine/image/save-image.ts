@@ -51,7 +51,19 @@ export async function* saveImages(
   }
 }
 
-/** Finds the images and keeps their blobs. A repository without a tag means all of its tags, as docker has it. */
+/** What a name means to save: a repository without a tag, all of its tags that are here, as docker has it. */
+export function namesToSave(store: ImageStore, text: string): string[] {
+  if (/[:@]/.test(text.slice(text.lastIndexOf('/') + 1)) || /^[0-9a-f]{64}$/.test(text)) return [text]
+  const repository = familiarName(parseReference(text))
+  const names = store
+    .names()
+    .map(({ reference }) => parseReference(reference))
+    .filter(reference => reference.digest === undefined && familiarName(reference) === repository)
+    .map(familiarReference)
+  return names.length === 0 ? [text] : names
+}
+
+/** Finds the images and keeps their blobs. */
 async function choose(store: ImageStore, staging: Staging, texts: readonly string[]): Promise<SavedImage[]> {
   const chosen = new Map<Digest, SavedImage>()
   const add = (record: ImageRecord, name?: ImageName): void => {
@@ -98,6 +110,10 @@ async function* blobMember(blobs: BlobStore, digest: Digest): AsyncGenerator<Buf
 }
 
 function index(images: readonly SavedImage[]): object {
+  const short = images.flatMap(({ tags }) => tags.map(shortTag))
+  /** Tools find an image by this name: it must be one image's. */
+  const refName = (tag: string): string =>
+    short.filter(each => each === shortTag(tag)).length > 1 ? fullName(tag) : shortTag(tag)
   const manifests = images.flatMap(({ record, tags }) => {
     const { os, architecture, variant } = record.config
     const platform = { os, architecture, ...(variant === undefined ? {} : { variant }) }
@@ -107,7 +123,7 @@ function index(images: readonly SavedImage[]): object {
       ...descriptor,
       annotations: {
         'io.containerd.image.name': fullName(tag),
-        'org.opencontainers.image.ref.name': parseReference(tag).tag ?? 'latest',
+        'org.opencontainers.image.ref.name': refName(tag),
       },
     }))
   })
@@ -134,6 +150,10 @@ function repositories(images: readonly SavedImage[]): object {
     }
   }
   return byName
+}
+
+function shortTag(tag: string): string {
+  return parseReference(tag).tag ?? 'latest'
 }
 
 function fullName(tag: string): string {
