@@ -216,8 +216,16 @@ function writeValue(writer: ByteWriter, fields: readonly Field[]): void {
   })
 }
 
+let lastComment = { text: '', data: encodeComment('') }
+
 /** NFTNL_UDATA_*_COMMENT of libnftnl: type 0, length, the text with its zero byte. The same for elements and rules. */
 export function commentData(comment: string): Buffer {
+  // The elements of one endpoint all have the same.
+  if (comment !== lastComment.text) lastComment = { text: comment, data: encodeComment(comment) }
+  return lastComment.data
+}
+
+function encodeComment(comment: string): Buffer {
   const text = Buffer.from(`${comment}\0`)
   return Buffer.concat([Buffer.from([0, text.length]), text])
 }
