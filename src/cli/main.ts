@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander'
 import { Rehearsed } from '../engine/explain.ts'
 import { takeLeftOut } from '../lib/state-file.ts'
 import { mark, printTrace } from '../lib/trace.ts'
+import { takeWarnings } from '../lib/warnings.ts'
 import { rewriteGoStyle } from './args.ts'
 import { addExplainFlags, type ExplainFlags } from './explain-flags.ts'
 import { expandGroup, groupHelp } from './groups.ts'
@@ -44,7 +45,7 @@ async function main(argv: readonly string[]): Promise<number> {
   if (found === undefined) throw (await import('./help.ts')).noSuchCommand(verb)
   const code = await runVerb(found, await found.load(), rest)
   // One that fails has said what is wrong already.
-  if (code === 0) for (const error of takeLeftOut()) printError(renderWarning(error))
+  if (code === 0) for (const error of [...takeWarnings(), ...takeLeftOut()]) printError(renderWarning(error))
   return code
 }
 

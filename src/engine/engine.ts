@@ -7,6 +7,7 @@ import type { IpamDriverFactory } from '../drivers/ipam/ipam-kit.ts'
 import type { NetworkDriverFactory } from '../drivers/network/driver-kit.ts'
 import { takeLeftOut } from '../lib/state-file.ts'
 import { mark } from '../lib/trace.ts'
+import { takeWarnings } from '../lib/warnings.ts'
 import { TsrunError } from '../model/errors.ts'
 import type { BootStep } from './boot.ts'
 import type { BuildOptions, BuiltImage } from './build/build-types.ts'
@@ -182,6 +183,11 @@ export class Engine {
    */
   damagedFiles(): Error[] {
     return takeLeftOut()
+  }
+
+  /** What went otherwise than asked for since the last call, although that succeeded: a port that had to move, say. */
+  warnings(): Error[] {
+    return takeWarnings()
   }
 
   /** Gives back sockets, a moment later. The containers go on. */

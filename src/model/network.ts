@@ -114,6 +114,8 @@ export interface PortMapping {
   readonly hostIp: string
   readonly hostPort: number
   readonly containerPort: number
+  /** tsrun chose the host port: at a start where somebody else has it, it may choose another. */
+  readonly isChosen?: boolean
   /** Who carries it; absent: what the network says. */
   readonly publishMode?: 'nat' | 'proxy'
   /** No address was named and the network has no IPv6: the host's `::1` leads there too, as `localhost` means that first. */

@@ -46,6 +46,51 @@ describe('-p', () => {
   )
 
   test(
+    '80-479 chooses 400 of them, all different, and none that another -p has',
+    inWorld(async world => {
+      // So few that the kernel's choice would meet it.
+      await world.host.sh('echo 40000 40999 > /proc/sys/net/ipv4/ip_local_port_range')
+      await world.serve('web', ['-p', '80-479', '-p', '40000-40099:600-699', '-p', '80-89/udp'])
+
+      const lines = (await world.ok(['port', 'web'])).split('\n').filter(line => line.includes('0.0.0.0'))
+      const chosen = lines.map(line => `${line.split(':').at(-1)} ${line.includes('/udp')}`)
+      expect(chosen).toHaveLength(510)
+      expect(new Set(chosen).size).toBe(510)
+      const port = /^80\/tcp -> 0.0.0.0:(\d+)/m.exec(lines.join('\n'))?.[1]
+      expect((await world.outside.curl(`http://${addresses.host}:${port}/`)).body).toMatch(/^web sees/)
+    }),
+  )
+
+  test(
+    '80 keeps the port that was chosen over restarts, and has another one only where somebody took it',
+    inWorld(async world => {
+      await world.serve('web', ['-p', '80', '-p', '8080:81'])
+      const portOf = async () => Number((await bindingsOf(world, 'web', '80/tcp'))[0]?.HostPort)
+      const first = await portOf()
+      await world.ok(['restart', '-t', '0', 'web'])
+      expect(await portOf()).toBe(first)
+      await world.ok(['stop', '-t', '0', 'web'])
+      world.host.start('python3', ['-m', 'http.server', String(first)])
+      await eventually('it is taken', async () => (await world.host.curl(`http://127.0.0.1:${first}/`)).status === 200)
+
+      const { code, stderr } = await world.tsrun(['start', 'web'])
+
+      const second = await portOf()
+      expect(code).toBe(0)
+      expect(stderr).toMatch(new RegExp(`warning: port 80/tcp of "web" is published on ${second} now.*${first}`))
+      expect(second).not.toBe(first)
+      await eventually('it serves there', async () =>
+        (await world.outside.curl(`http://${addresses.host}:${second}/`)).body.startsWith('web sees'),
+      )
+      // A port of the user's choice is not exchanged for another.
+      await world.ok(['stop', '-t', '0', 'web'])
+      world.host.start('python3', ['-m', 'http.server', '8080'])
+      await eventually('it is taken', async () => (await world.host.curl('http://127.0.0.1:8080/')).status === 200)
+      expectError(await world.tsrun(['start', 'web']), 1, /8080.*in use by python3/)
+    }),
+  )
+
+  test(
     '127.0.0.1:8080:80 publishes on that address alone',
     inWorld(async world => {
       await world.serve('web', ['-p', '127.0.0.1:8080:80'])

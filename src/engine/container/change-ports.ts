@@ -42,7 +42,7 @@ export async function changePorts(
         `cannot publish ports of "${current.name}": it is on no network of its own`,
         { hint: 'connect it to one first: tsrun network connect bridge NAME' },
       )
-    const changed = { ...current, ports: [...left, ...(run === undefined ? wanted : withHostPorts(wanted))] }
+    const changed = { ...current, ports: [...left, ...(run === undefined ? wanted : withHostPorts(wanted, left))] }
     if (run !== undefined) await settleWith(context, changed, run, { undo, note, added: wanted })
     // Before the write: it may fail when it is done.
     undo.add('port record', () => context.store.write(current))

@@ -1,10 +1,17 @@
-// Host ports that the user left open are chosen here, once: they go into the container's record and stay over restarts.
+// Host ports that the user left open are chosen here, once: they go into the container's record and stay over restarts. Only
+// where somebody else has such a port meanwhile another one is chosen.
 
 import { closeSync } from 'node:fs'
+import { hasCode } from '../../ffi/errno.ts'
 import { AF_INET, bind, call, SOCK_DGRAM, SOCK_STREAM, socket } from '../../ffi/libc.ts'
+import { warn } from '../../lib/warnings.ts'
 import type { Container } from '../../model/container.ts'
+import { TsrunError } from '../../model/errors.ts'
 import type { PortMapping, Protocol } from '../../model/network.ts'
 import type { EngineContext } from '../context.ts'
+
+/** How often a start may find a port of its choice taken by somebody who chose the same in that moment. */
+const TRIES = 5
 
 /** The container's ports, each with a host port. Writes the record when one had to be chosen. */
 export function chooseHostPorts(context: EngineContext, container: Container): readonly PortMapping[] {
@@ -14,23 +21,103 @@ export function chooseHostPorts(context: EngineContext, container: Container): r
   return ports
 }
 
-/** The same ports, each with a host port; writes nothing. */
-export function withHostPorts(ports: readonly PortMapping[]): PortMapping[] {
-  return ports.map(port => (port.hostPort === 0 ? { ...port, hostPort: freePort(port.protocol) } : port))
+/** The same ports, each with a host port that none of them and none of `others` has; writes nothing. */
+export function withHostPorts(ports: readonly PortMapping[], others: readonly PortMapping[] = []): PortMapping[] {
+  const given = new Set([...ports, ...others].map(placeOf))
+  const sockets: number[] = []
+  try {
+    return ports.map(port => {
+      if (port.hostPort !== 0) return port
+      for (;;) {
+        const chosen: PortMapping = { ...port, hostPort: freePort(port.protocol, sockets), isChosen: true }
+        if (!given.has(placeOf(chosen))) return chosen
+      }
+    })
+  } finally {
+    for (const fd of sockets) closeSync(fd)
+  }
 }
 
-/** A port that nobody is bound to now; the kernel picks it out of ip_local_port_range. */
-function freePort(protocol: Protocol): number {
+function placeOf({ protocol, hostPort }: PortMapping): string {
+  return `${hostPort}/${protocol}`
+}
+
+/**
+ * A port that nobody is bound to now; the kernel picks it out of ip_local_port_range.
+ * @param sockets is given the one that has the port: as long as it is open the kernel does not pick that again
+ */
+function freePort(protocol: Protocol, sockets: number[]): number {
+  const fd = socket(AF_INET, protocol === 'udp' ? SOCK_DGRAM : SOCK_STREAM, 0)
+  sockets.push(fd)
+  bind(fd, anyAddress(0))
+  const address = Buffer.alloc(16)
+  const length = new Uint32Array([16])
+  call('getsockname', 'int getsockname(int, void *, void *)', [fd, address, length])
+  return address.readUInt16BE(2)
+}
+
+/** struct sockaddr_in (netinet/in.h): family in host order, port and address in network order. */
+function anyAddress(port: number): Buffer {
+  const address = Buffer.alloc(16)
+  address.writeUInt16LE(AF_INET, 0)
+  address.writeUInt16BE(port, 2)
+  return address
+}
+
+/**
+ * Starts a container again with other host ports where somebody has one that tsrun had chosen: a program of the host while the
+ * container was stopped, or another start that chose the same at the same time. Ports of the user's choice stay.
+ * @param start takes back what it did when it throws
+ */
+export async function withFreePorts<T>(context: EngineContext, id: string, start: () => Promise<T>): Promise<T> {
+  const before = context.store.find(id)
+  for (let tries = 1; ; tries++) {
+    try {
+      const started = await start()
+      if (tries > 1) tellMoved(before, context.store.find(id))
+      return started
+    } catch (error) {
+      const isPort = error instanceof TsrunError && error.code === 'port-taken'
+      if (!isPort || tries === TRIES || !moveTakenPorts(context, id)) throw error
+    }
+  }
+}
+
+/** @returns false where all that tsrun has chosen are free: then it was another one that is taken */
+function moveTakenPorts({ store }: EngineContext, id: string): boolean {
+  const { ports } = store.find(id)
+  const isLost = ports.map(port => port.isChosen === true && isTaken(port))
+  if (!isLost.includes(true)) return false
+  const open = ports.map((port, index) => (isLost[index] === true ? { ...port, hostPort: 0 } : port))
+  const moved = withHostPorts(open, ports)
+  store.change(id, current => ({ ...current, ports: moved }))
+  return true
+}
+
+/** Asked only after a start has failed: a connection that is left in TIME_WAIT makes it true as well. */
+function isTaken({ protocol, hostPort }: PortMapping): boolean {
   const fd = socket(AF_INET, protocol === 'udp' ? SOCK_DGRAM : SOCK_STREAM, 0)
   try {
-    // struct sockaddr_in (netinet/in.h): family in host order, port and address in network order
-    const address = Buffer.alloc(16)
-    address.writeUInt16LE(AF_INET, 0)
-    bind(fd, address)
-    const length = new Uint32Array([16])
-    call('getsockname', 'int getsockname(int, void *, void *)', [fd, address, length])
-    return address.readUInt16BE(2)
+    bind(fd, anyAddress(hostPort))
+    return false
+  } catch (error) {
+    if (hasCode(error, 'EADDRINUSE')) return true
+    throw error
   } finally {
     closeSync(fd)
+  }
+}
+
+/** Of a first start nobody knows the ports yet. */
+function tellMoved(before: Container, after: Container): void {
+  for (const [index, old] of before.ports.entries()) {
+    const now = after.ports[index]
+    if (old.hostPort === 0 || now === undefined || now.hostPort === old.hostPort) continue
+    const place = `port ${now.containerPort}/${now.protocol} of "${after.name}" is published on ${now.hostPort} now`
+    warn(
+      new TsrunError('conflict', 'port-moved', `${place}: somebody else has ${old.hostPort}`, {
+        hint: `for one that stays choose it yourself, e.g. -p 8080:${now.containerPort}`,
+      }),
+    )
   }
 }

@@ -24,6 +24,7 @@ import { emitContainer, emitMounts } from './container-events.ts'
 import { defaultSymlinks } from './default-mounts.ts'
 import { findDevices, type HostDevices } from './devices.ts'
 import { prepareEtc } from './etc-dir.ts'
+import { withFreePorts } from './host-ports.ts'
 import { confinementOf, labelEtc } from './labels.ts'
 import { type PreparedNetwork, prepareNetwork } from './prepare-network.ts'
 import { prepareProcess } from './prepare-process.ts'
@@ -60,7 +61,9 @@ export async function startContainer(
     store.unmarkRestarting(id)
     await context.mendLayers(container)
     const job = context.journal.begin('container', id)
-    return withRollback(undo => start(context, container, undo, options)).finally(() => job.end())
+    return withFreePorts(context, id, () =>
+      withRollback(undo => start(context, store.find(id), undo, options)),
+    ).finally(() => job.end())
   })
 }
 
