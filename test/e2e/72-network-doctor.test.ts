@@ -211,6 +211,42 @@ describe('finds that', () => {
       await eventually('it is mended', async () => (await broken(args)) === undefined)
     })
 
+  test('a FORWARD policy of DROP that came after the network', async () => {
+    const page = async () => (await world.outside.curl(`http://${addresses.host}/`)).status
+    await world.host.sh(
+      "nft 'table ip stranger { chain forward { type filter hook forward priority 0; policy drop; }; }'",
+    )
+    expect(await page()).toBe(0)
+    const step = await broken(['web'])
+    expect(`${step?.check}: ${step?.evidence}`).toMatch(/^rules of others: the chain stranger forward drops/)
+    expect(step?.remedy).toBe('tsrun network reload br')
+
+    await world.ok(['network', 'reload', 'br'])
+
+    expect(await broken(['web'])).toBeUndefined()
+    expect(await page()).toBe(404)
+    await world.host.sh('nft delete table ip stranger')
+  })
+
+  test(
+    'the same in iptables-legacy',
+    inWorld(async other => {
+      await other.host.sh('iptables-legacy -L')
+      await other.rebase()
+      await other.ok(['network', 'create', 'br'])
+      await other.ok('run -d --name web -net br busybox sleep 1000'.split(' '))
+      await other.host.sh('iptables-legacy -P FORWARD DROP')
+
+      const diagnosed = await other.tsrun(['network', 'doctor', 'web'])
+      await other.ok(['network', 'reload'])
+      const mended = await other.tsrun(['network', 'doctor', 'web'])
+
+      expect(diagnosed.stdout).toMatch(/✗ rules of others .*legacy iptables chain FORWARD drops/)
+      expect([diagnosed.code, mended.code]).toEqual([1, 0])
+      await other.host.sh('iptables-legacy -P FORWARD ACCEPT')
+    }),
+  )
+
   test('networks are apart by design, and an internal one has no way out', async () => {
     expect((await broken(['web', 'db']))?.evidence).toMatch(
       /192\.168\.1\.2 is on network "other", and networks are kept apart/,

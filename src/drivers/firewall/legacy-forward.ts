@@ -11,12 +11,21 @@ const programs = { 4: 'iptables-legacy', 6: 'ip6tables-legacy' } as const
 const mark = `0x${admittedMark.toString(16)}`
 const rule = ['-m', 'mark', '--mark', `${mark}/${mark}`, '-m', 'comment', '--comment', foreignComment, '-j', 'ACCEPT']
 
+/** The families whose legacy FORWARD chain drops packets and has no rule of ours. */
+export function legacyFamiliesThatDrop(families: ReadonlySet<4 | 6>): (4 | 6)[] {
+  return [...families].filter(family => missingPlace(family) !== undefined)
+}
+
+/** Where our rule is missing. */
+function missingPlace(family: 4 | 6): number | undefined {
+  const rules = filterRules(family)
+  return rules === undefined || rules.some(isOurs) ? undefined : placeOfAccept(rules)
+}
+
 /** Makes legacy FORWARD chains that drop accept what we marked. @returns the families in which a rule was added */
 export function addLegacyAccepts(families: ReadonlySet<4 | 6>): (4 | 6)[] {
   return [...families].filter(family => {
-    const rules = filterRules(family)
-    if (rules === undefined || rules.some(isOurs)) return false
-    const place = placeOfAccept(rules)
+    const place = missingPlace(family)
     if (place === undefined) return false
     record(
       () => `${programs[family]} -w -I FORWARD ${place} ${rule.slice(0, 7).join(' ')} '${foreignComment}' -j ACCEPT`,

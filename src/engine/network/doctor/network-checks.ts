@@ -1,5 +1,7 @@
 // What a network needs of the host: its interface, forwarding, and rules that are whole.
 
+import { missingAccepts, readForwardHook } from '../../../drivers/firewall/foreign-forward.ts'
+import { legacyFamiliesThatDrop } from '../../../drivers/firewall/legacy-forward.ts'
 import { isRouted, networkElements } from '../../../drivers/firewall/network-elements.ts'
 import { NftTable } from '../../../drivers/firewall/nft-table.ts'
 import { inspectPeers } from '../../../drivers/network/peer-routes.ts'
@@ -17,6 +19,7 @@ export function* checkNetwork(scene: HostScene, network: Network): Steps {
   if (network.hostInterface !== undefined) yield* checkInterface(scene, network, network.hostInterface)
   if (!network.internal) yield* checkForwarding(network)
   yield checkRules(scene, network)
+  yield* checkForeignRules(scene, network)
   yield checkConnections()
   yield* checkPeerRoutes(scene, network)
 }
@@ -76,6 +79,34 @@ function checkConnections() {
   if (Number(count) < Number(limit)) return good('connections', `${count} of ${limit} are tracked`)
   const more = `sysctl -w net.netfilter.nf_conntrack_max=${Number(limit) * 2}`
   return bad('connections', `the host tracks ${count}, all that it may: no new one is let in`, more)
+}
+
+/** A FORWARD chain of somebody else that drops what ours admits: the rule that keeps it from that may have gone with a reload. */
+function* checkForeignRules({ tableName }: HostScene, network: Network): Steps {
+  const table = new NftTable(tableName)
+  const families = new Set(network.pools.map(({ subnet }) => parsePrefix(subnet).family))
+  try {
+    const hook = readForwardHook(table.socket, tableName)
+    const unmended = hook.foreign.filter(
+      chain => missingAccepts(table.socket, { ...hook, foreign: [chain] }, { families, thorough: true }).length > 0,
+    )
+    const [chain] = unmended
+    if (chain !== undefined)
+      return yield bad(
+        'rules of others',
+        `the chain ${chain.table} ${chain.name} drops forwarded packets before a rule lets those of tsrun through`,
+        `tsrun network reload ${network.name}`,
+      )
+    if (legacyFamiliesThatDrop(families).length > 0)
+      return yield bad(
+        'rules of others',
+        'the legacy iptables chain FORWARD drops packets before a rule lets those of tsrun through',
+        `tsrun network reload ${network.name}`,
+      )
+    if (hook.foreign.length > 0) yield good('rules of others', 'none of them drops what tsrun admits')
+  } finally {
+    table.close()
+  }
 }
 
 const chainNames = ['guard', 'prerouting', 'output', 'forward', 'postrouting']
