@@ -105,6 +105,23 @@ test(
   }),
 )
 
+test.each(['bridge', 'ptp', 'macvlan'])('an MTU that is too small for IPv6 carries IPv4, with driver %s', driver =>
+  inWorld(async world => {
+    const parent = driver === 'macvlan' ? ['-o', 'parent=eth0'] : []
+    await world.ok(['network', 'create', '-d', driver, '--subnet', '10.68.0.0/24', '-o', 'mtu=576', ...parent, 'small'])
+    await world.serve('a', ['--network', 'small'])
+    await world.serve('b', ['--network', 'small'])
+
+    const to = await world.addressOf('b')
+    expect(await world.ok(['exec', 'a', 'cat', '/sys/class/net/eth0/mtu'])).toBe('576')
+    expect(await world.ok(['exec', 'a', 'ping', '-c', '1', '-s', '2000', '-W', '2', to])).toContain(
+      '1 packets received',
+    )
+    expect(await world.ok(['exec', 'a', 'wget', '-q', '-O', '-', `http://${to}/`])).toMatch(/^b sees/)
+    await world.ok(['network', 'reload'])
+  })(),
+)
+
 test(
   'the MTU comes from the way out, and the option decides',
   inWorld(async world => {

@@ -41,7 +41,7 @@ export function ensureBridge(socket: NetlinkSocket, wanted: BridgeNetwork, undo:
   // In this order: no packet may meet a bridge that is up without its settings.
   const changes: NetlinkChange[] = []
   const alias = bridgeAlias(wanted.engineId, network)
-  const ipv6 = hostHasIpv6()
+  const ipv6 = hostHasIpv6(wanted.mtu)
   // No link-local address on a network without IPv6: it would be a way to the host that no firewall rule expects.
   const isFirst = wanted.number === 0
   const mode = isFirst && hasIpv6(network) ? 'eui64' : 'none'

@@ -89,7 +89,7 @@ export class BridgeDriver implements NetworkDriver {
       const bridges = this.#findHealthy(host, network) ?? this.#ensure(host, network, undo)
       // The last one has room, if any has: a failed attempt costs 20 ms.
       for (const [index, bridge] of bridges.toReversed().entries()) {
-        const plug = { host, engineId, network, endpoint, sandbox, bridge, mtu, ipv6: hostHasIpv6() }
+        const plug = { host, engineId, network, endpoint, sandbox, bridge, mtu, ipv6: hostHasIpv6(mtu) }
         try {
           plugVeth(plug, undo)
         } catch (error) {

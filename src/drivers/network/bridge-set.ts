@@ -12,6 +12,7 @@ import type { Endpoint, Network } from '../../model/network.ts'
 import { isolatedPortGroup, policyOf } from '../../model/network-policy.ts'
 import { type BridgeNetwork, ensureBridge, findBridge, removeBridge } from './bridge-device.ts'
 import { bridgeAlias, fallbackBridgeName, furtherBridgeName, isEndpointLink, jointNames } from './bridge-names.ts'
+import { hostHasIpv6 } from './forwarding.ts'
 import { hostInterfaceOf, isBridgeFull, portSettings } from './veth.ts'
 
 /** More would need two digits in interface names; nine thousand containers are past what the neighbour table takes. */
@@ -132,7 +133,7 @@ function ensureJoint(
     [inFurther, further, {}],
   ] as const
   for (const [name, bridge, settings] of ends) {
-    socket.apply(linkSet(name, { alias, ipv6AddressMode: 'none' }))
+    socket.apply(linkSet(name, { alias, ...(hostHasIpv6(mtu) ? { ipv6AddressMode: 'none' as const } : {}) }))
     if (getLink(socket, name)?.master !== bridge.index) plugJoint(socket, { name, bridge, further, network, engineId })
     socket.apply(linkSet(name, { ...settings, up: true }))
   }

@@ -29,9 +29,12 @@ const RTPROT_RA = 9
 /** Drivers whose containers reach others through the host's routing. */
 const forwardingDrivers = new Set(['bridge', 'ptp', 'routed'])
 
-/** Whether the kernel has IPv6 (it can be turned off at boot). */
-export function hostHasIpv6(): boolean {
-  return readSysctl(ipv6Forwarding) !== undefined
+/** Below it the kernel takes IPv6 from an interface (RFC 8200, section 5). */
+const IPV6_MIN_MTU = 1280
+
+/** Whether the kernel has IPv6 (it can be turned off at boot), and an interface with this MTU settings for it. */
+export function hostHasIpv6(mtu = IPV6_MIN_MTU): boolean {
+  return mtu >= IPV6_MIN_MTU && readSysctl(ipv6Forwarding) !== undefined
 }
 
 /** Whether the host forwards packets of these families. */

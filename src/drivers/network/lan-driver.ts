@@ -112,7 +112,9 @@ export class LanDriver implements NetworkDriver {
       this.#addLink(network, endpoint, sandbox)
       if (isFirst) undo.add(`add ${this.name}`, remove)
       try {
-        configureSandbox({ network, endpoint, sandbox, ipv6: hostHasIpv6(), announce: true })
+        const { mtu } = network.options
+        const ipv6 = hostHasIpv6(mtu === undefined ? undefined : Number(mtu))
+        configureSandbox({ network, endpoint, sandbox, ipv6, announce: true })
         return
       } catch (error) {
         // A restarted container can meet the MAC or IP address of its last life, whose namespace is still being torn down.

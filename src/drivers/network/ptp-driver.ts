@@ -62,15 +62,16 @@ export class PtpDriver implements NetworkDriver {
     withNetlinkSocket(host => {
       // Both are idempotent and quick: networks come back by themselves after a reboot.
       this.#ensure(host, network, undo)
+      const mtu = Number(network.options.mtu ?? defaultMtu)
       const plug = {
         host,
         engineId: this.#engineId,
         network,
         endpoint,
         sandbox,
-        mtu: Number(network.options.mtu ?? defaultMtu),
+        mtu,
         group: network.hostGroup ?? 0,
-        ipv6: hostHasIpv6(),
+        ipv6: hostHasIpv6(mtu),
         routes: sandboxRoutes(network),
       }
       plugPtp(plug, undo)

@@ -37,7 +37,7 @@ export function ensureVxlan(host: NetlinkSocket, wanted: VxlanNetwork, undo: Und
   const name = vxlanName(network)
   const link = getLink(host, name) ?? addVxlan(host, wanted, undo)
   const alias = bridgeAlias(engineId, network)
-  const ipv6 = hostHasIpv6()
+  const ipv6 = hostHasIpv6(mtu)
   if (link.alias !== alias || link.mtu !== mtu || !link.up)
     host.apply(linkSet(name, { alias, mtu, ...(ipv6 ? { ipv6AddressMode: 'none' as const } : {}), up: true }))
   if (ipv6) writeSysctl(['net', 'ipv6', 'conf', name, 'accept_ra'], '0')
