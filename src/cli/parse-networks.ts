@@ -1,6 +1,5 @@
 // `--network`, and the flags with addresses that go with it: --ip, --ip6, --mac-address, --add-host, --dns. Pure.
 
-import { printable } from '../engine/ids.ts'
 import { formatAddress, tryParseAddress } from '../lib/ip.ts'
 import type { NetworkAttachment } from '../model/container.ts'
 import { TsrunError } from '../model/errors.ts'
@@ -35,7 +34,7 @@ export interface FirstNetworkFlags {
 export function parseNetworks(texts: readonly string[], own: FirstNetworkFlags): NetworkAttachment[] {
   const [first, ...others] = (texts.length > 0 ? texts : ['bridge']).map(parseNetwork)
   if (first === undefined) return []
-  const aliases = [...(first.aliases ?? []), ...own.aliases.map(alias => parseAlias('--network-alias', alias))]
+  const aliases = [...(first.aliases ?? []), ...own.aliases]
   const linkLocalIps = [...(first.linkLocalIps ?? []), ...own.linkLocalIps.map(parseLinkLocal)]
   return [
     {
@@ -109,7 +108,7 @@ export function parseJoining(texts: JoiningTexts, flag: string): Omit<NetworkAtt
     ...toIp(`${flag}ip`, texts.ip),
     ...toIp6(`${flag}ip6`, texts.ip6),
     ...toMac(`${flag}mac-address`, texts.mac),
-    ...(aliases.length === 0 ? {} : { aliases: aliases.map(alias => parseAlias(`${flag}alias`, alias)) }),
+    ...(aliases.length === 0 ? {} : { aliases }),
     ...(interfaceName === undefined ? {} : { interfaceName }),
     ...(gwPriority === undefined ? {} : { gwPriority: parsePriority(`${flag}gw-priority`, gwPriority) }),
     ...(linkLocalIps.length === 0 ? {} : { linkLocalIps: linkLocalIps.map(parseLinkLocal) }),
@@ -121,18 +120,6 @@ function parsePriority(flag: string, text: string): number {
   if (/^[+-]?\d{1,9}$/.test(text)) return Number(text)
   throw new TsrunError('invalid', 'gw-priority', `invalid value "${text}" for ${flag}`, {
     hint: 'a whole number, also a negative one; the network with the highest has the default route',
-  })
-}
-
-/** A name for the DNS: labels of letters, digits, dashes and underscores, with dots between them. */
-function parseAlias(flag: string, text: string): string {
-  if (
-    text.length <= 253 &&
-    text.split('.').every(label => /^[\p{L}\p{N}_]([\p{L}\p{N}_-]{0,61}[\p{L}\p{N}_])?$/u.test(label))
-  )
-    return text
-  throw new TsrunError('invalid', 'alias', `invalid value "${printable(text)}" for ${flag}: it is no host name`, {
-    hint: 'letters, digits, dashes and underscores, e.g. db or db.internal',
   })
 }
 

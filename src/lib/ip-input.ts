@@ -34,7 +34,7 @@ async function explain(text: string): Promise<string> {
     else new Address4(text)
   } catch (error) {
     const words = error instanceof Error ? error.message.replace(/\.$/, '') : ''
-    if (words !== '') return words.charAt(0).toLowerCase() + words.slice(1)
+    if (words !== '') return words.replace(/^[A-Z](?=[a-z]+ )/, first => first.toLowerCase())
   }
   return 'it is not in canonical form'
 }

@@ -75,6 +75,8 @@ describe('run --network', () => {
     ],
     ['an impossible interface name', ['--network', 'name=a,interface=a/b'], /cannot call an interface "a\/b"/],
     ['an alias that is no name', ['--network', 'name=a,alias=not a name'], /it is no host name/],
+    ['a MAC address of a group', ['--network', 'name=a,mac=01:00:00:00:00:01'], /01:00:00:00:00:01.*means a group/],
+    ['no MAC address', ['--network', 'a', '--mac-address', '00:00:00:00:00:00'], /zero is none/],
     ['a network twice', ['--network', 'a', '--network', 'a'], /cannot join network "a" twice/],
     ['an address of another subnet', ['--network', 'a', '--ip', '10.99.0.1'], /it is not in 10\.61\.0\.0\/24/],
     ['host beside another', ['--network', 'a', '--network', 'host'], /together with other networks/],
@@ -85,6 +87,22 @@ describe('run --network', () => {
       const result = await world.tsrun(['run', '--rm', ...flags, ...sleeper])
       expectError(result, 125, message as RegExp)
     })(),
+  )
+
+  test(
+    'a MAC address that another container of the network has is refused',
+    inWorld(async world => {
+      await makeNetworks(world)
+      const mac = '02:00:00:00:00:07'
+      await world.ok(['run', '-d', '--name', 'first', '--network', `name=a,mac=${mac}`, ...sleeper])
+      await world.ok(['run', '-d', '--name', 'second', '--network', `name=b,mac=${mac}`, ...sleeper])
+
+      const third = await world.tsrun(['run', '--rm', '--network', `name=a,mac=${mac}`, ...sleeper])
+      expectError(third, 125, /02:00:00:00:00:07 for ".*": "first" has it on network "a"/)
+      await world.ok(['restart', '-t', '0', 'first'])
+      await world.ok(['rm', '-f', 'first'])
+      await world.ok(['run', '--rm', '--network', `name=a,mac=${mac}`, 'busybox', 'true'])
+    }),
   )
 
   test(

@@ -212,6 +212,8 @@ describe('choosePool()', () => {
     ['10.0.0.0/31', /it has no room for a gateway and a container/, /\/30/],
     ['10.0.0.4/32', /it has no room/, /\/30/],
     ['fd00::/127', /it has no room/, /\/126/],
+    ['fe80::/64', /it overlaps fe80::\/10, link-local/, undefined],
+    ['::ffff:10.0.0.0/120', /it overlaps ::ffff:0:0\/96, IPv4 addresses/, undefined],
     ['127.1.0.0/24', /it overlaps 127\.0\.0\.0\/8, the loopback addresses/, undefined],
     ['239.0.0.0/24', /multicast/, undefined],
     ['0.0.0.0/0', /this host/, undefined],

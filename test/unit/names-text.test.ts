@@ -48,10 +48,14 @@ describe('buildNamesText()', () => {
     ])
   })
 
+  test('gives names beyond ASCII as queries have them', () => {
+    const text = lines([endpoint(back, '10.1.0.2/24', { aliases: ['Bücher.é', 'b\u0301 c'] })])
+    expect(text).toContain('name xn--bcher-kva.xn--9ca')
+    expect(text.filter(line => line.startsWith('name '))).toHaveLength(6)
+  })
+
   test('leaves out what no query can ask for', () => {
-    const text = lines([
-      endpoint(back, '10.1.0.2/24', { aliases: ['a b', 'a..b', 'x'.repeat(64), 'é', 'a\nname evil'] }),
-    ])
+    const text = lines([endpoint(back, '10.1.0.2/24', { aliases: ['a b', 'a..b', 'x'.repeat(64), 'a\nname evil'] })])
     expect(text.filter(line => line.startsWith('name '))).toEqual([
       'name web',
       'name web.back',

@@ -100,6 +100,8 @@ const unusable = [
   ['127.0.0.0/8', 'the loopback addresses'],
   ['224.0.0.0/3', 'multicast and reserved addresses'],
   ['::/127', 'the unspecified and the loopback address'],
+  ['::ffff:0:0/96', 'IPv4 addresses in the form of IPv6'],
+  ['fe80::/10', 'link-local addresses, which each interface has of its own'],
   ['ff00::/8', 'multicast addresses'],
 ] as const
 

@@ -4,6 +4,7 @@
 import { type Undo, withRollback } from '../../lib/rollback.ts'
 import type { Container, NetworkAttachment, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
+import { checkJoining } from '../../model/joining.ts'
 import type { Endpoint, Network, Sandbox } from '../../model/network.ts'
 import type { EngineContext } from '../context.ts'
 import { addressesByNetwork } from '../network/connect-sandbox.ts'
@@ -32,6 +33,14 @@ export async function connectNetwork(
   container: Container,
   attachment: NetworkAttachment,
 ): Promise<void> {
+  checkJoining(attachment)
+  if (standsAlone(attachment.network))
+    throw new TsrunError(
+      'invalid',
+      'network-mode',
+      `cannot connect "${container.name}" to "${printableMode(attachment.network)}": that is chosen when a container is created`,
+      { hint: `tsrun run --network ${printableMode(attachment.network)} ...` },
+    )
   await changeConnections(context, container, async (current, undo, note) => {
     const attachments = attachmentsOf(current).filter(({ network }) => network !== 'none')
     const network = await findNetwork(context, attachment.network)
@@ -95,7 +104,7 @@ export async function disconnectNetwork(
   await changeConnections(context, container, async current => {
     const attachments = attachmentsOf(current)
     const mode = attachments[0]?.network ?? ''
-    if (standsAlone(mode))
+    if (standsAlone(mode) && mode === reference)
       throw new TsrunError(
         'conflict',
         'network-mode',

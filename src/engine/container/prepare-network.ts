@@ -150,6 +150,7 @@ export async function reserve(
   // The network may have been made since the container was created.
   checkFamilies(network, attachment)
   const { mac, aliases, linkLocalIps, driverOptions } = attachment
+  if (mac !== undefined) assertMacFree(context, container, network, mac)
   const { hostname } = container.spec
   const preferred = container.lastAddresses?.[network.id]
   const request = {
@@ -174,6 +175,17 @@ export async function reserve(
     })
   checkProxiedPorts(network, endpoint)
   return endpoint
+}
+
+/** The bridge would send what is for one of the two to whoever of them spoke last. @throws TsrunError conflict */
+function assertMacFree({ store }: EngineContext, container: Container, network: Network, mac: string): void {
+  const others = store.runningIds().filter(id => id !== container.id)
+  const owner = others
+    .flatMap(id => store.readRun(id)?.endpoints ?? [])
+    .find(endpoint => endpoint.networkId === network.id && endpoint.mac === mac)
+  if (owner === undefined) return
+  const message = `cannot use the MAC address ${mac} for "${container.name}": "${owner.containerName}" has it on network "${network.name}"`
+  throw new TsrunError('conflict', 'mac-taken', message, { hint: 'choose another one, or none and let tsrun make one' })
 }
 
 /**

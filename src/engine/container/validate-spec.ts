@@ -4,6 +4,7 @@
 import { resolveCapabilities } from '../../kernel/capabilities.ts'
 import type { ContainerSpec, MountSpec, NetworkAttachment } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
+import { checkJoining } from '../../model/joining.ts'
 import { validateResources } from '../../model/parse-resources.ts'
 import { parseSecurityOptions } from '../../model/security-options.ts'
 import { checkSysctls } from '../../model/sysctl-keys.ts'
@@ -22,7 +23,10 @@ export function assertValidSpec(spec: ContainerSpec): void {
   })
   parseSecurityOptions(spec.securityOpt ?? [])
   resolveCapabilities({ add: spec.capAdd ?? [], drop: spec.capDrop ?? [], privileged: spec.privileged === true })
-  for (const attachment of spec.networks ?? []) checkAddresses(attachment)
+  for (const attachment of spec.networks ?? []) {
+    checkAddresses(attachment)
+    checkJoining(attachment)
+  }
   for (const device of spec.devices ?? []) checkDevice(device)
   for (const mount of spec.mounts ?? []) checkMount(mount)
   checkNumber('--shm-size', spec.shmSizeBytes, 0, Number.MAX_SAFE_INTEGER)

@@ -44,7 +44,7 @@ function forwardLines({ endpoints, networks, servers }: NamesInput): string[] {
 function endpointLines(endpoint: Endpoint, { networks, namelessId }: NamesInput): string[] {
   const network = networks.find(({ id }) => id === endpoint.networkId)
   if (network === undefined || network.id === namelessId) return []
-  const names = [...new Set(namesOf(endpoint).map(name => name.toLowerCase()))].filter(isName)
+  const names = [...new Set(namesOf(endpoint).map(asAsked))].filter(isName)
   const suffix = network.name.toLowerCase()
   const [own] = names
   return [
@@ -53,6 +53,13 @@ function endpointLines(endpoint: Endpoint, { networks, namelessId }: NamesInput)
     ...names.flatMap(name => [`name ${name}`, `name ${name}.${suffix}`]),
     ...(own === undefined ? [] : [`reverse ${own}.${suffix}`]),
   ]
+}
+
+/** Names beyond ASCII come in queries as IDNA has it, `xn--...`; no other upper case either. */
+function asAsked(name: string): string {
+  if (!/[\x80-\u{10ffff}]/u.test(name)) return name.toLowerCase()
+  const url = `http://${name}`
+  return URL.canParse(url) ? new URL(url).hostname : ''
 }
 
 /** What can be a name in a query: anything else would never be asked for. */
