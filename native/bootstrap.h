@@ -93,6 +93,10 @@ struct bootstrap {
 
 /* Reads the whole bootstrap from `fd` and checks all of it; whatever is wrong ends in die(). */
 struct bootstrap *read_bootstrap(int fd);
+/* bootstrap_ports.c */
+struct cursor;
+void take_port(struct bootstrap *b, struct cursor *c, int optional);
+void take_port_count(struct bootstrap *b, struct cursor *c);
 /* Dies of parts that do not go together. */
 void check_bootstrap(const struct bootstrap *b);
 

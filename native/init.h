@@ -70,8 +70,14 @@ struct spawned spawn_container(const struct child *child);
 void join_network(const struct bootstrap *b);
 void become_mapped_root(const struct child *child);
 void write_id_maps(const struct bootstrap *b, pid_t pid);
-void enter_cgroups(const struct bootstrap *b);
 void write_oom_score(const struct bootstrap *b, pid_t pid);
+
+/* cgroup.c: into the container's cgroups. */
+void open_cgroup(const struct bootstrap *b);
+void close_cgroup(void);
+void keep_cgroup(struct fd_set_builder *set);
+pid_t clone_process(uint64_t flags); /* born in the cgroup, while that is open */
+void enter_cgroups(const struct bootstrap *b);
 
 /* container.c: the child, from its birth to the exec. */
 void be_a_child(int channel_fd);

@@ -7,11 +7,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -85,38 +82,6 @@ static void report_to_engine(const struct failure *failure)
 {
 	uint8_t payload[1024];
 	report_failure(payload, encode_failure(failure, payload));
-}
-
-static void set_up_signals(void)
-{
-	sigset_t all, child;
-	sigfillset(&all);
-	sigemptyset(&child);
-	sigaddset(&child, SIGCHLD);
-	/* A SIGCHLD that is ignored, as the engine may have had it, would reap the child behind our back. */
-	signal(SIGCHLD, SIG_DFL);
-	signal(SIGPIPE, SIG_IGN);
-	if (sigprocmask(SIG_SETMASK, &all, NULL) < 0)
-		die_errno("block signals");
-	monitor.signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (monitor.signals < 0)
-		die_errno("create a signalfd");
-}
-
-/* Descriptors exactly as agreed: 0-3, and 5 when something was passed there. */
-static void set_up_descriptors(void)
-{
-	int flags = fcntl(CONTROL_FD, F_GETFL);
-	if (flags < 0)
-		_exit(1);
-	fcntl(CONTROL_FD, F_SETFL, flags & ~O_NONBLOCK);
-	fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC);
-	take_engine_fd();
-	close(4);
-	k_close_range(6, ~0U, 0);
-	for (int fd = 0; fd < 3; fd++)
-		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
-			die_errno("open /dev/null");
 }
 
 static void take_terminal(int fd)
@@ -262,14 +227,6 @@ static void use_monitor_ends(const struct stdio *io)
 			fcntl(fds[i], F_SETFL, fcntl(fds[i], F_GETFL) | O_NONBLOCK);
 }
 
-static void set_monitor_title(const char *id)
-{
-	char title[64];
-	snprintf(title, sizeof(title), "tsrun-monitor %.12s", id);
-	set_title(title);
-	prctl(PR_SET_NAME, "tsrun-mon");
-}
-
 static void prepare(const struct bootstrap *b)
 {
 	raise_file_limit();
@@ -287,7 +244,7 @@ _Noreturn void monitor_main(void)
 	report_failures_to(report_to_engine);
 	set_up_descriptors();
 	setsid();
-	set_up_signals();
+	monitor.signals = open_child_signals();
 	/* Inherited by the child, which is therefore closed to the container from its first moment. */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || chdir("/") < 0)
 		die_errno("leave the engine's surroundings");

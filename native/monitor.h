@@ -64,6 +64,11 @@ struct monitor {
 	char started_at[TIME_BYTES];
 };
 
+/* monitor_setup.c */
+void set_up_descriptors(void);
+int open_child_signals(void);
+void set_monitor_title(const char *id);
+
 /* clock.c */
 int64_t now_ms(void);
 void format_time(char text[TIME_BYTES]);

@@ -1,5 +1,5 @@
 /* The bytes on fd 3 of tsrun-init. Whatever is accepted is gone through as the later phases would. */
-/* with: bootstrap.c bootstrap_check.c cursor.c */
+/* with: bootstrap.c bootstrap_check.c bootstrap_ports.c cursor.c */
 #include "guard.h"
 
 #include <stdint.h>
