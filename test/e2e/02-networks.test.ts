@@ -87,6 +87,23 @@ describe('network create', () => {
   )
 
   test(
+    'chooses no subnet of a VPN, whose routes are in a table of its own, nor one with an address of the host',
+    inWorld(async world => {
+      await world.host.sh(`ip route add 10.210.0.0/24 via ${addresses.router} table 52; ip rule add pref 5270 lookup 52
+        ip address add 10.210.1.7/32 dev lo`)
+
+      await world.ok(['network', 'create', 'free'])
+      const vpn = await world.tsrun(['network', 'create', '--subnet', '10.210.0.0/25', 'vpn'])
+      const own = await world.tsrun(['network', 'create', '--subnet', '10.210.1.0/24', 'own'])
+
+      expect((await world.json(['network', 'inspect', 'free']))[0].IPAM.Config[0].Subnet).toBe('10.210.2.0/24')
+      expectError(vpn, 1, /overlaps the host route 10\.210\.0\.0\/24 dev eth0 table 52/)
+      expectError(own, 1, /overlaps the host address 10\.210\.1\.7\/32 dev lo/)
+      await world.host.sh('ip rule del pref 5270; ip route flush table 52; ip address del 10.210.1.7/32 dev lo')
+    }),
+  )
+
+  test(
     'an internal network has no way out and no way in',
     inWorld(async world => {
       await world.ok(['network', 'create', '--internal', '--subnet', '10.30.0.0/24', 'inside'])

@@ -3,9 +3,10 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { AF_NETLINK, connect, SOCK_RAW, send, socket } from '../../src/ffi/libc.ts'
 import { setExplainer } from '../../src/kernel/explain.ts'
 import { addressAdd, addressRemove, listAddresses } from '../../src/kernel/netlink/address.ts'
+import { hostRoutes } from '../../src/kernel/netlink/host-routes.ts'
 import { getLink, linkAddBridge, linkRemove, linkSet, listLinks } from '../../src/kernel/netlink/link.ts'
 import { encodeMessage } from '../../src/kernel/netlink/message.ts'
-import { defaultRouteMtu, hostRoutes, listRoutes, routeAdd, routeRemove } from '../../src/kernel/netlink/route.ts'
+import { defaultRouteMtu, listRoutes, routeAdd, routeRemove } from '../../src/kernel/netlink/route.ts'
 import { listRules, ruleAdd, ruleRemove } from '../../src/kernel/netlink/rule.ts'
 import { NetlinkError, NetlinkSocket } from '../../src/kernel/netlink/socket.ts'
 import { linkAddVeth } from '../../src/kernel/netlink/veth.ts'
@@ -134,7 +135,7 @@ describeInNetns('netlink', () => {
     expect(rules6).toContainEqual({ priority: 8400, src: 'fd00:9::2', table: '84002', protocol: '84' })
     expect(routes4).toMatchObject([{ dst: 'default', gateway: '10.9.0.1' }, { dst: '10.9.0.0/24' }])
     expect(routes6).toMatchObject([{ dst: 'default', gateway: 'fd00:9::1', flags: ['onlink'] }])
-    expect(listRules(host, 6)).toContainEqual({ ...specs[1], family: 6 })
+    expect(listRules(host, 6)).toContainEqual({ ...specs[1], family: 6, isForAll: false })
     expect(listRoutes(host, 4, 84002)).toMatchObject([
       { gateway: '10.9.0.1', onlink: true },
       { destination: '10.9.0.0/24' },
@@ -179,6 +180,31 @@ describeInNetns('netlink', () => {
       { subnet: '172.16.0.0/12', name: 'route 172.16.0.0/12 dev br' },
       { subnet: 'fd00:9::/64', name: 'route fd00:9::/64 dev br' },
     ])
+  })
+
+  test('hostRoutes() sees the tables that all packets are looked up in, and addresses without a subnet', () => {
+    const box = newBox()
+    run(
+      `ip link set lo up; ip link add d0 type veth peer name d1; ip link set d0 up; ip link set d1 up
+      ip address add 10.9.0.1/24 dev d0; ip address add 10.8.0.7/32 dev lo
+      for table in 51 52 53 54 70000; do ip route add 10.$((table % 256)).0.0/16 dev d0 table $table; done
+      ip route add default dev d0 table 52
+      ip rule add pref 5210 fwmark 0x80000/0xff0000 lookup 51
+      ip rule add pref 5270 lookup 52
+      ip rule add pref 5280 iif d0 lookup 53
+      ip rule add pref 5290 not from all fwmark 7 lookup 54
+      ip rule add pref 5300 lookup 70000`,
+      box,
+    )
+
+    const found = hostRoutes(box.socket).filter(({ subnet }) => !subnet.includes(':'))
+    expect(found.map(({ name }) => name).sort()).toEqual([
+      'address 10.8.0.7/32 dev lo',
+      'route 10.112.0.0/16 dev d0 table 70000',
+      'route 10.52.0.0/16 dev d0 table 52',
+      'route 10.9.0.0/24 dev d0',
+    ])
+    expect(found.find(({ name }) => name.startsWith('address'))?.subnet).toBe('10.8.0.7/32')
   })
 
   test('a namespace without addresses has no routes', () => {

@@ -87,6 +87,11 @@ export function listAddressSpecs(
     .map(({ address, hasBroadcast }) => ({ address, hasBroadcast }))
 }
 
+/** Equivalent to: `ip address show`. */
+export function listAllAddresses(socket: NetlinkSocket): { readonly index: number; readonly address: string }[] {
+  return socket.dump(RTM_GETADDR, writeHeader(0, 0, 0, 0).finish(), parseInterfaceAddress)
+}
+
 /** Reads an RTM_NEWADDR message. @returns undefined for families other than IPv4 and IPv6 @throws FormatError */
 export function parseInterfaceAddress(
   message: Pick<NetlinkMessage, 'payload'>,

@@ -3,7 +3,7 @@
 import { hasCode } from '../../ffi/errno.ts'
 import { ByteReader } from '../../lib/bytes.ts'
 import { addressBytes, addressFromBytes, formatAddress, formatPrefix, parseAddress, parsePrefix } from '../../lib/ip.ts'
-import { getLink, listLinks } from './link.ts'
+import { getLink } from './link.ts'
 import {
   attributeU32,
   type NetlinkChange,
@@ -136,25 +136,6 @@ export function findDefaultRoute(socket: NetlinkSocket): Route | undefined {
 export function defaultRouteMtu(socket: NetlinkSocket): number | undefined {
   const index = findDefaultRoute(socket)?.index
   return index === undefined ? undefined : getLink(socket, index)?.mtu
-}
-
-/**
- * The subnets that the host reaches by routes other than the default one, for the overlap check of new pools.
- * Names read `route 172.16.0.0/12 dev tun0`.
- */
-export function hostRoutes(socket: NetlinkSocket): { readonly subnet: string; readonly name: string }[] {
-  const routes = [...listRoutes(socket, 4), ...listRoutes(socket, 6)]
-  if (routes.length === 0) return []
-  const names = new Map(listLinks(socket).map(link => [link.index, link.name]))
-  const found = new Map<string, { subnet: string; name: string }>()
-  for (const { destination, index } of routes) {
-    // Every interface has the link-local range.
-    if (destination === undefined || destination === 'fe80::/64') continue
-    const device = index === undefined ? undefined : names.get(index)
-    const name = `route ${destination}${device === undefined ? '' : ` dev ${device}`}`
-    if (!found.has(name)) found.set(name, { subnet: destination, name })
-  }
-  return [...found.values()]
 }
 
 /** Reads an RTM_NEWROUTE message. @returns undefined unless it is a unicast route of the table @throws FormatError */

@@ -22,6 +22,9 @@ const FRA_PRIORITY = 6
 const FRA_TABLE = 15
 const FRA_PROTOCOL = 21
 const FR_ACT_TO_TBL = 1
+const FIB_RULE_INVERT = 2
+/** FRA_DST, FRA_SRC, FRA_IIFNAME, FRA_FWMARK, FRA_TUN_ID, FRA_FWMASK, FRA_OIFNAME, FRA_L3MDEV, FRA_UID_RANGE, FRA_IP_PROTO, both port ranges. */
+const selectors = [1, FRA_SRC, 3, 10, 12, 16, 17, 19, 20, 22, 23, 24]
 const AF_INET = 2
 const AF_INET6 = 10
 const headerLength = 12
@@ -47,6 +50,8 @@ export interface Rule {
   readonly priority: number
   /** 0 where nobody has said; kernels before 4.17 keep none. */
   readonly protocol: number
+  /** Whether every packet meets it: it asks neither for an address nor for an interface, a mark or anything else. */
+  readonly isForAll: boolean
 }
 
 /**
@@ -81,6 +86,9 @@ export function parseRule(message: Pick<NetlinkMessage, 'payload'>): Rule | unde
     table: isLookup ? (attributeU32(attributes, FRA_TABLE) ?? reader.u8(4)) : undefined,
     priority: attributeU32(attributes, FRA_PRIORITY) ?? 0,
     protocol: attributeU8(attributes, FRA_PROTOCOL) ?? 0,
+    // The type of service is in the header; flags are FIB_RULE_INVERT and what only the kernel sets.
+    isForAll:
+      reader.u8(3) === 0 && (reader.u32(8) & FIB_RULE_INVERT) === 0 && !selectors.some(type => attributes.has(type)),
   }
 }
 
