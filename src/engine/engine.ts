@@ -13,6 +13,7 @@ import type { BootStep } from './boot.ts'
 import type { BuildOptions, BuiltImage } from './build/build-types.ts'
 import type { PruneBuildsOptions, PrunedBuilds } from './build/build-usage.ts'
 import type { CommitOptions } from './commit-container.ts'
+import { CallBacks } from './container/call-backs.ts'
 import type { ContainerService } from './container/container-service.ts'
 import type { EngineContext } from './context.ts'
 import type { UsageLine } from './disk-usage.ts'
@@ -73,6 +74,8 @@ export class Engine {
   readonly volumes: VolumeService
   /** What happens. */
   readonly events: EventBus
+  /** @internal */
+  readonly callBacks: CallBacks
   readonly #context: EngineContext
   readonly #firewall: NftFirewall
 
@@ -87,6 +90,7 @@ export class Engine {
     this.images = parts.images
     this.volumes = parts.context.volumes
     this.events = parts.context.events
+    this.callBacks = new CallBacks(parts.context)
   }
 
   /**

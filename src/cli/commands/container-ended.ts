@@ -8,7 +8,7 @@ export function register(program: Command): Command {
     .argument('<id>')
     .action(async (id: string) => {
       await using engine = await Engine.open()
-      await engine.containers.ended(id)
+      await engine.callBacks.ended(id)
       // Nobody waits here: a good moment to make sure that unpacked layers are on the disk.
       await engine.images.settle(60_000)
     })

@@ -9,6 +9,6 @@ export function register(program: Command): Command {
     .argument('<exec-id>')
     .action(async (id: string, execId: string) => {
       await using engine = await Engine.open()
-      await engine.containers.execEnded(id, execId)
+      await engine.callBacks.execEnded(id, execId)
     })
 }

@@ -9,7 +9,7 @@ export function register(program: Command, exit: (code: number) => void): Comman
     .argument('<id>')
     .action(async (id: string) => {
       await using engine = await Engine.open()
-      const seconds = await engine.containers.checkHealth(id)
+      const seconds = await engine.callBacks.checkHealth(id)
       if (seconds === undefined) exit(1)
       else print(`${seconds}\n`)
     })

@@ -8,6 +8,6 @@ export function register(program: Command): Command {
     .argument('<endpoint>')
     .action(async (endpointId: string) => {
       await using engine = await Engine.open()
-      await engine.containers.leaseChanged(endpointId)
+      await engine.callBacks.leaseChanged(endpointId)
     })
 }

@@ -124,15 +124,6 @@ export class ContainerService {
     started.attachment.release(this.#context.takeLeftover())
   }
 
-  /** @internal What the monitor asks for when nobody watched the container end. */
-  async ended(id: string): Promise<void> {
-    await endContainer(this.#context, id)
-    const container = this.#context.store.read(id)
-    if (container === undefined || !restartsByPolicy(container)) return
-    const { restartByPolicy } = await import('./restart.ts')
-    await restartByPolicy(this.#context, container)
-  }
-
   /** A further client of a running container. @throws TsrunError conflict when it is not running */
   async attach(reference: string, options: AttachOptions = {}): Promise<Attachment> {
     const container = this.find(reference)
@@ -160,12 +151,6 @@ export class ContainerService {
     const code = await client.exit
     client.close()
     return code
-  }
-
-  /** @internal What the monitor of a further process asks for when nobody watched that end. */
-  async execEnded(id: string, execId: string): Promise<void> {
-    const { tellExecEnd } = await import('./exec-container.ts')
-    tellExecEnd(this.#context, this.#context.store.read(id), execId)
   }
 
   /** Sends a signal to its first process. @throws TsrunError invalid (signal); conflict when it is not running */
@@ -261,19 +246,6 @@ export class ContainerService {
     const named = references.map(reference => this.find(reference))
     const every = () => (options.all === true ? this.#context.store.list() : runningContainers(this.#context))
     yield* watchStats(this.#context, references.length > 0 ? () => named : every, options)
-  }
-
-  /** @internal What the keeper of a lease asks for when that has been renewed, changed or run out. */
-  async leaseChanged(endpointId: string): Promise<void> {
-    const { leaseChanged } = await import('./lease-changed.ts')
-    await leaseChanged(this.#context, endpointId)
-  }
-
-  /** @internal Probes its health once, for whoever keeps the rhythm. @returns seconds until the next time; undefined at its end */
-  async checkHealth(id: string): Promise<number | undefined> {
-    const { checkHealth } = await import('../health/health-check.ts')
-    const ms = await checkHealth(this.#context, id)
-    return ms === undefined ? undefined : ms / 1000
   }
 
   /** Waits for the end. @returns the exit code */

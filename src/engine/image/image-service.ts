@@ -8,10 +8,16 @@ import type { UnpackLimits } from '../../drivers/image/unpack-limits.ts'
 import { noteLeftOut } from '../../lib/state-file.ts'
 import type { Container } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
-import type { ContainerDefaults, Digest, Platform } from '../../model/image.ts'
-import type { EventBus } from '../events.ts'
+import type { Digest } from '../../model/image.ts'
 import type { PruneFilter } from '../prune-filter.ts'
 import { type TellImage, tellImages, tellTransfer } from './image-events.ts'
+import type {
+  CommitImageOptions,
+  ImageServiceOptions,
+  ImportImageOptions,
+  LoadedImageSummary,
+  LoadImagesOptions,
+} from './image-options.ts'
 import { familiarReference, parseReference } from './image-reference.ts'
 import { type ImageRecord, ImageStore } from './image-store.ts'
 import type { HistoryLine, ImageInspect, ImageSummary, ImageUsage } from './list-images.ts'
@@ -23,6 +29,13 @@ import { notFound, type ResolvedImage, resolveImage, useImage } from './resolve-
 import type { ArchiveFormat } from './save-image.ts'
 import type { PullImageOptions, TransferOptions } from './transfer-events.ts'
 
+export type {
+  CommitImageOptions,
+  ImageServiceOptions,
+  ImportImageOptions,
+  LoadedImageSummary,
+  LoadImagesOptions,
+} from './image-options.ts'
 export type { HistoryLine, ImageInspect, ImageSummary, ImageUsage } from './list-images.ts'
 export type { PulledImage, RemoteManifest } from './pull-image.ts'
 export type { PushedImage } from './push-image.ts'
@@ -37,61 +50,6 @@ export type {
   TransferOptions,
   TransferState,
 } from './transfer-events.ts'
-
-export interface ImageServiceOptions {
-  /** The engine's root: images, layers and staging go below it. */
-  readonly root: string
-  /** OCI image layouts that came with tsrun, `<embeddedDir>/<name>`. */
-  readonly embeddedDir?: string
-  /** Chain ids or directories of the layers that containers need: never removed. */
-  readonly layersInUse?: () => Promise<ReadonlySet<string>>
-  /** The containers, for the errors of remove() and for prune(). */
-  readonly users?: () => Promise<readonly ImageUser[]>
-  /** Told what happens to images. */
-  readonly events?: EventBus
-  /** How much a layer may ask for; see unpack-limits.ts for the defaults. */
-  readonly limits?: Partial<UnpackLimits>
-}
-
-/** What load() brought in. */
-export interface LoadedImageSummary {
-  readonly id: Digest
-  /** Short forms; empty for an image without a name. */
-  readonly names: readonly string[]
-}
-
-/** How an archive is read. */
-export interface LoadImagesOptions {
-  /** Default: this machine's. */
-  readonly platform?: Platform
-  readonly signal?: AbortSignal
-}
-
-/** How a root file system becomes an image. */
-export interface ImportImageOptions {
-  /** Name for the new image. */
-  readonly reference?: string
-  /** Dockerfile instructions for the config, e.g. `CMD ["sh"]`. */
-  readonly changes?: readonly string[]
-  readonly message?: string
-  readonly platform?: Platform
-  readonly signal?: AbortSignal
-}
-
-export interface CommitImageOptions {
-  /** The image the container was made of: an id or a name. */
-  readonly base: string
-  /** The upper directory of the container's overlay. */
-  readonly upperDirectory: string
-  readonly reference?: string
-  readonly changes?: readonly string[]
-  /** The container's own defaults, where they differ from the image's. */
-  readonly defaults?: ContainerDefaults
-  readonly message?: string
-  readonly author?: string
-  /** What the history says; default: the command of the container. */
-  readonly createdBy?: string
-}
 
 /** Layers that came longer ago than this are settled on the way of slow commands. */
 const settleAgeMs = 60_000
