@@ -64,14 +64,15 @@ export function formatPorts(ports: readonly PortMapping[]): string {
   const sorted = [...ports].sort((a, b) => a.containerPort - b.containerPort)
   const runs: { first: PortMapping; length: number }[] = []
   for (const port of sorted) {
-    const run = runs.at(-1)
-    const continues =
-      run !== undefined &&
-      run.first.hostIp === port.hostIp &&
-      run.first.protocol === port.protocol &&
-      port.containerPort === run.first.containerPort + run.length &&
-      port.hostPort === run.first.hostPort + run.length
-    if (continues) run.length += 1
+    // Not only the last one: those of 0.0.0.0 and of :: take turns.
+    const run = runs.findLast(
+      ({ first, length }) =>
+        first.hostIp === port.hostIp &&
+        first.protocol === port.protocol &&
+        port.containerPort === first.containerPort + length &&
+        port.hostPort === first.hostPort + length,
+    )
+    if (run !== undefined) run.length += 1
     else runs.push({ first: port, length: 1 })
   }
   const range = (first: number, length: number) => (length === 1 ? `${first}` : `${first}-${first + length - 1}`)

@@ -41,4 +41,6 @@ test('formatPorts() joins runs of ports', () => {
   expect(formatPorts([port(8001, 81), port(8000, 80), port(9, 82), port(1, 1, '::1')])).toBe(
     '[::1]:1->1/tcp, 0.0.0.0:8000-8001->80-81/tcp, 0.0.0.0:9->82/tcp',
   )
+  const both = [80, 81, 82].flatMap(each => [port(each + 8000, each), port(each + 8000, each, '::')])
+  expect(formatPorts(both)).toBe('0.0.0.0:8080-8082->80-82/tcp, [::]:8080-8082->80-82/tcp')
 })

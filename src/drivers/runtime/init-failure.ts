@@ -72,6 +72,15 @@ export function describePortFailure(subject: string, what: string, code: string,
         hint: '`ip address` lists the addresses; without one the port is published on all',
       },
     )
+  if (code === 'EMFILE')
+    return new TsrunError(
+      'unavailable',
+      'too-many-ports',
+      `${cannot}: more ports than open files are allowed (${code})`,
+      {
+        hint: 'each is held by a socket, or by two: raise `ulimit -n` where tsrun runs, or use --network host',
+      },
+    )
   if (code !== 'EADDRINUSE')
     return new TsrunError('system', 'port-refused', `${cannot}: the kernel refused the port (bind: ${code})`)
   const owner =
