@@ -4,7 +4,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { eventually } from '../helpers/command.ts'
-import { inLan, messagesOf, serveDhcp, stopDhcp, watchDhcp } from '../helpers/dhcp.ts'
+import { inLan, messagesOf, serveDhcp, serveStrictDhcp, stopDhcp, watchDhcp } from '../helpers/dhcp.ts'
 import { askOne, pidOf, serveDns } from '../helpers/dns.ts'
 import { expectError } from '../helpers/expect.ts'
 import { addresses, pageOf, type World } from '../helpers/world.ts'
@@ -192,6 +192,67 @@ describe('a network with --ipam-driver dhcp', () => {
       expect(await world.ok(['exec', 'a', 'cat', '/etc/hosts'])).toMatch(new RegExp(`^${second}\t`, 'm'))
     }),
     120_000,
+  )
+
+  test(
+    'asks again where the server refuses (NAK), at the start and at a renewal; then it has another address',
+    inLan(async world => {
+      const said = await watchDhcp(world.neighbour)
+      const { refuse } = await serveStrictDhcp(world, { first: '198.51.100.100', leaseSeconds: 30 })
+      await world.ok(create())
+      refuse(1)
+      await world.serve('a', ['-net', 'lan'])
+      const first = await world.addressOf('a')
+      const kinds = () => messagesOf(said).map(({ kind }) => kind)
+      await eventually('all is seen', () => kinds().includes('ACK'))
+      expect(kinds().slice(0, 6)).toEqual(['Discover', 'Offer', 'Request', 'NACK', 'Discover', 'Offer'])
+      expect(await inside(world, 'a')).toMatchObject({ addresses: [`${first}/24`] })
+
+      refuse(1)
+      await eventually('it has another one', async () => ![first, ''].includes(await world.addressOf('a')), 40_000)
+
+      const second = await world.addressOf('a')
+      expect(kinds().filter(kind => kind === 'NACK')).toHaveLength(2)
+      expect(await inside(world, 'a')).toMatchObject({
+        addresses: [`${second}/24`],
+        routes: [`default via ${addresses.router}`],
+      })
+      expect((await world.neighbour.curl(`http://${second}/`)).body).toBe(pageOf('a', addresses.neighbour))
+      expect((await world.neighbour.curl(`http://${first}/`)).status).toBe(0)
+      expect((await askOne(world, 'a', { name: 'a' })).values).toEqual([second])
+    }),
+    120_000,
+  )
+
+  test(
+    'on a phys network: the interface of the host has a lease while it is away, and its own addresses afterwards',
+    inLan(async world => {
+      await world.host.sh(`ip link add eth7 type veth peer name eth7 netns ${world.neighbour.path}
+        ip address add 192.0.2.7/24 dev eth7; ip link set eth7 up`)
+      await world.neighbour.sh('ip address add 192.0.2.1/24 dev eth7; ip link set eth7 up')
+      const own = '192.0.2.1'
+      const { server } = await serveStrictDhcp(world, { first: '192.0.2.100', leaseSeconds: 600, link: 'eth7', own })
+      await world.ok('network create -d phys -o device=eth7 --ipam-driver dhcp nic'.split(' '))
+      await world.serve('a', ['--network', 'nic'])
+
+      const leased = await world.addressOf('a')
+      expect(leased).toMatch(/^192\.0\.2\.10[0-3]$/)
+      expect(await inside(world, 'a')).toMatchObject({
+        addresses: [`${leased}/24`],
+        routes: [`default via ${own}`],
+      })
+      expect((await world.neighbour.curl(`http://${leased}/`)).body).toBe(pageOf('a', own))
+      await world.ok(['restart', '-t', '0', 'a'])
+      expect(await world.addressOf('a')).toBe(leased)
+
+      await world.ok(['rm', '-f', 'a'])
+
+      await eventually('it is given back', () => /RELEASE/.test(server.stdout()))
+      await world.ok(['network', 'rm', 'nic'])
+      expect(await world.host.sh('ip -4 -o address show dev eth7')).toMatch(/inet 192\.0\.2\.7\/24/)
+      await world.host.sh('ip link del eth7')
+    }),
+    60_000,
   )
 
   test(

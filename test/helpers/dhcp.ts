@@ -2,6 +2,7 @@
 
 import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import type { Running } from './command.ts'
 import type { Namespace } from './namespace.ts'
 import { addresses, inWorld, type World } from './world.ts'
@@ -58,6 +59,26 @@ export async function serveDhcp(world: World, options: DhcpServerOptions): Promi
   const server = world.neighbour.start('busybox', words, { env: world.env })
   await server.waitFor(/udhcpd: started/)
   return server
+}
+
+/**
+ * A server that knows its clients by their identifiers alone, and answers as many requests with a NAK as `refuse` says. It prints a
+ * line for each message: kind and identifier.
+ */
+export async function serveStrictDhcp(
+  world: World,
+  options: { readonly first: string; readonly leaseSeconds: number; readonly link?: string; readonly own?: string },
+): Promise<{ readonly server: Running; refuse(requests: number): void }> {
+  mkdirSync(folderOf(world), { recursive: true })
+  const file = join(folderOf(world), 'nak')
+  const refuse = (requests: number) => writeFileSync(file, String(requests))
+  const program = fileURLToPath(new URL('dhcp-server.py', import.meta.url))
+  const { first, leaseSeconds, link = 'eth0', own } = options
+  const [address, router] = own === undefined ? [addresses.neighbour, addresses.router] : [own, own]
+  const words = [link, address, first, '4', String(leaseSeconds), router, file]
+  const server = world.neighbour.start('python3', [program, ...words], { env: world.env })
+  await server.waitFor(/ready/)
+  return { server, refuse }
 }
 
 /** Ends a server at once: it says nothing to anybody, and writes nothing down. */

@@ -46,6 +46,29 @@ ok 'a restart keeps the address, though the old namespace still has it'
 "$tsrun" rm -f a b >/dev/null
 "$tsrun" network rm l2 >/dev/null
 
+# All have the MAC address of the parent: it is the client identifier that tells them apart, and answers have to be broadcasts.
+ip netns exec lan python3 test/helpers/dhcp-server.py eth0 192.0.2.2 192.0.2.100 4 600 192.0.2.2 >/tmp/dhcp.log &
+server=$!
+until grep -q ready /tmp/dhcp.log; do sleep 0.2; done
+"$tsrun" network create -d ipvlan -o parent=eth0 --ipam-driver dhcp --ipam-opt timeout=25 leased >/dev/null
+serve a --network leased
+serve b --network leased
+address_of() { "$tsrun" inspect -f '{{.NetworkSettings.Networks.leased.IPAddress}}' "$1"; }
+first=$(address_of a)
+[ "$first" != "$(address_of b)" ] || fail 'ipvlan with dhcp: two addresses'
+reaches "$first"
+reaches "$(address_of b)"
+"$tsrun" restart -t 0 a >/dev/null
+[ "$(address_of a)" = "$first" ] || fail 'ipvlan with dhcp: a restart keeps the address'
+reaches "$first"
+"$tsrun" rm -f a b >/dev/null
+sleep 3
+[ "$(grep -c RELEASE /tmp/dhcp.log)" = 3 ] || fail 'ipvlan with dhcp: the leases are given back'
+[ "$(awk '/REQUEST/ { print $2 }' /tmp/dhcp.log | sort -u | wc -l)" = 2 ] || fail 'ipvlan with dhcp: two identifiers'
+"$tsrun" network rm leased >/dev/null
+kill $server
+ok 'ipvlan with dhcp: addresses of their own behind one MAC, kept by a restart, given back'
+
 for mode in l3 l3s; do
   "$tsrun" network create -d ipvlan -o parent=eth0 -o mode=$mode --subnet 203.0.113.0/24 $mode >/dev/null
   serve a --network $mode
