@@ -44,6 +44,22 @@ const ofStart: Readonly<Record<string, Refusal>> = {
   '--checkpoint-dir <dir>': { why: 'there is no checkpoint and restore', hint: 'leave it out to start it anew' },
 }
 
+const ofBuild: Readonly<Record<string, Refusal>> = {
+  '--ssh <spec>': {
+    why: 'tsrun does not forward agents',
+    hint: 'give the key as a secret: --secret id=key,src=$HOME/.ssh/id_ed25519 and RUN --mount=type=secret,id=key',
+  },
+  '--allow <entitlement>': {
+    why: 'steps are never privileged, and RUN --network=host needs no leave',
+    hint: 'leave it out',
+  },
+  '--attest <spec>': { why: 'tsrun makes no attestations', hint: 'leave it out' },
+  '--builder <name>': { why: 'there is one builder, tsrun', hint: 'leave it out' },
+  '--squash': { why: 'layers are kept as they are', hint: 'copy what counts into a last stage: COPY --from=NAME / /' },
+}
+
+/** Flags of build. */
+export const refuseBuildFlags = (command: Command) => refuse(command, ofBuild)
 /** Flags of run and create. */
 export const refuseContainerFlags = (command: Command) => refuse(command, ofContainers)
 /** Flags of rm. */

@@ -214,7 +214,11 @@ describe('parseDockerfile()', () => {
 
 describe('planBuild()', () => {
   const plan = (text: string, target?: string) => {
-    const { stages, target: index } = planBuild(parseDockerfile(text, 'D'), new Map([['B', 'busybox']]), target)
+    const { stages, target: index } = planBuild(
+      parseDockerfile(text, 'D'),
+      new Map([['B', 'busybox']]),
+      target === undefined ? {} : { target },
+    )
     return {
       index,
       needed: [...stages.keys()].sort(),

@@ -1,14 +1,27 @@
 import { existsSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import type { Command } from 'commander'
-import type { BuildOptions, BuildSecret, BuiltImage } from '../../engine/build/build-types.ts'
+import { type Command, Option } from 'commander'
+import type { BuildOptions, BuiltImage } from '../../engine/build/build-types.ts'
 import { Engine } from '../../engine/engine.ts'
 import { parsePlatform } from '../../engine/image/manifest.ts'
 import { TsrunError } from '../../model/errors.ts'
+import type { Platform } from '../../model/image.ts'
+import { parseByteSize } from '../../model/parse-resources.ts'
+import { parseUlimit } from '../../model/ulimits.ts'
+import {
+  type BuildOutput,
+  epoch,
+  pairs,
+  parseAnnotations,
+  parseNamedContexts,
+  parseOutput,
+  parseSecret,
+} from '../build-flags.ts'
+import { outputTarget } from '../build-output.ts'
 import { type BuildView, liveView, OutputTail, plainView, renderFailedStep } from '../build-progress.ts'
 import { interruptible } from '../interrupt.ts'
-import { tryParseCsv } from '../parse-csv.ts'
 import { print, printError } from '../print.ts'
+import { refuseBuildFlags } from '../refused-flags.ts'
 
 interface BuildFlags {
   readonly tag: readonly string[]
@@ -23,6 +36,18 @@ interface BuildFlags {
   readonly network?: string
   readonly addHost: readonly string[]
   readonly iidfile?: string
+  readonly metadataFile?: string
+  /** commander takes "no-" off. */
+  readonly cacheFilter: readonly string[]
+  readonly buildContext: readonly string[]
+  readonly annotation: readonly string[]
+  readonly output?: string
+  readonly push?: boolean
+  readonly shmSize?: string
+  readonly ulimit: readonly string[]
+  readonly cgroupParent?: string
+  readonly cacheFrom: readonly string[]
+  readonly cacheTo: readonly string[]
   readonly sourceDateEpoch?: string
   readonly quiet?: boolean
   readonly progress: string
@@ -30,7 +55,8 @@ interface BuildFlags {
 
 export function register(program: Command, exit: (code: number) => void): Command {
   const list = (value: string, before: readonly string[]): string[] => [...before, value]
-  return program
+  const listOfLists = (value: string, before: readonly string[]): string[] => [...before, ...value.split(',')]
+  const command = program
     .command('build')
     .description('Build an image from a Dockerfile. The context is a directory, or a tar archive on stdin (-).')
     .argument('<context>', 'the directory that COPY takes from; - for a tar archive, or a Dockerfile alone, on stdin')
@@ -48,11 +74,33 @@ export function register(program: Command, exit: (code: number) => void): Comman
       'network of the RUN steps: none, host, or one of tsrun; default: the default network',
     )
     .option('--add-host <name:ip>', 'line for /etc/hosts of the RUN steps', list, [])
+    .option('--no-cache-filter <stages>', 'run every step of these stages, apart by commas', listOfLists, [])
+    .option(
+      '--build-context <name=place>',
+      'another directory, or docker-image://IMAGE, for FROM and --from=NAME',
+      list,
+      [],
+    )
+    .option('--annotation <key=value>', "annotation of the image's manifest", list, [])
+    .option('--shm-size <bytes>', 'size of /dev/shm in the RUN steps')
+    .option('--ulimit <limit>', 'limit of the RUN steps, e.g. nofile=1024:2048', list, [])
+    .option('--cgroup-parent <path>', 'cgroup that those of the RUN steps go below')
+    .option('-o, --output <spec>', "the image's files: DIR, - for tar, or type=local|tar|docker|oci,dest=PATH")
+    .option('--push', 'push the image to the registries of its names')
     .option('--iidfile <file>', "write the image's id to this file")
+    .option('--metadata-file <file>', "write the image's names and digests to this file, as JSON")
     .option('--source-date-epoch <seconds>', 'no time in the image is later: the same context gives the same digest')
     .option('--load', 'docker compatibility: images always go into the store')
+    .option('--cache-from <spec>', 'docker compatibility: the cache is that of this machine', list, [])
+    .option('--cache-to <spec>', 'docker compatibility: the cache is that of this machine', list, [])
+    .option(
+      '--provenance <value>',
+      'docker compatibility: false; tsrun makes no attestations',
+      falseAlone('--provenance'),
+    )
+    .option('--sbom <value>', 'docker compatibility: false; tsrun makes no attestations', falseAlone('--sbom'))
     .option('-q, --quiet', "print only the image's id")
-    .option('--progress <type>', 'auto, plain or tty', 'auto')
+    .option('--progress <type>', 'auto, plain, tty, quiet or none', process.env.BUILDKIT_PROGRESS || 'auto')
     .addHelpText(
       'after',
       `
@@ -65,20 +113,47 @@ Examples:
       const code = await build(context, flags)
       if (code !== 0) exit(code)
     })
+  for (const flag of ['--rm', '--no-rm', '--force-rm', '--compress']) command.addOption(new Option(flag).hideHelp())
+  return refuseBuildFlags(command)
+}
+
+/** A flag that may only say no. */
+function falseAlone(flag: string): (value: string) => string {
+  return value => {
+    if (value === 'false') return value
+    throw new TsrunError('unsupported', 'flag', `cannot use ${flag}=${value}: tsrun makes no attestations`, {
+      hint: `${flag}=false, or leave it out`,
+    })
+  }
 }
 
 async function build(context: string, flags: BuildFlags): Promise<number> {
-  if (!['auto', 'plain', 'tty'].includes(flags.progress))
+  if (!['auto', 'plain', 'tty', 'quiet', 'none'].includes(flags.progress))
     throw new TsrunError('invalid', 'progress', `invalid value "${flags.progress}" for --progress`, {
-      hint: 'auto, plain or tty',
+      hint: 'auto, plain, tty, quiet or none',
+    })
+  const output: BuildOutput = flags.output === undefined ? { kind: 'store' } : parseOutput(flags.output)
+  const isPushed = flags.push === true || output.kind === 'registry'
+  if (isPushed && flags.tag.length === 0)
+    throw new TsrunError('invalid', 'no-tag', 'cannot push an image without a name', {
+      hint: 'name it: -t REGISTRY/NAME:TAG',
     })
   const options = await toOptions(context, flags)
+  const target = outputTarget(output, isPushed)
   await using engine = await Engine.open()
   const tail = new OutputTail()
   const view = viewFor(flags, tail)
+  const unused = [
+    ...(flags.cacheFrom.length > 0 ? ['--cache-from'] : []),
+    ...(flags.cacheTo.length > 0 ? ['--cache-to'] : []),
+  ]
+  if (unused.length > 0 && flags.quiet !== true)
+    printError(`note: ${unused.join(' and ')} not used: the cache is that of this machine\n`)
   let built: BuiltImage | { exitCode: number }
   try {
-    built = await interruptible(signal => engine.build({ ...options, signal, onEvent: event => view.event(event) }))
+    built = await interruptible(signal =>
+      engine.build({ ...options, ...target.options, signal, onEvent: event => view.event(event) }),
+    )
   } catch (error) {
     view.end()
     if (tail.failed !== undefined) printError(renderFailedStep(tail.failed))
@@ -87,15 +162,29 @@ async function build(context: string, flags: BuildFlags): Promise<number> {
   view.end()
   if ('exitCode' in built) return built.exitCode
   if (flags.iidfile !== undefined) writeFileSync(flags.iidfile, built.id)
-  if (flags.quiet === true) print(`${built.id}\n`)
-  else printError([`image ${built.id}`, ...built.names.map(name => `named ${name}`), ''].join('\n'))
-  return 0
+  const isQuiet = flags.quiet === true || flags.progress === 'quiet'
+  if (isQuiet && !target.usesStdout) print(`${built.id}\n`)
+  else if (!isQuiet && flags.progress !== 'none')
+    printError([`image ${built.id}`, ...built.names.map(name => `named ${name}`), ''].join('\n'))
+  const code = await target.finish(engine, built)
+  if (code === 0 && flags.metadataFile !== undefined) writeFileSync(flags.metadataFile, metadata(built))
+  return code
+}
+
+/** As BuildKit writes it, as far as it is of an image and not of BuildKit. */
+function metadata({ id, digest, names }: BuiltImage): string {
+  const document = {
+    'containerimage.config.digest': id,
+    'containerimage.digest': digest,
+    ...(names.length === 0 ? {} : { 'image.name': names.join(',') }),
+  }
+  return `${JSON.stringify(document, undefined, 2)}\n`
 }
 
 function viewFor(flags: BuildFlags, tail: OutputTail): BuildView {
   const { stderr } = process
   // Its lines are still kept for the error.
-  if (flags.quiet === true) return plainView(() => {}, tail)
+  if (flags.quiet === true || flags.progress === 'quiet' || flags.progress === 'none') return plainView(() => {}, tail)
   const isLive = flags.progress === 'tty' || (flags.progress === 'auto' && stderr.isTTY)
   if (!isLive) return plainView(text => void stderr.write(text), tail)
   const terminal = {
@@ -127,13 +216,29 @@ async function toOptions(context: string, flags: BuildFlags): Promise<BuildOptio
     labels: pairs('--label', flags.label, () => ''),
     secrets: flags.secret.map(parseSecret),
     noCache: flags.cache === false,
+    noCacheStages: flags.cacheFilter,
+    annotations: parseAnnotations(flags.annotation),
+    namedContexts: parseNamedContexts(flags.buildContext),
+    stepLimits: {
+      ...(flags.shmSize === undefined ? {} : { shmSizeBytes: parseByteSize('--shm-size', flags.shmSize) }),
+      ...(flags.ulimit.length === 0 ? {} : { ulimits: flags.ulimit.map(parseUlimit) }),
+      ...(flags.cgroupParent === undefined ? {} : { cgroupParent: flags.cgroupParent }),
+    },
     pull: flags.pull === true,
     extraHosts: flags.addHost,
     ...(target === undefined ? {} : { target }),
     ...(network === undefined ? {} : { network }),
-    ...(flags.platform === undefined ? {} : { platform: parsePlatform(flags.platform) }),
+    ...(flags.platform === undefined ? {} : { platform: onePlatform(flags.platform) }),
     ...epoch(flags.sourceDateEpoch),
   }
+}
+
+/** @throws TsrunError unsupported: several */
+function onePlatform(text: string): Platform {
+  if (!text.includes(',')) return parsePlatform(text)
+  throw new TsrunError('unsupported', 'platforms', `cannot build for several platforms at once (${text})`, {
+    hint: 'build and push an image for each, and join them: `skopeo` and `buildah manifest` do',
+  })
 }
 
 /** An archive, or a Dockerfile without a context: what is text is the latter. */
@@ -168,55 +273,4 @@ async function stdinText(): Promise<string> {
 /** As docker: where the user stands, else in the context. */
 function dockerfilePath(context: string, file: string): string {
   return context !== '-' && existsSync(file) ? resolve(file) : file
-}
-
-/** `NAME=value`, and NAME alone with its value from elsewhere; without one it is left out. */
-function pairs(
-  flag: string,
-  values: readonly string[],
-  fallback: (name: string) => string | undefined,
-): Record<string, string> {
-  return Object.fromEntries(
-    values.flatMap(text => {
-      const [name = ''] = text.split('=', 1)
-      if (name === '')
-        throw new TsrunError('invalid', 'pair', `invalid value "${text}" for ${flag}: expected NAME=VALUE`)
-      const value = text.includes('=') ? text.slice(name.length + 1) : fallback(name)
-      return value === undefined ? [] : [[name, value] as const]
-    }),
-  )
-}
-
-function parseSecret(text: string): BuildSecret {
-  const fields = new Map(
-    (tryParseCsv(text) ?? []).map(part => {
-      const [key = ''] = part.split('=', 1)
-      return [key, part.slice(key.length + 1)] as const
-    }),
-  )
-  const id = fields.get('id')
-  const invalid = (reason: string) =>
-    new TsrunError('invalid', 'secret', `invalid value for --secret: ${reason}`, {
-      hint: 'id=NAME,src=FILE or id=NAME,env=VARIABLE',
-    })
-  if (!id) throw invalid('it has no id')
-  const variable = fields.get('env') ?? (fields.get('type') === 'env' ? id : undefined)
-  const file = fields.get('src') ?? fields.get('source')
-  if (variable !== undefined) {
-    const value = process.env[variable]
-    if (value === undefined) throw invalid(`the environment has no ${variable}`)
-    return { id, source: { value } }
-  }
-  if (file !== undefined) return { id, source: { file } }
-  const value = process.env[id]
-  if (value === undefined) throw invalid(`"${id}" is neither a file nor in the environment`)
-  return { id, source: { value } }
-}
-
-function epoch(text: string | undefined): Pick<BuildOptions, 'sourceDateEpoch'> {
-  if (text === undefined) return {}
-  if (/^\d{1,11}$/.test(text)) return { sourceDateEpoch: Number(text) }
-  throw new TsrunError('invalid', 'epoch', `invalid value "${text}" for --source-date-epoch`, {
-    hint: 'seconds since 1970, e.g. $(git log -1 --pretty=%ct)',
-  })
 }

@@ -13,6 +13,7 @@ import { unpackFiles } from '../files/unpack-files.ts'
 import type { BuildOptions } from './build-types.ts'
 import { MAX_DOCKERFILE_BYTES } from './dockerfile/lines.ts'
 import type { FileSource } from './file-source.ts'
+import { isGitAddress } from './git-address.ts'
 import { type IgnoreRules, nothingIgnored, parseIgnoreFile } from './ignore-file.ts'
 
 export interface BuildContext extends FileSource {
@@ -54,12 +55,21 @@ export function looksLikeArchive(head: Buffer): boolean {
   return head.subarray(0, 512).includes(0) || detectCompression(head) !== 'none'
 }
 
+/** A directory besides the context, with a .dockerignore of its own. @throws TsrunError not-found, invalid */
+export function openNamedContext(name: string, path: string): FileSource & { close(): void } {
+  const directory = existingDirectory(path)
+  const ignore = readIgnoreFile(directory, 'Dockerfile') ?? nothingIgnored
+  const tree = FileTree.within(directory)
+  return { tree, ignore, label: `the build context "${name}"`, keepsOwner: false, close: () => tree.close() }
+}
+
 function existingDirectory(path: string): string {
-  if (/^(https?|git|ssh):\/\/|^git@/.test(path))
+  const isThere = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+  if (!isThere && (/^https?:\/\//.test(path) || isGitAddress(path)))
     throw new TsrunError('unsupported', 'remote-context', `cannot build from "${path}": the context must be here`, {
       hint: 'clone or download it first, or pipe it in as a tar archive: curl ... | tsrun build -',
     })
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return resolve(path)
+  if (isThere) return resolve(path)
   throw new TsrunError('not-found', 'no-context', `cannot build from "${path}": there is no such directory`)
 }
 

@@ -21,19 +21,21 @@ import { familiarReference, parseReference } from '../image/image-reference.ts'
 import type { ImageService } from '../image/image-service.ts'
 import { ImageStore } from '../image/image-store.ts'
 import { hostPlatform } from '../image/manifest.ts'
-import { findBaseImage } from './base-image.ts'
 import { openBuildContext } from './build-context.ts'
-import { type BuildParts, layerDirectories, type StageLayer } from './build-parts.ts'
+import { namedContext } from './named-context.ts'
+import { type BuildParts, layerDirectories } from './build-parts.ts'
 import type { BuildOptions, BuiltImage } from './build-types.ts'
 import { Words } from './config-instructions.ts'
 import { type Dockerfile, parseDockerfile } from './dockerfile/parse-dockerfile.ts'
 import { rawWords } from './dockerfile/words.ts'
-import type { FileSource } from './file-source.ts'
+import { packSource } from './file-source.ts'
 import { nothingIgnored } from './ignore-file.ts'
 import { writeMissingBlobs } from './new-layer.ts'
 import { removeLostContainers } from './run-step.ts'
+import { Sources } from './sources.ts'
 import { type BuiltStage, StageBuilder } from './stage-builder.ts'
-import { type BuildPlan, planBuild } from './stage-plan.ts'
+import { StageCircles } from './stage-circles.ts'
+import { planBuild } from './stage-plan.ts'
 import { StepCache } from './step-cache.ts'
 import { StepLog } from './step-log.ts'
 import { isPredefined, platformArguments } from './variables.ts'
@@ -84,6 +86,7 @@ export async function buildImage(services: BuildServices, options: BuildOptions)
         limit: limiter(Math.max(2, availableParallelism())),
       }
       const image = await buildStages(parts, stop)
+      if (options.onFiles !== undefined) await steps.during('exporting files', () => exportFiles(parts, image))
       const built = await steps.during('exporting to image', () => exportImage(parts, image, names))
       const tell = tellImages(store, services.context.events)
       for (const name of built.names) tell('tag', built.id, name)
@@ -109,17 +112,22 @@ async function buildStages(parts: BuildParts, stop: AbortController): Promise<Bu
   if (dockerfile.syntax !== undefined)
     steps.note(`# syntax=${dockerfile.syntax} is not used: tsrun reads the Dockerfile itself`)
   const globals = globalArguments(parts, dockerfile)
-  const plan = planBuild(dockerfile, globals, parts.options.target)
+  const plan = planBuild(dockerfile, globals, parts.options)
   warnOfUnusedArguments(parts, dockerfile)
   const stages = new Map<number, Promise<BuiltStage>>()
+  const circles = new StageCircles(plan)
   const sources = new Sources(parts, plan, index => buildStage(index))
   const buildStage = (index: number): Promise<BuiltStage> => {
     const known = stages.get(index)
     if (known !== undefined) return known
-    const planned = plan.stages.get(index)
-    if (planned === undefined) throw new Error(`stage ${index} was not planned`)
-    const sourceOf = (from: string | undefined) => sources.find(from)
-    const building = new StageBuilder(parts, { plan: planned, globals, stage: buildStage, sourceOf }).build()
+    const sourceOf = async (from: string | undefined) => {
+      const isStage = from !== undefined && namedContext(parts.options, from) === undefined
+      const source = isStage ? plan.stageOf(from) : undefined
+      if (source !== undefined) circles.refuse(index, source)
+      return sources.find(from)
+    }
+    const scope = { plan: plan.stageAt(index), globals, stage: buildStage, sourceOf }
+    const building = new StageBuilder(parts, scope).build()
     stages.set(index, building)
     // One that fails ends the others.
     building.catch(error => stop.abort(error))
@@ -136,59 +144,17 @@ async function buildStages(parts: BuildParts, stop: AbortController): Promise<Bu
   }
 }
 
-/** The trees that --from names, each opened once. */
-class Sources {
-  readonly #parts: BuildParts
-  readonly #plan: BuildPlan
-  readonly #stage: (index: number) => Promise<BuiltStage>
-  readonly #open = new Map<string, Promise<FileSource>>()
-  readonly #closers: (() => void)[] = []
-
-  constructor(parts: BuildParts, plan: BuildPlan, stage: (index: number) => Promise<BuiltStage>) {
-    this.#parts = parts
-    this.#plan = plan
-    this.#stage = stage
-  }
-
-  /** @throws TsrunError not-found */
-  find(from: string | undefined): Promise<FileSource> {
-    if (from === undefined) return Promise.resolve(this.#parts.files)
-    const index = this.#plan.stageOf(from)
-    const key = index === undefined ? from : `#${index}`
-    const known = this.#open.get(key)
-    if (known !== undefined) return known
-    const opening = index === undefined ? this.#image(from) : this.#built(index, from)
-    opening.catch(() => {})
-    this.#open.set(key, opening)
-    return opening
-  }
-
-  async close(): Promise<void> {
-    await Promise.allSettled(this.#open.values())
-    for (const close of this.#closers) close()
-  }
-
-  async #built(index: number, name: string): Promise<FileSource> {
-    const { layers } = await this.#stage(index)
-    return this.#view(layers, `stage "${name}"`)
-  }
-
-  async #image(reference: string): Promise<FileSource> {
-    const { platform, steps } = this.#parts
-    const { layers } = await steps.during(`FROM ${reference}`, step =>
-      findBaseImage(this.#parts, reference, { platform, step }),
-    )
-    return this.#view(layers, `image "${reference}"`)
-  }
-
-  async #view(layers: readonly StageLayer[], label: string): Promise<FileSource> {
-    const view = new OverlayView(await layerDirectories(this.#parts, layers))
-    const tree = FileTree.within(view.path)
-    this.#closers.push(() => {
-      tree.close()
-      view.close()
-    })
-    return { tree, ignore: nothingIgnored, label, keepsOwner: true }
+/** The file system of the image to whoever wants it. */
+async function exportFiles(parts: BuildParts, { layers }: BuiltStage): Promise<void> {
+  const view = new OverlayView(await layerDirectories(parts, layers))
+  const tree = FileTree.within(view.path)
+  try {
+    const source = { tree, ignore: nothingIgnored, label: 'the image', keepsOwner: true }
+    const archive = packSource({ source, path: '', isDirectory: true }, { as: '', describe: entry => entry })
+    await parts.options.onFiles?.(archive)
+  } finally {
+    tree.close()
+    view.close()
   }
 }
 
@@ -198,6 +164,7 @@ async function exportImage(
   names: readonly ReturnType<typeof parseReference>[],
 ): Promise<BuiltImage> {
   const { store, staging, blobs, options, epoch, signal } = parts
+  const { annotations = {} } = options
   signal.throwIfAborted()
   await writeMissingBlobs(parts, stage.layers)
   const created = epoch === undefined ? stage.created : new Date(epoch * 1000).toISOString()
@@ -219,6 +186,7 @@ async function exportImage(
     mediaType: mediaTypes.ociManifest,
     config: await add(mediaTypes.ociConfig, config),
     layers: stage.layers.map(layer => layer.descriptor),
+    ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
   }
   const record = await addImage(store, staging, {
     manifest: await add(mediaTypes.ociManifest, manifest),

@@ -1,5 +1,6 @@
 // What a build is asked for, what it tells while it goes on, and what comes of it.
 
+import type { ContainerSpec } from '../../model/container.ts'
 import type { Digest, Platform } from '../../model/image.ts'
 import type { TransferEvent } from '../image/transfer-events.ts'
 
@@ -26,16 +27,29 @@ export interface BuildOptions {
   readonly target?: string
   /** Run every step, whatever the cache has. Default false. */
   readonly noCache?: boolean
+  /** The same for these stages alone, by name or number. */
+  readonly noCacheStages?: readonly string[]
   /** Ask the registries for base images even where the store has them. Default false. */
   readonly pull?: boolean
   /** Default: this machine's. Steps of another one need an emulator that the kernel knows (binfmt_misc). */
   readonly platform?: Platform
   readonly labels?: Readonly<Record<string, string>>
+  /** Annotations of the manifest. */
+  readonly annotations?: Readonly<Record<string, string>>
+  /**
+   * What names behind `FROM`, `--from=` and `from=` mean before stages and registries are asked: a directory of this machine (not
+   * behind `FROM`), or an image.
+   */
+  readonly namedContexts?: Readonly<Record<string, { readonly directory: string } | { readonly image: string }>>
   readonly secrets?: readonly BuildSecret[]
   /** Network of the steps: `none`, `host`, or a network of tsrun. Default: the default network. */
   readonly network?: string
   /** `name:ip`, as --add-host of run. */
   readonly extraHosts?: readonly string[]
+  /** Limits of the steps, as those of run. */
+  readonly stepLimits?: Pick<ContainerSpec, 'shmSizeBytes' | 'ulimits' | 'cgroupParent'>
+  /** Given the image's file system as a tar archive, before the image has its names. It must read all of it. */
+  readonly onFiles?: (archive: AsyncIterable<Buffer>) => Promise<void>
   /**
    * Seconds since 1970 that stand for every later time, and for the time of the build: the same context then gives the same
    * digest. Default: the build argument SOURCE_DATE_EPOCH, where it is given.

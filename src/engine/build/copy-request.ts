@@ -1,6 +1,7 @@
 // The words of COPY and ADD -> what is to be copied where.
 
 import { createHash } from 'node:crypto'
+import { parseFileMode } from '../../lib/file-mode.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { resolvePath, type Words } from './config-instructions.ts'
 import type { CopyRequest, InlineFile } from './copy-step.ts'
@@ -8,6 +9,7 @@ import { flagValue, type Instruction } from './dockerfile/instruction.ts'
 import { expandText, SubstitutionError } from './dockerfile/substitute.ts'
 import { syntaxError } from './dockerfile/syntax-error.ts'
 import { type FileSource, findFiles } from './file-source.ts'
+import { isGitAddress } from './git-address.ts'
 import { excludePatterns } from './ignore-file.ts'
 
 /** A download is in memory while it is looked at. */
@@ -50,13 +52,13 @@ export async function planCopy(instruction: Instruction, scope: CopyScope): Prom
     if (heredoc !== undefined) {
       const text = heredoc.isExpanded ? expanded(instruction, heredoc.content, words) : heredoc.content
       inline.push({ name: heredoc.name, content: Buffer.from(text), mode: 0o644 })
-    } else if (isAdd && /^https?:\/\//i.test(word)) remote.push(remoteFile(instruction, word, value('checksum')))
-    else if (isAdd && /^(git@|git:\/\/|ssh:\/\/)/.test(word))
+    } else if (isAdd && isGitAddress(word))
       throw syntaxError(
         instruction,
         `ADD ${word}: tsrun fetches no git repositories`,
         'clone it into the context first',
       )
+    else if (isAdd && /^https?:\/\//i.test(word)) remote.push(remoteFile(instruction, word, value('checksum')))
     else {
       const source = await sourceOf(value('from'))
       try {
@@ -67,8 +69,9 @@ export async function planCopy(instruction: Instruction, scope: CopyScope): Prom
     }
   }
   const chmod = value('chmod')
-  if (chmod !== undefined && !/^[0-7]{3,4}$/.test(chmod))
-    throw syntaxError(instruction, `--chmod=${chmod}: expected octal digits, e.g. 755`)
+  const change = chmod === undefined ? undefined : parseFileMode(chmod)
+  if (chmod !== undefined && change === undefined)
+    throw syntaxError(instruction, `--chmod=${chmod}: expected octal digits, e.g. 755, or letters, e.g. u=rwX,go=rX`)
   const chown = value('chown')
   const excluded = instruction.flags.filter(flag => flag.name === 'exclude').map(flag => words.expand(flag.value))
   const isDirectory = /(^|\/)\.{0,2}$/.test(target)
@@ -81,7 +84,7 @@ export async function planCopy(instruction: Instruction, scope: CopyScope): Prom
     keepsParents: flagValue(instruction, 'parents') !== undefined && value('parents') !== 'false',
     unpacks: isAdd,
     ...(chown === undefined ? {} : { chown }),
-    ...(chmod === undefined ? {} : { chmod: Number.parseInt(chmod, 8) }),
+    ...(chmod === undefined || change === undefined ? {} : { chmod: { text: chmod, change } }),
     ...(excluded.length === 0 ? {} : { exclude: excludePatterns(excluded, `${instruction.file}:${instruction.line}`) }),
   }
 }

@@ -16,6 +16,7 @@ import {
 } from '../../ffi/file-at.ts'
 import { OverlayView } from '../../kernel/overlay.ts'
 import { readFileInLayers } from '../../kernel/rootfs-file.ts'
+import type { ModeChange } from '../../lib/file-mode.ts'
 import { parseId } from '../../lib/passwd.ts'
 import { byteString, type TarEntry } from '../../lib/tar-entry.ts'
 import { encodeTarHeader, tarEnd, tarEntry, tarPadding } from '../../lib/tar-writer.ts'
@@ -46,7 +47,8 @@ export interface CopyRequest {
   readonly destination: string
   /** `user[:group]`, names of the image or numbers. */
   readonly chown?: string
-  readonly chmod?: number
+  /** As it was written, and what it makes of a mode. */
+  readonly chmod?: { readonly text: string; readonly change: ModeChange }
   readonly exclude?: IgnoreRules
   /** Keep the folders that a source is in. */
   readonly keepsParents: boolean
@@ -192,7 +194,9 @@ class Copy {
     return {
       ...entry,
       ...(this.#owner ?? {}),
-      ...(chmod === undefined || entry.type === 'symlink' ? {} : { mode: chmod }),
+      ...(chmod === undefined || entry.type === 'symlink'
+        ? {}
+        : { mode: chmod.change(entry.mode & 0o7777, entry.type === 'directory') }),
       ...(epoch === undefined ? {} : { mtime: { seconds: epoch, nanoseconds: 0 } }),
     }
   }

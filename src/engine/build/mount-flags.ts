@@ -93,8 +93,8 @@ export function parseRunMount(value: string, place: Instruction, directory: stri
   const isTrue = (key: string, fallback: boolean): boolean => {
     const text = fields.get(key)
     if (text === undefined) return fallback
-    if (text !== 'true' && text !== 'false') throw reject(`${key}: expected true or false`)
-    return text === 'true'
+    if (!/^(true|false|t|f|1|0)$/i.test(text)) throw reject(`${key}: expected true or false`)
+    return /^[t1]/i.test(text)
   }
   const given = fields.get('target')
   const target =

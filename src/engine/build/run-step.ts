@@ -110,6 +110,7 @@ function toSpec(parts: BuildParts, request: RunRequest): ContainerSpec {
     mounts: request.mounts,
     log: { driver: 'none', maxSizeBytes: 0, maxFiles: 1 },
     ...(network === undefined || network === 'default' ? {} : { networks: [{ network }] }),
+    ...options.stepLimits,
     ...(options.extraHosts === undefined ? {} : { extraHosts: options.extraHosts }),
   }
 }

@@ -176,7 +176,7 @@ export class StageBuilder {
       await digestOfFiles(plan),
       destination,
       chown,
-      chmod,
+      chmod?.text,
       keepsParents,
       unpacks,
       remote,
@@ -254,7 +254,9 @@ export class StageBuilder {
 
   async #cached(key: Digest): Promise<CachedStep | undefined> {
     const { cache, options, store, staging, layers } = this.#parts
-    if (options.noCache === true) return undefined
+    const { index, name } = this.#scope.plan.stage
+    const isFresh = options.noCacheStages?.some(each => each.toLowerCase() === name || each === String(index))
+    if (options.noCache === true || isFresh === true) return undefined
     const known = cache.find(key)
     if (known === undefined) return undefined
     if (known.layer !== undefined) await keepAll(store, staging, [known.layer.chainId, known.layer.diffId])

@@ -1,6 +1,8 @@
 // Which stages are needed for the target, and what each of them begins with. Pure.
 
 import { TsrunError } from '../../model/errors.ts'
+import { namedContext } from './named-context.ts'
+import type { BuildOptions } from './build-types.ts'
 import { Words } from './config-instructions.ts'
 import { flagValue, type Instruction } from './dockerfile/instruction.ts'
 import type { Dockerfile, Stage } from './dockerfile/parse-dockerfile.ts'
@@ -25,6 +27,8 @@ export interface BuildPlan {
   readonly target: number
   /** The stages that are needed, by index. */
   readonly stages: ReadonlyMap<number, PlannedStage>
+  /** Any stage, for what only shows while building: ONBUILD of a base image may take files from one. */
+  readonly stageAt: (index: number) => PlannedStage
   /** The stage that a name or number behind --from means; undefined: an image. */
   readonly stageOf: (name: string) => number | undefined
 }
@@ -33,8 +37,9 @@ export interface BuildPlan {
 export function planBuild(
   dockerfile: Dockerfile,
   globals: ReadonlyMap<string, string>,
-  target: string | undefined,
+  options: Pick<BuildOptions, 'target' | 'namedContexts'> = {},
 ): BuildPlan {
+  const { target } = options
   const { stages, escapeCharacter } = dockerfile
   const byName = new Map(stages.flatMap(({ name, index }) => (name === undefined ? [] : [[name, index] as const])))
   const stageOf = (name: string): number | undefined =>
@@ -46,7 +51,7 @@ export function planBuild(
       hint:
         byName.size === 0 ? 'no stage has a name: FROM IMAGE AS NAME' : `there are: ${[...byName.keys()].join(', ')}`,
     })
-  const bases = stages.map(stage => baseOf(stage, { escapeCharacter, globals, byName }))
+  const bases = stages.map(stage => baseOf(stage, { escapeCharacter, globals, byName, options }))
   const found = new Map<number, PlannedStage>()
   const visit = (index: number, way: readonly number[]): void => {
     const stage = stages[index]
@@ -57,8 +62,14 @@ export function planBuild(
       throw syntaxError(stage.from, `the stages need each other in a circle: ${names.join(' -> ')}`)
     }
     if (found.has(index)) return
-    for (const next of needs(stage, base, stageOf, escapeCharacter)) visit(next, [...way, index])
+    for (const next of needs(stage, base, { stageOf, escapeCharacter, options })) visit(next, [...way, index])
     found.set(index, { stage, base, escapeCharacter, isForImage: false, isOnlyStage: stages.length === 1 })
+  }
+  const stageAt = (index: number): PlannedStage => {
+    if (!found.has(index)) visit(index, [])
+    const planned = found.get(index)
+    if (planned === undefined) throw new Error(`there is no stage ${index}`)
+    return planned
   }
   visit(targetIndex, [])
   for (let index: number | undefined = targetIndex; index !== undefined; ) {
@@ -67,7 +78,7 @@ export function planBuild(
     found.set(index, { ...planned, isForImage: true })
     index = planned.base.kind === 'stage' ? planned.base.index : undefined
   }
-  return { target: targetIndex, stages: found, stageOf }
+  return { target: targetIndex, stages: new Map(found), stageOf, stageAt }
 }
 
 /** What FROM names: only a stage before it is one. */
@@ -77,6 +88,7 @@ function baseOf(
     readonly escapeCharacter: EscapeCharacter
     readonly globals: ReadonlyMap<string, string>
     readonly byName: ReadonlyMap<string, number>
+    readonly options: Pick<BuildOptions, 'namedContexts'>
   },
 ): StageBase {
   const words = new Words(from, { lookup: name => scope.globals.get(name), escapeCharacter: scope.escapeCharacter })
@@ -88,6 +100,10 @@ function baseOf(
       'give the ARG before the first FROM a default, or --build-arg',
     )
   if (reference === 'scratch') return { kind: 'scratch' }
+  const named = namedContext(scope.options, reference)
+  if (named !== undefined && 'image' in named) return { kind: 'image', reference: named.image }
+  if (named !== undefined)
+    throw syntaxError(from, `FROM ${base}: --build-context makes a directory of it, and a stage begins with an image`)
   const stage = scope.byName.get(reference.toLowerCase())
   return stage !== undefined && stage < index ? { kind: 'stage', index: stage } : { kind: 'image', reference }
 }
@@ -95,11 +111,18 @@ function baseOf(
 function needs(
   stage: Stage,
   base: StageBase,
-  stageOf: (name: string) => number | undefined,
-  escapeCharacter: EscapeCharacter,
+  {
+    stageOf,
+    escapeCharacter,
+    options,
+  }: {
+    readonly stageOf: (name: string) => number | undefined
+    readonly escapeCharacter: EscapeCharacter
+    readonly options: Pick<BuildOptions, 'namedContexts'>
+  },
 ): number[] {
   const names = stage.instructions.flatMap(instruction => fromNames(instruction, escapeCharacter))
-  const sources = names.flatMap(name => stageOf(name) ?? [])
+  const sources = names.flatMap(name => (namedContext(options, name) === undefined ? (stageOf(name) ?? []) : []))
   return base.kind === 'stage' ? [base.index, ...sources] : sources
 }
 

@@ -83,6 +83,7 @@ export function parseInstruction(source: InstructionText, escapeCharacter: Escap
   if (rule === undefined) throw unknownInstruction(source, word)
   const { flags, text } = rule.flags === undefined ? { flags: [], text: rest } : splitFlags(rest, escapeCharacter)
   for (const { name } of flags) assertFlag(source, keyword, name)
+  assertPlainFrom(source, keyword, flags)
   const list = withExecForm.has(keyword) ? jsonList(text) : undefined
   const { file, line, endLine, heredocs, heredocText } = source
   const base = { file, line, endLine, keyword, flags, text, heredocs, heredocText }
@@ -130,6 +131,15 @@ function assertFlag(place: SourcePlace, keyword: string, name: string): void {
     throw syntaxError(place, `${keyword} --${name} is not supported: ${unsupported[name]}`)
   if (!flags.includes(name))
     throw syntaxError(place, `${keyword} has no flag --${name}: expected ${flags.map(flag => `--${flag}`).join(', ')}`)
+}
+
+/** Which stages are needed is known before any ARG has its value, so that the name of one cannot hang on it; as in docker. */
+function assertPlainFrom(place: SourcePlace, keyword: string, flags: Instruction['flags']): void {
+  for (const { name, value } of flags) {
+    const from = name === 'from' ? value : name === 'mount' ? /(?:^|,)from=([^,]*)/.exec(value)?.[1] : undefined
+    if (from?.includes('$') !== true) continue
+    throw syntaxError(place, `${keyword} --${name}=${value}: there can be no variable in what it takes files from`, `give it a name of its own: FROM ${from} AS NAME, and from=NAME`)
+  }
 }
 
 /** A list of texts in JSON; undefined for what is none: that is for the shell, as in docker. */
