@@ -1,5 +1,10 @@
 // Registries behind an HTTP proxy. The names of the tests are known to the proxy alone: what arrives went through it.
 
+import { createHash } from 'node:crypto'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { ForwardProxy } from '../helpers/forward-proxy.ts'
 import { Home, Registry } from '../helpers/registry.ts'
@@ -106,4 +111,56 @@ test('a proxy that is not there, or knows no way, is named', async () => {
   expect((await pull(name, { HTTPS_PROXY: 'socks5://u:secret@127.0.0.1:1080' })).stderr).toMatch(
     /^tsrun: HTTPS_PROXY does not name an HTTP proxy\n {2}hint: .*SOCKS/,
   )
+})
+
+test('ADD of an address goes the same way: through proxies, past redirects and passing failures, trusting the same authorities', async () => {
+  const content = 'from far away'
+  const sum = createHash('sha256').update(content).digest('hex')
+  let asked = 0
+  const server = createServer((request, response) => {
+    asked += 1
+    if (request.url === '/loop') response.writeHead(302, { location: '/loop' }).end()
+    else if (request.url === '/gone') response.writeHead(404).end('gone')
+    else if (asked === 1) response.writeHead(503).end()
+    else if (request.url === '/first/file.txt') response.writeHead(302, { location: '/second' }).end()
+    else response.end(content)
+  })
+  await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
+  const { port } = server.address() as AddressInfo
+  const target = `127.0.0.1:${port}`
+  const files = await TlsFront.start({ dir: join(home.dir), target, name: 'files.test' })
+  const through = await ForwardProxy.start(
+    new Map([
+      ['files.test:8443', files.host],
+      ['files.test', target],
+    ]),
+  )
+  const context = join(home.dir, 'context')
+  mkdirSync(context)
+  const env = { ...home.env, HTTPS_PROXY: `http://${through.host}`, HTTP_PROXY: `http://${through.host}` }
+  const build = (address: string, digest = sum) => {
+    writeFileSync(join(context, 'Dockerfile'), `FROM busybox\nADD --checksum=sha256:${digest} ${address} /got\n`)
+    return home.tsrun(['build', '-q', '--no-cache', '-t', 'app', context], { env, timeoutMs: 40_000 })
+  }
+  const address = 'https://files.test:8443/first/file.txt'
+
+  const untrusted = await build(address)
+  home.configure({ registries: { 'files.test:8443': { certs: files.ca } } })
+  const trusted = await build(address)
+
+  expect(untrusted).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining(`cannot download ${address}: the certificate`),
+  })
+  expect(trusted).toMatchObject({ code: 0, stderr: '' })
+  expect(await home.run('app', 'cat', '/got')).toBe(content)
+  expect(new Set(through.requests)).toEqual(new Set(['CONNECT files.test:8443']))
+  expect((await build('http://files.test/file')).code).toBe(0)
+  expect(through.requests).toContain('GET http://files.test/file')
+  expect((await build('http://files.test/loop')).stderr).toContain('redirects more than 10 times')
+  expect((await build('http://files.test/gone')).stderr).toContain('HTTP 404')
+  expect((await build('http://files.test/file', '0'.repeat(64))).stderr).toContain('not what --checksum says')
+  await through.stop()
+  await files.stop()
+  server.close()
 })

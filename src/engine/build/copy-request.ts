@@ -2,6 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import { parseFileMode } from '../../lib/file-mode.ts'
+import type { FetchedFile } from '../../drivers/image/registry/fetch-file.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { resolvePath, type Words } from './config-instructions.ts'
 import type { CopyRequest, InlineFile } from './copy-step.ts'
@@ -91,42 +92,27 @@ export async function planCopy(instruction: Instruction, scope: CopyScope): Prom
 
 /** Fetches a file and compares it with what it should be. @throws TsrunError unavailable, invalid */
 export async function download({ url, name, sha256 }: RemoteFile, signal: AbortSignal): Promise<InlineFile> {
-  const unavailable = (reason: string, cause?: unknown) =>
-    new TsrunError('unavailable', 'download', `cannot download ${url}: ${reason}`, { cause })
-  let response: Response
-  let content: Buffer
+  const unavailable = (reason: string, cause?: unknown, hint?: string) =>
+    new TsrunError('unavailable', 'download', `cannot download ${url}: ${reason}`, {
+      cause,
+      ...(hint === undefined ? {} : { hint }),
+    })
+  const { fetchFile } = await import('../../drivers/image/registry/fetch-file.ts')
+  let file: FetchedFile
   try {
-    response = await fetch(url, { signal })
-    if (!response.ok) throw unavailable(`HTTP ${response.status}`)
-    content = await bodyOf(response)
+    file = await fetchFile(url, { limit: MAX_DOWNLOAD_BYTES, signal })
   } catch (error) {
-    if (error instanceof TsrunError || signal.aborted) throw error
-    throw unavailable(error instanceof Error ? error.message : String(error), error)
+    signal.throwIfAborted()
+    throw error instanceof TsrunError ? unavailable(error.message, error, error.hint) : error
   }
-  if (content.length > MAX_DOWNLOAD_BYTES)
-    throw new TsrunError(
-      'invalid',
-      'download',
-      `cannot download ${url}: it is larger than ${MAX_DOWNLOAD_BYTES >> 20} MiB`,
-    )
+  const { status, content, lastModified } = file
+  if (status < 200 || status > 299) throw unavailable(`HTTP ${status}`)
   const digest = createHash('sha256').update(content).digest('hex')
   if (digest !== sha256)
     throw new TsrunError('invalid', 'checksum', `what ${url} gives is not what --checksum says: it is sha256:${digest}`)
-  const modified = Date.parse(response.headers.get('last-modified') ?? '')
+  const modified = Date.parse(lastModified ?? '')
   // As docker has it: nobody but the owner may read it.
   return { name, content, mode: 0o600, ...(Number.isNaN(modified) ? {} : { mtime: Math.floor(modified / 1000) }) }
-}
-
-/** All of it, or a little more than is allowed. */
-async function bodyOf(response: Response): Promise<Buffer> {
-  const chunks: Uint8Array[] = []
-  let length = 0
-  for await (const chunk of response.body ?? []) {
-    chunks.push(chunk)
-    length += chunk.length
-    if (length > MAX_DOWNLOAD_BYTES) break
-  }
-  return Buffer.concat(chunks)
 }
 
 function remoteFile(instruction: Instruction, url: string, checksum: string | undefined): RemoteFile {
