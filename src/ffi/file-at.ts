@@ -8,9 +8,12 @@ import { call, SYS } from './libc.ts'
 export const AT_FDCWD = -100
 export const AT_REMOVEDIR = 0x200
 const AT_SYMLINK_NOFOLLOW = 0x100
+const AT_SYMLINK_FOLLOW = 0x400
 const AT_EMPTY_PATH = 0x1000
 
 export const O_PATH = 0o10000000
+/** A file without a name, in the directory that is opened. */
+export const O_TMPFILE = 0o20200000
 export const O_CLOEXEC = 0o2000000
 
 /** A directory may not be left upwards, and absolute links start at the directory: what chroot would do. */
@@ -65,6 +68,13 @@ export function symlinkAt(target: Buffer, fd: number, name: Buffer): void {
 /** linkat(2); a symbolic link at `name` is linked itself. */
 export function linkAt(fd: number, name: Buffer, newFd: number, newName: Buffer): void {
   call('linkat', 'int linkat(int, const void *, int, const void *, int)', [fd, name, newFd, newName, 0])
+}
+
+/** linkat(2): gives a file that has no name one. */
+export function linkDescriptor(fd: number, path: string): void {
+  const declaration = 'int linkat(int, const void *, int, const void *, int)'
+  const source = cString(`/proc/self/fd/${fd}`)
+  call('linkat', declaration, [AT_FDCWD, source, AT_FDCWD, Buffer.from(`${path}\0`), AT_SYMLINK_FOLLOW])
 }
 
 /** mknodat(2); `mode` with one of the S_IF constants. */
