@@ -1,8 +1,8 @@
 // What builds keep for the next ones: how much it is, and how it goes.
 
-import { namesIfThere } from '../../lib/if-there.ts'
 import { join } from 'node:path'
 import { ImageFiles } from '../../drivers/image/image-files.ts'
+import { namesIfThere } from '../../lib/if-there.ts'
 import type { EngineContext } from '../context.ts'
 import type { UsageLine } from '../disk-usage.ts'
 import { folderSize } from '../folder-size.ts'

@@ -1,19 +1,13 @@
 // The directories of RUN --mount=type=cache: `<root>/build/mounts/<hash of the id>/N/{data,lock}`. They are in no layer and in no
 // key; a step has the lock of the one it uses: shared, or alone.
 
-import { lockIfFree } from '../../kernel/flock.ts'
-import { namesIfThere } from '../../lib/if-there.ts'
-import {
-  chmodSync,
-  chownSync,
-  closeSync,
-  existsSync,
-  mkdirSync,
-} from 'node:fs'
+import { chmodSync, chownSync, closeSync, existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { sha256 } from '../../drivers/image/digest.ts'
 import { removeTree } from '../../drivers/image/staging.ts'
+import { lockIfFree } from '../../kernel/flock.ts'
+import { namesIfThere } from '../../lib/if-there.ts'
 import { writeWhole } from '../../lib/state-file.ts'
 import { digestHex } from '../../model/image.ts'
 import type { CacheMount } from './mount-flags.ts'

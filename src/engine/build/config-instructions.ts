@@ -1,8 +1,7 @@
 // The instructions that change nothing but the config: what containers of the image start with. Pure.
 
-import { jsonList } from './dockerfile/instruction.ts'
 import type { ContainerDefaults, Healthcheck } from '../../model/image.ts'
-import { flagValue, type Instruction } from './dockerfile/instruction.ts'
+import { flagValue, type Instruction, jsonList } from './dockerfile/instruction.ts'
 import { expandWord, expandWords, type Lookup, SubstitutionError } from './dockerfile/substitute.ts'
 import { syntaxError } from './dockerfile/syntax-error.ts'
 import { type EscapeCharacter, rawWords } from './dockerfile/words.ts'

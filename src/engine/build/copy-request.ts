@@ -1,8 +1,8 @@
 // The words of COPY and ADD -> what is to be copied where.
 
 import { createHash } from 'node:crypto'
-import { parseFileMode } from '../../lib/file-mode.ts'
 import type { FetchedFile } from '../../drivers/image/registry/fetch-file.ts'
+import { parseFileMode } from '../../lib/file-mode.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { resolvePath, type Words } from './config-instructions.ts'
 import type { CopyRequest, InlineFile } from './copy-step.ts'

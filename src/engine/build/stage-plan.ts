@@ -1,13 +1,13 @@
 // Which stages are needed for the target, and what each of them begins with. Pure.
 
 import { TsrunError } from '../../model/errors.ts'
-import { namedContext } from './named-context.ts'
 import type { BuildOptions } from './build-types.ts'
 import { Words } from './config-instructions.ts'
 import { flagValue, type Instruction } from './dockerfile/instruction.ts'
 import type { Dockerfile, Stage } from './dockerfile/parse-dockerfile.ts'
 import { syntaxError } from './dockerfile/syntax-error.ts'
 import { type EscapeCharacter, rawWords } from './dockerfile/words.ts'
+import { namedContext } from './named-context.ts'
 
 export type StageBase =
   | { readonly kind: 'scratch' }

@@ -2,11 +2,11 @@
 // A key says all that the step's result depends on. The layers named here are in use for `rmi` and `prune`; a record whose
 // layer is gone, or not sound after a power loss, is a miss.
 
-import { namesIfThere } from '../../lib/if-there.ts'
 import { mkdirSync, rmSync, statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import type { LayerStore } from '../../drivers/image/layer-store.ts'
 import { faultPoint } from '../../lib/fault.ts'
+import { namesIfThere } from '../../lib/if-there.ts'
 import { readJsonFile, writeJsonFile } from '../../lib/json-file.ts'
 import { sweepTemporaries } from '../../lib/state-file.ts'
 import { type Digest, digestHex } from '../../model/image.ts'

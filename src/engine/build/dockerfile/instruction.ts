@@ -138,7 +138,11 @@ function assertPlainFrom(place: SourcePlace, keyword: string, flags: Instruction
   for (const { name, value } of flags) {
     const from = name === 'from' ? value : name === 'mount' ? /(?:^|,)from=([^,]*)/.exec(value)?.[1] : undefined
     if (from?.includes('$') !== true) continue
-    throw syntaxError(place, `${keyword} --${name}=${value}: there can be no variable in what it takes files from`, `give it a name of its own: FROM ${from} AS NAME, and from=NAME`)
+    throw syntaxError(
+      place,
+      `${keyword} --${name}=${value}: there can be no variable in what it takes files from`,
+      `give it a name of its own: FROM ${from} AS NAME, and from=NAME`,
+    )
   }
 }
 
