@@ -35,7 +35,8 @@ export function parseNetworks(texts: readonly string[], own: FirstNetworkFlags):
   const [first, ...others] = (texts.length > 0 ? texts : ['bridge']).map(parseNetwork)
   if (first === undefined) return []
   const aliases = [...(first.aliases ?? []), ...own.aliases]
-  const linkLocalIps = [...(first.linkLocalIps ?? []), ...own.linkLocalIps.map(parseLinkLocal)]
+  const ownLinkLocal = own.linkLocalIps.map(address => parseIpFlag('--link-local-ip', address))
+  const linkLocalIps = [...(first.linkLocalIps ?? []), ...ownLinkLocal]
   return [
     {
       ...first,
@@ -111,7 +112,9 @@ export function parseJoining(texts: JoiningTexts, flag: string): Omit<NetworkAtt
     ...(aliases.length === 0 ? {} : { aliases }),
     ...(interfaceName === undefined ? {} : { interfaceName }),
     ...(gwPriority === undefined ? {} : { gwPriority: parsePriority(`${flag}gw-priority`, gwPriority) }),
-    ...(linkLocalIps.length === 0 ? {} : { linkLocalIps: linkLocalIps.map(parseLinkLocal) }),
+    ...(linkLocalIps.length === 0
+      ? {}
+      : { linkLocalIps: linkLocalIps.map(address => parseIpFlag('--link-local-ip', address)) }),
     ...(driverOptions.length === 0 ? {} : { driverOptions: parsePairs(`${flag}driver-opt`, driverOptions) }),
   }
 }
@@ -121,19 +124,6 @@ function parsePriority(flag: string, text: string): number {
   throw new TsrunError('invalid', 'gw-priority', `invalid value "${text}" for ${flag}`, {
     hint: 'a whole number, also a negative one; the network with the highest has the default route',
   })
-}
-
-function parseLinkLocal(text: string): string {
-  const address = parseIpFlag('--link-local-ip', text)
-  if (/^169\.254\./.test(address) || /^fe[89ab]/.test(address)) return address
-  throw new TsrunError(
-    'invalid',
-    'link-local-ip',
-    `invalid value "${text}" for --link-local-ip: it is not link-local`,
-    {
-      hint: 'an address of 169.254.0.0/16 or fe80::/10',
-    },
-  )
 }
 
 function toIp6(flag: string, text: string | undefined): { ip6?: string } {

@@ -3,10 +3,28 @@
 import type { NetworkAttachment } from './container.ts'
 import { TsrunError } from './errors.ts'
 
-/** @throws TsrunError invalid: an alias that nobody could ask for, a MAC address that no interface can have */
-export function checkJoining({ aliases = [], mac }: NetworkAttachment): void {
+/** @throws TsrunError invalid: an alias that nobody could ask for, a MAC address that no interface can have .. */
+export function checkJoining({ aliases = [], mac, gwPriority, ip6, linkLocalIps = [] }: NetworkAttachment): void {
   for (const alias of aliases) checkAlias(alias)
   if (mac !== undefined) checkMac(mac)
+  if (gwPriority !== undefined && !Number.isSafeInteger(gwPriority))
+    throw new TsrunError(
+      'invalid',
+      'gw-priority',
+      `cannot use the gateway priority ${gwPriority}: it is no whole number`,
+    )
+  if (ip6 !== undefined && !ip6.includes(':'))
+    throw new TsrunError('invalid', 'ip-address', `cannot use address ${JSON.stringify(ip6)}: it is no IPv6 address`)
+  const bad = linkLocalIps.find(address => !/^169\.254\.|^fe[89ab]/i.test(address))
+  if (bad !== undefined)
+    throw new TsrunError(
+      'invalid',
+      'link-local-ip',
+      `cannot use address ${JSON.stringify(bad)}: it is not link-local`,
+      {
+        hint: 'an address of 169.254.0.0/16 or fe80::/10',
+      },
+    )
 }
 
 /** A name for the DNS: labels of letters, digits, dashes and underscores, with dots between them. */

@@ -194,6 +194,8 @@ export interface NetworkDriver {
   readonly name: string
   /** Whether containers of such networks have a namespace and addresses of their own (`host` has not). */
   readonly hasEndpoints: boolean
+  /** The options of an endpoint that it understands, beside those of every driver; others are refused then. Absent: it looks itself. */
+  readonly endpointOptions?: readonly string[]
   /**
    * Checks options and fills in defaults. Changes nothing.
    * @param others the networks that exist beside this one, of all drivers

@@ -77,6 +77,26 @@ describe('run --network', () => {
     ['an alias that is no name', ['--network', 'name=a,alias=not a name'], /it is no host name/],
     ['a MAC address of a group', ['--network', 'name=a,mac=01:00:00:00:00:01'], /01:00:00:00:00:01.*means a group/],
     ['no MAC address', ['--network', 'a', '--mac-address', '00:00:00:00:00:00'], /zero is none/],
+    [
+      'an option that no driver knows',
+      ['--network', 'name=a,driver-opt=speed=9'],
+      /unknown driver-opt "speed"\n {2}hint: .*sysctls/,
+    ],
+    [
+      'a sysctl of another interface',
+      ['--network', 'name=a,driver-opt=sysctls=net.ipv4.conf.all.arp_ignore=1'],
+      /cannot set/,
+    ],
+    [
+      'a sysctl of the host',
+      ['--network', 'name=a,driver-opt=sysctls=net.ipv4.conf.IFNAME.../../ip_forward=1'],
+      /cannot set/,
+    ],
+    [
+      'a sysctl that the kernel has not',
+      ['--network', 'name=a,driver-opt=sysctls=net.ipv4.conf.IFNAME.no_such=1'],
+      /cannot connect ".*" to network "a": cannot set net\.ipv4\.conf\.eth0\.no_such to "1"/,
+    ],
     ['a network twice', ['--network', 'a', '--network', 'a'], /cannot join network "a" twice/],
     ['an address of another subnet', ['--network', 'a', '--ip', '10.99.0.1'], /it is not in 10\.61\.0\.0\/24/],
     ['host beside another', ['--network', 'a', '--network', 'host'], /together with other networks/],
@@ -87,6 +107,31 @@ describe('run --network', () => {
       const result = await world.tsrun(['run', '--rm', ...flags, ...sleeper])
       expectError(result, 125, message as RegExp)
     })(),
+  )
+
+  test(
+    'driver-opt: sysctls of the interface, and its name in docker’s way, at run, at restart and live',
+    inWorld(async world => {
+      await makeNetworks(world)
+      const docker = 'com.docker.network.endpoint'
+      const sysctls = 'net.ipv4.conf.IFNAME.arp_ignore=2,net.ipv6.neigh.IFNAME.gc_stale_time=77'
+      const network = `name=b,"driver-opt=${docker}.sysctls=${sysctls}",driver-opt=${docker}.ifname=lan7`
+      await world.ok(['run', '-d', '--name', 'c', '--network', 'a', '--network', network, ...sleeper])
+      const read = (path: string) => world.ok(['exec', 'c', 'cat', `/proc/sys/net/${path}`])
+      const all = () =>
+        Promise.all(
+          ['ipv4/conf/lan7/arp_ignore', 'ipv6/neigh/lan7/gc_stale_time', 'ipv4/conf/eth0/arp_ignore'].map(read),
+        )
+
+      expect(await all()).toEqual(['2', '77', '0'])
+      await world.ok(['restart', '-t', '0', 'c'])
+      expect(await all()).toEqual(['2', '77', '0'])
+      await world.ok(['network', 'disconnect', 'a', 'c'])
+      await world.ok(['network', 'connect', '--driver-opt', 'sysctls=net.ipv4.conf.IFNAME.arp_ignore=1', 'a', 'c'])
+      expect(await all()).toEqual(['2', '77', '1'])
+      const plan = await world.tsrun(['run', '--rm', '--dry-run', '--network', network, ...sleeper])
+      expect(plan.stderr).toMatch(/sysctl -w net\.ipv4\.conf\.lan7\.arp_ignore=2/)
+    }),
   )
 
   test(

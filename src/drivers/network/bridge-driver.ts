@@ -51,6 +51,7 @@ export interface NetworkDriverOptions {
 export class BridgeDriver implements NetworkDriver {
   readonly name = 'bridge'
   readonly hasEndpoints = true
+  readonly endpointOptions: readonly string[] = []
   readonly #engineId: string
   readonly #hostState: HostState
   readonly #endpoints: NetworkDriverOptions['endpoints']

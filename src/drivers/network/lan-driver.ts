@@ -40,6 +40,7 @@ const busyPauseMs = 25
 export class LanDriver implements NetworkDriver {
   readonly name: LanKind
   readonly hasEndpoints = true
+  readonly endpointOptions: readonly string[] = []
   readonly #engineId: string
 
   constructor(name: LanKind, { engineId }: { readonly engineId: string }) {

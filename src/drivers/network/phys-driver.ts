@@ -12,6 +12,7 @@ import { type NetlinkSocket, withNetlinkSocket } from '../../kernel/netlink/sock
 import { openNetnsSocket } from '../../kernel/netns.ts'
 import { pinNetns, unpinNetns, withPinnedNetns } from '../../kernel/netns-pin.ts'
 import type { Undo } from '../../lib/rollback.ts'
+import { driversOwnOptions } from '../../model/endpoint-options.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, Network, NetworkDriver, NetworkSpec, PoolPlan, Sandbox } from '../../model/network.ts'
 import type { NetworkDriverOptions } from './bridge-driver.ts'
@@ -26,6 +27,7 @@ const names = { device: 'device', parent: 'device' }
 export class PhysDriver implements NetworkDriver {
   readonly name = 'phys'
   readonly hasEndpoints = true
+  readonly endpointOptions: readonly string[] = ['device']
   readonly #engineId: string
   readonly #pins: string
 
@@ -172,7 +174,7 @@ function chooseDevice(
   { network, endpoint, cannot }: { network: Network; endpoint: Endpoint; cannot: string },
 ): Link {
   const devices = devicesOf(network)
-  const asked = readOptions({ ...network, options: endpoint.options ?? {} }, names).get('device')
+  const asked = readOptions({ ...network, options: driversOwnOptions(endpoint.options ?? {}) }, names).get('device')
   if (asked !== undefined && !devices.includes(asked))
     throw new TsrunError('invalid', 'no-device', `${cannot}: "${asked}" is no device of the network`, {
       hint: `its devices are ${devices.join(', ')}`,

@@ -25,6 +25,7 @@ const groupBit = 0x4000_0000
 export class PtpDriver implements NetworkDriver {
   readonly name = 'ptp'
   readonly hasEndpoints = true
+  readonly endpointOptions: readonly string[] = []
   readonly #engineId: string
   readonly #hostState: NetworkDriverOptions['hostState']
 

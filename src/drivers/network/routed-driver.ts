@@ -19,6 +19,7 @@ const defaultMtu = 1500
 export class RoutedDriver implements NetworkDriver {
   readonly name = 'routed'
   readonly hasEndpoints = true
+  readonly endpointOptions: readonly string[] = []
   readonly #bridge: BridgeDriver
   readonly #engineId: string
 

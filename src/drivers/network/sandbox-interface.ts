@@ -9,6 +9,7 @@ import { NetlinkError, NetlinkSocket } from '../../kernel/netlink/socket.ts'
 import { runInNetns } from '../../kernel/netns.ts'
 import { readSysctl, type SysctlName, writeSysctl } from '../../kernel/sysctl.ts'
 import { faultPoint } from '../../lib/fault.ts'
+import { readSysctls } from '../../model/endpoint-options.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, Network, Sandbox } from '../../model/network.ts'
 
@@ -96,7 +97,23 @@ export function explainConflict(wanted: Pick<SandboxInterface, 'network' | 'endp
   return new TsrunError('conflict', 'interface-exists', `${cannotConnect(wanted)}: ${what}`, { cause: error })
 }
 
-function setInterfaceSysctls({ endpoint, ipv6, ...told }: SandboxInterface, label: string): void {
+function setInterfaceSysctls(wanted: SandboxInterface, label: string): void {
+  setOwnSysctls(wanted, label)
+  const { containerInterface, options = {} } = wanted.endpoint
+  for (const { family, group, key, value } of readSysctls(options)) {
+    try {
+      writeSysctl(['net', family, group, containerInterface, key], value, label)
+    } catch (error) {
+      const setting = `net.${family}.${group}.${containerInterface}.${key}`
+      throw new TsrunError('invalid', 'sysctl', `${cannotConnect(wanted)}: cannot set ${setting} to "${value}"`, {
+        hint: `\`sysctl net.${family}.${group}.lo\` lists what this kernel has`,
+        cause: error,
+      })
+    }
+  }
+}
+
+function setOwnSysctls({ endpoint, ipv6, ...told }: SandboxInterface, label: string): void {
   const announce = told.announce === true || told.lookAtFarEnd !== undefined
   const name = endpoint.containerInterface
   const setting = (family: string, key: string): SysctlName => ['net', family, 'conf', name, key]

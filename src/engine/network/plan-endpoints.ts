@@ -3,6 +3,7 @@
 
 import { isRouted } from '../../drivers/firewall/network-elements.ts'
 import type { NetworkAttachment } from '../../model/container.ts'
+import { interfaceNameOption } from '../../model/endpoint-options.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Network } from '../../model/network.ts'
 import { familyOf } from './address-text.ts'
@@ -77,7 +78,7 @@ export function hasFamily({ pools, isLeased }: Network, family: 4 | 6): boolean 
 }
 
 function interfaceNames(attachments: readonly ResolvedAttachment[]): string[] {
-  const given = attachments.flatMap(({ attachment }) => attachment.interfaceName ?? [])
+  const given = attachments.flatMap(({ attachment }) => nameGivenTo(attachment) ?? [])
   const twice = given.find((name, index) => given.indexOf(name) !== index)
   if (twice !== undefined)
     throw new TsrunError('invalid', 'interface-twice', `cannot give two interfaces the name "${twice}"`, {
@@ -89,7 +90,8 @@ function interfaceNames(attachments: readonly ResolvedAttachment[]): string[] {
       hint: '1 to 15 letters, digits, dots, dashes and underscores, but not lo, all or default',
     })
   const taken = new Set(given)
-  return attachments.map(({ attachment: { interfaceName }, network }) => {
+  return attachments.map(({ attachment, network }) => {
+    const interfaceName = nameGivenTo(attachment)
     if (interfaceName !== undefined) return interfaceName
     const prefix = network.options['interface-prefix'] ?? 'eth'
     let number = 0
@@ -97,6 +99,10 @@ function interfaceNames(attachments: readonly ResolvedAttachment[]): string[] {
     taken.add(`${prefix}${number}`)
     return `${prefix}${number}`
   })
+}
+
+function nameGivenTo({ interfaceName, driverOptions }: NetworkAttachment): string | undefined {
+  return interfaceName ?? interfaceNameOption(driverOptions)
 }
 
 /** dev_valid_name() of the kernel, without the names that /proc/sys/net/ipv4/conf has for something else. */
