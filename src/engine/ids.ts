@@ -17,10 +17,16 @@ const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/
 
 /** @throws TsrunError invalid */
 export function assertName(kind: string, name: string): void {
-  if (namePattern.test(name) && name.length <= 128) return
-  throw new TsrunError('invalid', 'invalid-name', `cannot name a ${kind} "${printable(name)}": the name is not valid`, {
-    hint: 'a name starts with a letter or digit and goes on with letters, digits, "_", "." and "-", at most 128 in all',
-  })
+  // A program may have no types.
+  if (typeof name === 'string' && namePattern.test(name) && name.length <= 128) return
+  throw new TsrunError(
+    'invalid',
+    'invalid-name',
+    `cannot name a ${kind} "${printable(String(name))}": the name is not valid`,
+    {
+      hint: 'a name starts with a letter or digit and goes on with letters, digits, "_", "." and "-", at most 128 in all',
+    },
+  )
 }
 
 /**

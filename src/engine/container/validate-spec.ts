@@ -2,6 +2,7 @@
 // Each rule stands where its subject is; this is the list of them.
 
 import { resolveCapabilities } from '../../kernel/capabilities.ts'
+import { tryParseAddress } from '../../lib/ip.ts'
 import type { ContainerSpec, MountSpec, NetworkAttachment } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { checkJoining } from '../../model/joining.ts'
@@ -27,6 +28,7 @@ export function assertValidSpec(spec: ContainerSpec): void {
     checkAddresses(attachment)
     checkJoining(attachment)
   }
+  checkDns(spec)
   for (const device of spec.devices ?? []) checkDevice(device)
   for (const mount of spec.mounts ?? []) checkMount(mount)
   checkNumber('--shm-size', spec.shmSizeBytes, 0, Number.MAX_SAFE_INTEGER)
@@ -41,6 +43,17 @@ function checkAddresses(attachment: NetworkAttachment): void {
   throw new TsrunError('invalid', 'no-address', `cannot use address ${address}: --network ${mode} gives none`, {
     hint: `leave it out, or choose a network of \`tsrun network ls\``,
   })
+}
+
+/** They become words of a resolv.conf. */
+function checkDns({ dns = [], dnsSearch = [], dnsOptions = [] }: ContainerSpec): void {
+  const refuse = (flag: string, text: string, why: string) => {
+    throw new TsrunError('invalid', 'dns', `invalid value "${printable(text)}" for ${flag}: ${why}`)
+  }
+  for (const server of dns) if (tryParseAddress(server) === undefined) refuse('--dns', server, 'it is no IP address')
+  for (const domain of dnsSearch) if (!/^[^\s\p{Cc}]*$/u.test(domain)) refuse('--dns-search', domain, 'it is no domain')
+  for (const option of dnsOptions)
+    if (!/^[^\s\p{Cc}]+$/u.test(option)) refuse('--dns-option', option, 'it is no option')
 }
 
 function checkDevice({ hostPath, path, access }: NonNullable<ContainerSpec['devices']>[number]): void {
