@@ -62,6 +62,21 @@ describe('-p', () => {
   )
 
   test(
+    '80 of many containers at once finds a port for each, where there are not many',
+    inWorld(async world => {
+      await world.host.sh('echo 40000 40063 > /proc/sys/net/ipv4/ip_local_port_range')
+      const names = Array.from({ length: 12 }, (_, index) => `c${index}`)
+
+      await Promise.all(
+        names.map(name => world.ok(['run', '-d', '--name', name, '-p', '80', 'busybox', 'sleep', '1000'])),
+      )
+
+      const ports = await Promise.all(names.map(async name => (await bindingsOf(world, name, '80/tcp'))[0]?.HostPort))
+      expect(new Set(ports).size).toBe(names.length)
+    }),
+  )
+
+  test(
     '80 keeps the port that was chosen over restarts, and has another one only where somebody took it',
     inWorld(async world => {
       await world.serve('web', ['-p', '80', '-p', '8080:81'])
