@@ -64,7 +64,7 @@ describe('-p', () => {
   test(
     '80 of many containers at once finds a port for each, where there are not many',
     inWorld(async world => {
-      await world.host.sh('echo 40000 40063 > /proc/sys/net/ipv4/ip_local_port_range')
+      await world.host.sh('echo 40000 40023 > /proc/sys/net/ipv4/ip_local_port_range')
       const names = Array.from({ length: 12 }, (_, index) => `c${index}`)
 
       await Promise.all(

@@ -11,7 +11,7 @@ import type { PortMapping, Protocol } from '../../model/network.ts'
 import type { EngineContext } from '../context.ts'
 
 /** How often a start may find a port of its choice taken by somebody who chose the same in that moment. */
-const TRIES = 5
+const TRIES = 10
 
 /** The container's ports, each with a host port. Writes the record when one had to be chosen. */
 export function chooseHostPorts(context: EngineContext, container: Container): readonly PortMapping[] {
@@ -78,15 +78,17 @@ export async function withFreePorts<T>(context: EngineContext, id: string, start
       return started
     } catch (error) {
       const isPort = error instanceof TsrunError && error.code === 'port-taken'
-      if (!isPort || tries === TRIES || !moveTakenPorts(context, id)) throw error
+      if (!isPort || tries === TRIES || !moveTakenPorts(context, id, error.message)) throw error
     }
   }
 }
 
 /** @returns false where all that tsrun has chosen are free: then it was another one that is taken */
-function moveTakenPorts({ store }: EngineContext, id: string): boolean {
+function moveTakenPorts({ store }: EngineContext, id: string, message: string): boolean {
   const { ports } = store.find(id)
-  const isLost = ports.map(port => port.isChosen === true && isTaken(port))
+  // Of another start that is under way the rules come first and the socket later: then only the message knows the port.
+  const isNamed = (port: PortMapping) => message.includes(`:${placeOf(port)} `)
+  const isLost = ports.map(port => port.isChosen === true && (isNamed(port) || isTaken(port)))
   if (!isLost.includes(true)) return false
   const open = ports.map((port, index) => (isLost[index] === true ? { ...port, hostPort: 0 } : port))
   const moved = withHostPorts(open, ports)
