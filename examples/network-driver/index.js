@@ -20,6 +20,9 @@ class LanBridgeDriver {
   // The package is called tsrun-network-<name>.
   name = 'lan-bridge'
   hasEndpoints = true
+  // Nothing of `--network driver-opt=..` is for this driver; tsrun refuses it.
+  /** @type {readonly string[]} */
+  endpointOptions = []
   #kit
   #engineId
 

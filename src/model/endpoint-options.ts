@@ -1,6 +1,7 @@
 // Options of one endpoint (`--network driver-opt=key=value`) that mean the same with every driver, under docker's names and ours. Pure.
 
 import { TsrunError } from './errors.ts'
+import type { Network, NetworkDriver } from './network.ts'
 
 const IFNAME = 'com.docker.network.endpoint.ifname'
 const SYSCTLS = 'com.docker.network.endpoint.sysctls'
@@ -25,13 +26,36 @@ export function driversOwnOptions(options: Options): Options {
   return Object.fromEntries(Object.entries(options).filter(([key]) => ![IFNAME, SYSCTLS, 'sysctls'].includes(key)))
 }
 
-/** @param known the driver's own @throws TsrunError invalid for an option that nobody understands, or a value */
-export function checkEndpointOptions(options: Options, known: readonly string[]): void {
+/** What holds on every network, there or not yet. @throws TsrunError invalid: a bad value, or one thing said in two ways */
+export function checkCommonOptions(options: Options, interfaceName: string | undefined): void {
   readSysctls(options)
-  const stranger = Object.keys(driversOwnOptions(options)).find(key => !known.includes(key))
+  if (options.sysctls !== undefined && options[SYSCTLS] !== undefined)
+    throw new TsrunError('invalid', 'option-twice', `cannot use the driver-opts sysctls and ${SYSCTLS} together`, {
+      hint: 'they mean the same: write all settings in one of them, with commas in between',
+    })
+  const given = interfaceNameOption(options)
+  if (given === undefined || interfaceName === undefined || given === interfaceName) return
+  throw new TsrunError(
+    'invalid',
+    'option-twice',
+    `cannot give one interface the names ${JSON.stringify(interfaceName)} and ${JSON.stringify(given)}`,
+    { hint: `choose one of interface and driver-opt=${IFNAME}` },
+  )
+}
+
+/** @throws TsrunError invalid for an option that is neither the driver's nor one of every driver */
+export function checkDriversOptions(
+  network: Pick<Network, 'name'>,
+  { name, endpointOptions }: Pick<NetworkDriver, 'name' | 'endpointOptions'>,
+  options: Options = {},
+): void {
+  if (endpointOptions === undefined) return
+  const stranger = Object.keys(driversOwnOptions(options)).find(key => !endpointOptions.includes(key))
   if (stranger === undefined) return
-  throw new TsrunError('invalid', 'unknown-option', `unknown driver-opt ${JSON.stringify(stranger)}`, {
-    hint: `known here are ${[...known, 'sysctls', IFNAME].join(', ')}`,
+  const cannot = `cannot join network ${JSON.stringify(network.name)}`
+  const why = `its driver "${name}" knows no driver-opt ${JSON.stringify(stranger)}`
+  throw new TsrunError('invalid', 'unknown-option', `${cannot}: ${why}`, {
+    hint: `known here are ${[...endpointOptions, 'sysctls', SYSCTLS, IFNAME].join(', ')}`,
   })
 }
 

@@ -1,10 +1,15 @@
 // What a container may be asked to be on a network, whoever asks. Pure.
 
+import { contains, parsePrefix, tryParseAddress } from '../lib/ip.ts'
 import type { NetworkAttachment } from './container.ts'
+import { checkCommonOptions } from './endpoint-options.ts'
 import { TsrunError } from './errors.ts'
 
+const linkLocal = ['169.254.0.0/16', 'fe80::/10'].map(parsePrefix)
+
 /** @throws TsrunError invalid: an alias that nobody could ask for, a MAC address that no interface can have .. */
-export function checkJoining({ aliases = [], mac, gwPriority, ip6, linkLocalIps = [] }: NetworkAttachment): void {
+export function checkJoining(attachment: NetworkAttachment): void {
+  const { aliases = [], mac, gwPriority, ip6, linkLocalIps = [], driverOptions = {}, interfaceName } = attachment
   for (const alias of aliases) checkAlias(alias)
   if (mac !== undefined) checkMac(mac)
   if (gwPriority !== undefined && !Number.isSafeInteger(gwPriority))
@@ -13,9 +18,9 @@ export function checkJoining({ aliases = [], mac, gwPriority, ip6, linkLocalIps 
       'gw-priority',
       `cannot use the gateway priority ${gwPriority}: it is no whole number`,
     )
-  if (ip6 !== undefined && !ip6.includes(':'))
+  if (ip6 !== undefined && tryParseAddress(ip6)?.family !== 6)
     throw new TsrunError('invalid', 'ip-address', `cannot use address ${JSON.stringify(ip6)}: it is no IPv6 address`)
-  const bad = linkLocalIps.find(address => !/^169\.254\.|^fe[89ab]/i.test(address))
+  const bad = linkLocalIps.find(address => !isLinkLocal(address))
   if (bad !== undefined)
     throw new TsrunError(
       'invalid',
@@ -25,6 +30,12 @@ export function checkJoining({ aliases = [], mac, gwPriority, ip6, linkLocalIps 
         hint: 'an address of 169.254.0.0/16 or fe80::/10',
       },
     )
+  checkCommonOptions(driverOptions, interfaceName)
+}
+
+function isLinkLocal(text: string): boolean {
+  const address = tryParseAddress(text)
+  return address !== undefined && linkLocal.some(prefix => contains(prefix, address))
 }
 
 /** A name for the DNS: labels of letters, digits, dashes and underscores, with dots between them. */

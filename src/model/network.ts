@@ -150,7 +150,7 @@ export interface Endpoint {
   readonly linkLocalAddresses?: readonly string[]
   /** What its address, gateway and routes are from, where a server on the network grants them. */
   readonly lease?: Lease
-  /** Driver options for this endpoint alone (`--network driver-opt=key=value`); each driver validates its own. */
+  /** Options for this endpoint alone (`--network driver-opt=key=value`), those of every driver included. */
   readonly options?: Readonly<Record<string, string>>
 }
 
@@ -194,7 +194,10 @@ export interface NetworkDriver {
   readonly name: string
   /** Whether containers of such networks have a namespace and addresses of their own (`host` has not). */
   readonly hasEndpoints: boolean
-  /** The options of an endpoint that it understands, beside those of every driver; others are refused then. Absent: it looks itself. */
+  /**
+   * The options of an endpoint that it understands beside those of every driver, which configureSandbox() sees to; others are
+   * refused when a container is created or connected. Absent: all come to `prepareEndpoint`, which refuses them itself.
+   */
   readonly endpointOptions?: readonly string[]
   /**
    * Checks options and fills in defaults. Changes nothing.

@@ -80,7 +80,7 @@ describe('run --network', () => {
     [
       'an option that no driver knows',
       ['--network', 'name=a,driver-opt=speed=9'],
-      /unknown driver-opt "speed"\n {2}hint: .*sysctls/,
+      /cannot join network "a": its driver "bridge" knows no driver-opt "speed"\n {2}hint: .*sysctls/,
     ],
     [
       'a sysctl of another interface',
@@ -96,6 +96,11 @@ describe('run --network', () => {
       'a sysctl that the kernel has not',
       ['--network', 'name=a,driver-opt=sysctls=net.ipv4.conf.IFNAME.no_such=1'],
       /cannot connect ".*" to network "a": cannot set net\.ipv4\.conf\.eth0\.no_such to "1"/,
+    ],
+    [
+      'an option where there is no interface',
+      ['--network', 'name=host,driver-opt=sysctls=x'],
+      /--network host gives no/,
     ],
     ['a network twice', ['--network', 'a', '--network', 'a'], /cannot join network "a" twice/],
     ['an address of another subnet', ['--network', 'a', '--ip', '10.99.0.1'], /it is not in 10\.61\.0\.0\/24/],
@@ -131,6 +136,38 @@ describe('run --network', () => {
       expect(await all()).toEqual(['2', '77', '1'])
       const plan = await world.tsrun(['run', '--rm', '--dry-run', '--network', network, ...sleeper])
       expect(plan.stderr).toMatch(/sysctl -w net\.ipv4\.conf\.lan7\.arp_ignore=2/)
+    }),
+  )
+
+  test(
+    'driver-opt that nobody knows is refused where it is given: at create, live, and for a container that is stopped',
+    inWorld(async world => {
+      await makeNetworks(world)
+      await world.ok('network create --driver ptp --subnet 10.63.0.0/24 p'.split(' '))
+      await world.ok(['create', '--name', 'stopped', '--network', 'b', ...sleeper])
+      const before = await world.settled()
+      const strange = /cannot join network "(a|p)": its driver "(bridge|ptp)" knows no driver-opt "speed"/
+      for (const network of ['a', 'p'])
+        expectError(
+          await world.tsrun(['create', '--name', 'c', '--network', `name=${network},driver-opt=speed=9`, ...sleeper]),
+          1,
+          strange,
+        )
+      expect(await world.changesSince(before)).toEqual([])
+
+      const connect = async (name: string) => {
+        for (const network of ['a', 'p'])
+          expectError(await world.tsrun(['network', 'connect', '--driver-opt', 'speed=9', network, name]), 1, strange)
+        const [{ NetworkSettings }] = await world.json(['inspect', name])
+        expect(Object.keys(NetworkSettings.Networks)).toEqual(['b'])
+      }
+      await connect('stopped')
+      await world.ok(['run', '-d', '--name', 'live', '--network', 'b', ...sleeper])
+      await connect('live')
+      // A network that comes later: the start finds it.
+      await world.ok(['create', '--name', 'early', '--network', 'name=later,driver-opt=speed=9', ...sleeper])
+      await world.ok(['network', 'create', 'later'])
+      expectError(await world.tsrun(['start', 'early']), 1, /its driver "bridge" knows no driver-opt "speed"/)
     }),
   )
 

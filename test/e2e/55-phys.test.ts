@@ -141,7 +141,7 @@ describe('a phys network', () => {
         'sleep',
         '1000',
       ])
-      await world.ok('run -d --name b --network lan busybox sleep 1000'.split(' '))
+      await world.ok('run -d --name b --network name=lan,driver-opt=parent=nic0 busybox sleep 1000'.split(' '))
 
       const macOf = (name: string) => world.ok(['exec', name, 'cat', '/sys/class/net/eth0/address'])
       expect([await macOf('a'), await macOf('b')]).toEqual(['02:11:22:33:44:01', '02:11:22:33:44:00'])

@@ -70,6 +70,47 @@ describe('a driver in a package of its own', () => {
   )
 
   test(
+    'names the options of an endpoint that it knows; one that names none gets them all',
+    inWorld(async world => {
+      // Both are the example; these look at their options where docs/network-drivers.md says.
+      const code = (name: string, property: string) => `
+        import example from ${JSON.stringify(join(example, 'index.js'))}
+        export default host => {
+          const driver = example(host)
+          driver.name = ${JSON.stringify(name)}
+          driver.endpointOptions = ${property}
+          driver.prepareEndpoint = async (network, endpoint) => {
+            throw host.kit.error('invalid', 'seen', 'seen ' + JSON.stringify(endpoint.options))
+          }
+          return driver
+        }`
+      await bridgeTheLan(world)
+      write(world, 'new', code('new', '["speed"]'))
+      write(world, 'old', code('old', 'undefined'))
+      install(world)
+      const subnets = { new: '10.71.0.0/24', old: '10.72.0.0/24', 'lan-bridge': '10.73.0.0/24' }
+      for (const [name, subnet] of Object.entries(subnets))
+        await world.ok(['network', 'create', '-d', name, '-o', 'bridge=lan0', '--subnet', subnet, `n-${name}`])
+      const run = (network: string, option: string) =>
+        world.tsrun(['run', '--rm', '--network', `name=${network},driver-opt=${option}`, 'busybox', 'true'])
+
+      expectError(await run('n-new', 'speed=9'), 125, /seen {"speed":"9"}/)
+      expectError(
+        await run('n-new', 'colour=red'),
+        125,
+        /cannot join network "n-new": its driver "new" knows no driver-opt "colour"\n {2}hint: known here are speed, sysctls/,
+      )
+      expectError(await run('n-old', 'colour=red'), 125, /seen {"colour":"red"}/)
+      expectError(await run('n-old', 'sysctls=net.ipv4.ip_forward=1'), 125, /cannot set "net\.ipv4\.ip_forward=1"/)
+      expectError(await run('n-lan-bridge', 'speed=9'), 125, /its driver "lan-bridge" knows no driver-opt "speed"/)
+      const network = 'name=n-lan-bridge,driver-opt=sysctls=net.ipv4.conf.IFNAME.arp_ignore=2'
+      const read = ['cat', '/proc/sys/net/ipv4/conf/eth0/arp_ignore']
+      expect(await world.ok(['run', '--rm', '--network', network, 'busybox', ...read])).toBe('2')
+      rmSync(join(world.root, 'drivers'), { recursive: true })
+    }),
+  )
+
+  test(
     'that has gone leaves networks that can be listed, inspected and removed, but not used',
     inWorld(async world => {
       await bridgeTheLan(world)
@@ -137,6 +178,7 @@ describe('a driver in a package of its own', () => {
       write(world, 'broken', 'export default {')
       write(world, 'object', 'export default {}')
       write(world, 'empty', 'export default () => ({ name: "other", connect: 1 })')
+      write(world, 'options', 'export default () => ({ name: "options", endpointOptions: "speed" })')
       write(world, 'fails', 'export default () => { throw new Error("not today") }')
       mkdirSync(folderOf(world, 'nothing'), { recursive: true })
       const before = await world.snapshot()
@@ -145,6 +187,7 @@ describe('a driver in a package of its own', () => {
         ['broken', /cannot load the network driver "broken": /],
         ['object', /cannot load the network driver "object": its default export is no function/],
         ['fails', /cannot load the network driver "fails": not today/],
+        ['options', /it is no network driver: .*endpointOptions is no array of strings/],
         ['nothing', /cannot load the network driver "nothing": .*package\.json/],
         [
           'empty',
@@ -176,17 +219,21 @@ describe('a driver of a program', () => {
         const networks = [{ network: 'lan' }]
         const job = await engine.containers.run({ image: 'busybox', command, networks, autoRemove: true })
         for await (const chunk of job.stdout) process.stdout.write(chunk)
+        const strange = [{ network: 'lan', driverOptions: { speed: '9' } }]
+        const refused = await engine.containers.run({ image: 'busybox', command, networks: strange, autoRemove: true })
+          .then(() => 'ran', error => error.message)
         const code = await job.wait()
         await engine.networks.remove('lan')
         const clash = await Engine.open({ networkDrivers: { macvlan: lanBridge }, libraryDir: ${JSON.stringify(dist)} })
           .then(() => 'opened', error => error.message)
-        console.log(JSON.stringify({ code, clash }))
+        console.log(JSON.stringify({ code, clash, refused }))
         await engine.close()`,
       )
       const { stdout, stderr } = await world.host.tryExec(process.execPath, [program], { env: world.env })
 
       const clash = 'cannot add the network driver "macvlan": tsrun has one of that name'
-      expect(JSON.parse(stdout.trim().split('\n').at(-1) ?? ''), stderr).toEqual({ code: 0, clash })
+      const refused = 'cannot join network "lan": its driver "lan-bridge" knows no driver-opt "speed"'
+      expect(JSON.parse(stdout.trim().split('\n').at(-1) ?? ''), stderr).toEqual({ code: 0, clash, refused })
       expect(stdout).toContain('1 packets received')
       rmSync(program)
     }),

@@ -30,7 +30,11 @@ export function addConnect(network: Command): void {
     .option('--interface <name>', 'name of its interface; default: the first free of eth0, eth1 ..')
     .option('--gw-priority <number>', 'the network with the highest has the default route; default 0')
     .option('--link-local-ip <address>', 'a further address there', collect)
-    .option('--driver-opt <key=value>', "option for the network's driver", collect)
+    .option(
+      '--driver-opt <key=value>',
+      "sysctls=net.ipv4.conf.IFNAME.KEY=VALUE for its interface, or an option of the network's driver",
+      collect,
+    )
     .addHelpText('after', '\nExample:\n  tsrun network connect --ip 192.168.0.9 --alias db br web')
     .action(async (name: string, container: string, flags: ConnectFlags) => {
       const joining = parseJoining(

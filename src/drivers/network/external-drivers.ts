@@ -20,11 +20,17 @@ export function networkDriverKind(host: Omit<NetworkDriverHost, 'kit'>): DriverK
 
 /** @throws TsrunError invalid, saying what is missing, unless `driver` is one and is called `name` */
 function assertDriver(driver: unknown, name: string): asserts driver is NetworkDriver {
-  const fields = fieldsOf(driver, ['name', 'hasEndpoints', ...needed, ...optional])
+  const fields = fieldsOf(driver, ['name', 'hasEndpoints', 'endpointOptions', ...needed, ...optional])
   const problems = [
     ...(fields.get('name') === name ? [] : [`its name is ${JSON.stringify(fields.get('name'))}`]),
     ...(typeof fields.get('hasEndpoints') === 'boolean' ? [] : ['hasEndpoints is no boolean']),
+    ...(areNames(fields.get('endpointOptions')) ? [] : ['endpointOptions is no array of strings']),
     ...wrongMethods(fields, { needed, optional }),
   ]
   refuseProblems(title, name, problems)
+}
+
+/** The property may be absent: drivers that are older than it go on working. */
+function areNames(value: unknown): boolean {
+  return value === undefined || (Array.isArray(value) && value.every(each => typeof each === 'string'))
 }

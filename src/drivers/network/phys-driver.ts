@@ -27,7 +27,7 @@ const names = { device: 'device', parent: 'device' }
 export class PhysDriver implements NetworkDriver {
   readonly name = 'phys'
   readonly hasEndpoints = true
-  readonly endpointOptions: readonly string[] = ['device']
+  readonly endpointOptions: readonly string[] = Object.keys(names)
   readonly #engineId: string
   readonly #pins: string
 

@@ -3,7 +3,8 @@
 import { chmodSync, chownSync, mkdirSync, rmSync, statSync } from 'node:fs'
 import { withRollback } from '../../lib/rollback.ts'
 import { mark } from '../../lib/trace.ts'
-import type { Container, ContainerSpec, MountSpec, ProcessSpec } from '../../model/container.ts'
+import type { Container, ContainerSpec, MountSpec, NetworkAttachment, ProcessSpec } from '../../model/container.ts'
+import { checkDriversOptions } from '../../model/endpoint-options.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { IdMaps } from '../../model/id-maps.ts'
 import type { ImageConfig } from '../../model/image.ts'
@@ -29,7 +30,7 @@ export interface ImageForContainer {
 
 export type CreateParts = Pick<
   EngineContext,
-  'paths' | 'store' | 'journal' | 'locks' | 'networks' | 'ipam' | 'usernsRemap'
+  'paths' | 'store' | 'journal' | 'locks' | 'networks' | 'drivers' | 'ipam' | 'usernsRemap'
 >
 
 /** @throws TsrunError invalid, conflict (name taken) */
@@ -88,6 +89,7 @@ async function create(
         hint: 'it is a path inside the container and begins with /, e.g. -w /srv',
       },
     )
+  for (const attachment of spec.networks ?? []) await checkOptions(parts, attachment)
   const id = newId()
   mark('image resolved')
   const { paths, store } = parts
@@ -128,6 +130,14 @@ async function create(
         })
     return container
   }).finally(() => job.end())
+}
+
+/** A network that there is not yet, or whose driver has gone, is passed over: the start asks again. @throws TsrunError invalid */
+async function checkOptions({ networks, drivers }: CreateParts, attachment: NetworkAttachment): Promise<void> {
+  if (attachment.driverOptions === undefined) return
+  const network = networks.named(attachment.network)
+  if (network === undefined) return
+  checkDriversOptions(network, (await drivers(network.driver)).driver, attachment.driverOptions)
 }
 
 /** overlayfs shows the upper folder's owner and mode as those of `/`: they must be the image's. */

@@ -3,6 +3,7 @@
 
 import { type Undo, withRollback } from '../../lib/rollback.ts'
 import type { Container, NetworkAttachment, RunRecord } from '../../model/container.ts'
+import { checkDriversOptions } from '../../model/endpoint-options.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { checkJoining } from '../../model/joining.ts'
 import type { Endpoint, Network, Sandbox } from '../../model/network.ts'
@@ -44,7 +45,8 @@ export async function connectNetwork(
   await changeConnections(context, container, async (current, undo, note) => {
     const attachments = attachmentsOf(current).filter(({ network }) => network !== 'none')
     const network = await findNetwork(context, attachment.network)
-    assertJoinable(current, attachments, network, (await context.drivers(network.driver)).driver.hasEndpoints)
+    const { driver } = await context.drivers(network.driver)
+    assertJoinable(current, attachments, network, driver.hasEndpoints)
     const known = resolve(context, attachments)
     if (known.some(other => other.network.id === network.id))
       throw new TsrunError(
@@ -59,6 +61,7 @@ export async function connectNetwork(
       throw withNames(context, error)
     })
     if (run === undefined) {
+      checkDriversOptions(network, driver, attachment.driverOptions)
       planEndpoints([...known, added])
       undo.add('connection record', () => context.store.write(current))
       recordAttachments(context, current, [...attachments, added.attachment])

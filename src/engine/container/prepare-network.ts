@@ -6,6 +6,7 @@ import { hasCode } from '../../ffi/errno.ts'
 import { createNetns } from '../../kernel/netns.ts'
 import type { Undo } from '../../lib/rollback.ts'
 import type { Container, NetworkAttachment } from '../../model/container.ts'
+import { checkDriversOptions } from '../../model/endpoint-options.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, Network, Sandbox } from '../../model/network.ts'
 import type { OciSpec } from '../../model/oci-spec.ts'
@@ -149,6 +150,7 @@ export async function reserve(
   if (network.isLeased === true) assertLeasable(container, network, { attachment, hasPorts })
   // The network may have been made since the container was created.
   checkFamilies(network, attachment)
+  checkDriversOptions(network, drivers.driver, attachment.driverOptions)
   const { mac, aliases, linkLocalIps, driverOptions } = attachment
   if (mac !== undefined) assertMacFree(context, container, network, mac)
   const { hostname } = container.spec

@@ -35,11 +35,20 @@ export function assertValidSpec(spec: ContainerSpec): void {
   checkNumber('--oom-score-adj', spec.oomScoreAdj, -1000, 1000)
 }
 
-/** What shares a network, or has none, has no address of its own. */
+/** What shares a network, or has none, has no address and no interface of its own. */
 function checkAddresses(attachment: NetworkAttachment): void {
+  if (!standsAlone(attachment.network)) return
   const [address] = staticIps(attachment)
-  if (address === undefined || !standsAlone(attachment.network)) return
+  const [option] = Object.keys(attachment.driverOptions ?? {})
   const mode = printable(attachment.network)
+  if (option !== undefined)
+    throw new TsrunError(
+      'invalid',
+      'unknown-option',
+      `cannot use driver-opt ${JSON.stringify(option)}: --network ${mode} gives no interface of the container's own`,
+      { hint: 'leave it out, or choose a network of `tsrun network ls`' },
+    )
+  if (address === undefined) return
   throw new TsrunError('invalid', 'no-address', `cannot use address ${address}: --network ${mode} gives none`, {
     hint: `leave it out, or choose a network of \`tsrun network ls\``,
   })

@@ -4,7 +4,6 @@
 import { contains, parsePrefix, tryParseAddress } from '../../lib/ip.ts'
 import { macFromBytes } from '../../lib/mac.ts'
 import { doAll, type Undo } from '../../lib/rollback.ts'
-import { checkEndpointOptions } from '../../model/endpoint-options.ts'
 import type { IpamDriver } from '../../model/ipam.ts'
 import type { Lease } from '../../model/lease.ts'
 import type {
@@ -60,7 +59,6 @@ export async function reserveEndpoint(
   undo: Undo,
 ): Promise<Endpoint> {
   const { network, container, aliases = [], linkLocalIps = [], options = {} } = request
-  if (driver.endpointOptions !== undefined) checkEndpointOptions(options, driver.endpointOptions)
   const addresses: string[] = []
   for (const pool of network.pools) addresses.push(await reserveAddress(ipam, pool, request, undo))
   const endpoint: Endpoint = {
