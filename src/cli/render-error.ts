@@ -58,6 +58,7 @@ const verbs: Readonly<Record<string, string>> = {
   rename: 'rename',
   symlink: 'make the link',
   unlink: 'remove',
+  rm: 'remove',
   connect: 'connect to',
   fsync: 'write',
 }

@@ -3,7 +3,7 @@
 
 import { closeSync, fstatSync, mkdirSync, openSync, readSync, renameSync, statSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { hasCode } from '../ffi/errno.ts'
+import { hasCode, isRefusedWrite } from '../ffi/errno.ts'
 import { isStill, tryLock } from '../kernel/flock.ts'
 import { openIfThere, readTextIfThere } from '../lib/if-there.ts'
 import { watchQuietly } from './watch-quietly.ts'
@@ -29,7 +29,7 @@ export class EventLog {
     try {
       this.#append(line)
     } catch (error) {
-      if (!hasCode(error, 'ENOSPC', 'EDQUOT', 'EROFS', 'EIO')) throw error
+      if (!isRefusedWrite(error)) throw error
     }
   }
 

@@ -39,3 +39,8 @@ export class SyscallError extends Error {
 export function hasCode(error: unknown, ...codes: string[]): boolean {
   return error instanceof Error && 'code' in error && codes.includes(String(error.code))
 }
+
+/** Whether `error` says that a file system takes no writes: it is full, read-only, or its disk fails. */
+export function isRefusedWrite(error: unknown): boolean {
+  return hasCode(error, 'ENOSPC', 'EDQUOT', 'EROFS', 'EIO')
+}

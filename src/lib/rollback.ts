@@ -14,6 +14,11 @@ export class CleanupError extends Error {
     this.name = 'CleanupError'
     this.failures = failures
   }
+
+  /** What each step failed of, also those of steps of steps. */
+  reasons(): unknown[] {
+    return this.failures.flatMap(({ error }) => (error instanceof CleanupError ? error.reasons() : [error]))
+  }
 }
 
 /** The inverses registered so far, newest last. */

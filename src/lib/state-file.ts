@@ -9,11 +9,14 @@ import { syncPath } from './json-file.ts'
 /** A file of ours that is not what we write: cut off, edited by hand, or another version's. The message names it. */
 export class StateFileError extends Error {
   readonly path: string
+  /** It is there and has no content: what a disk or a power that failed makes of a file that was not synced. */
+  readonly isEmpty: boolean
 
-  constructor(path: string, reason: string) {
+  constructor(path: string, reason: string, isEmpty = false) {
     super(`the state file "${path}" is damaged: ${reason}`)
     this.name = 'StateFileError'
     this.path = path
+    this.isEmpty = isEmpty
   }
 }
 
@@ -74,7 +77,7 @@ export function readJson<T extends object>(path: string, shape: Shape = {}): T |
   try {
     value = JSON.parse(text)
   } catch (error) {
-    throw new StateFileError(path, error instanceof Error ? error.message : String(error))
+    throw new StateFileError(path, error instanceof Error ? error.message : String(error), text === '')
   }
   if (kindOf(value) !== 'object') throw new StateFileError(path, 'it is not a JSON object')
   const fields = value as Readonly<Record<string, unknown>>
@@ -102,6 +105,15 @@ export function writeJson(path: string, value: unknown, options: { durable?: boo
   writeWhole(path, `${JSON.stringify(value, null, 2)}\n`, options)
 }
 
+/** A disk that took no content may not let go of the name either; why the write failed is what has to be told. */
+function removeDraft(path: string): void {
+  try {
+    rmSync(path, { force: true })
+  } catch {
+    // A draft is nobody's record: whoever removes the folder takes it along.
+  }
+}
+
 /** Like writeJson, for text. */
 export function writeWhole(path: string, text: string, options: { durable?: boolean } = {}): void {
   const name = path.slice(path.lastIndexOf('/') + 1).replace(/^\.?[0-9a-f]{64}$/, 'by id')
@@ -121,7 +133,7 @@ export function writeWhole(path: string, text: string, options: { durable?: bool
     faultPoint(`draft ${name}`)
     renameSync(temporary, path)
   } catch (error) {
-    rmSync(temporary, { force: true })
+    removeDraft(temporary)
     throw error
   }
   if (options.durable === true) syncPath(path.slice(0, path.lastIndexOf('/')))

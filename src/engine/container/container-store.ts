@@ -205,7 +205,16 @@ export class ContainerStore {
   }
 
   readExit(id: string): ExitRecord | undefined {
-    return readJson<ExitRecord>(this.#paths.containerFile(id, 'exit.json'), { exitCode: 'number', finishedAt: 'text' })
+    try {
+      return readJson<ExitRecord>(this.#paths.containerFile(id, 'exit.json'), {
+        exitCode: 'number',
+        finishedAt: 'text',
+      })
+    } catch (error) {
+      // It is not synced: with its content the exit is lost, and with it nothing that a start would need.
+      if (error instanceof StateFileError && error.isEmpty) return undefined
+      throw error
+    }
   }
 
   writeExit(id: string, exit: ExitRecord): void {

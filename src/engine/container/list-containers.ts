@@ -7,6 +7,7 @@ import type { Container, ContainerState } from '../../model/container.ts'
 import type { EngineContext } from '../context.ts'
 import { OutputRelay } from './output-relay.ts'
 import { restartsByPolicy } from './start-with-client.ts'
+import { isTornDown } from './teardown.ts'
 
 /** A container and how it is doing. */
 export interface ContainerView {
@@ -37,7 +38,7 @@ export async function settledState(
   if (state.status !== 'exited') return state
   if (state.run !== undefined) {
     await waitForMonitor(context, container.id)
-    await reconcile(container.id)
+    if (!(await isTornDown(reconcile(container.id)))) return store.state(container.id)
   }
   // Its monitor was killed, or who waited to start it again was: somebody has to do it now.
   else if (!store.isMarkedRestarting(container.id)) return state

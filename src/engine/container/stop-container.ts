@@ -2,7 +2,7 @@
 // the monitor's socket does the teardown, so that it is over when the verb returns.
 
 import { existsSync, rmSync } from 'node:fs'
-import { hasCode } from '../../ffi/errno.ts'
+import { hasCode, isRefusedWrite } from '../../ffi/errno.ts'
 import { killCgroup, thawCgroup } from '../../kernel/cgroup/cgroup.ts'
 import { closePidfd, openPidfd, sendSignal } from '../../kernel/pidfd.ts'
 import type { Container, RunRecord } from '../../model/container.ts'
@@ -12,7 +12,7 @@ import { isAlive } from './container-store.ts'
 import { type ContainerClient, OutputRelay } from './output-relay.ts'
 import { runningOrThrow } from './running-or-throw.ts'
 import { signalNumber } from './signals.ts'
-import { isStartedAgain } from './teardown.ts'
+import { isStartedAgain, isTornDown } from './teardown.ts'
 
 /** docker's: how long `stop` waits between asking and killing. */
 const DEFAULT_STOP_TIMEOUT_SECONDS = 10
@@ -65,9 +65,17 @@ export async function stopContainer(
 /** From now on its restart policy leaves the container alone, and one that waits for its restart waits in vain. */
 async function markStopped(context: EngineContext, id: string): Promise<void> {
   await context.locks.withContainer(id, async () => {
-    const marked = context.store.change(id, container => ({ ...container, stoppedByUser: true }))
-    // Else it might start by itself after a power cut.
-    if (marked?.spec.restart?.name === 'unless-stopped') context.store.persist(id)
+    try {
+      const marked = context.store.change(id, container => ({ ...container, stoppedByUser: true }))
+      // Else it might start by itself after a power cut.
+      if (marked?.spec.restart?.name === 'unless-stopped') context.store.persist(id)
+    } catch (error) {
+      // What no policy would start again can be ended on a disk that takes no writes.
+      if (!isRefusedWrite(error)) throw error
+      const { restartsByPolicy } = await import('./start-with-client.ts')
+      const container = context.store.read(id)
+      if (container !== undefined && restartsByPolicy(container)) throw error
+    }
     context.store.unmarkRestarting(id)
   })
 }
@@ -120,7 +128,7 @@ async function withEnd(
     await end(ended)
     await ended
     await context.locks.withContainer(container.id, async () => {
-      if (!isStartedAgain(context, container.id, life)) await context.tearDown(container)
+      if (!isStartedAgain(context, container.id, life)) await isTornDown(context.tearDown(container))
     })
     watcher?.release(context.takeLeftover())
   } finally {

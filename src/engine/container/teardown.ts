@@ -2,10 +2,11 @@
 // a killed monitor, a failed start and a reboot. Idempotent; the caller holds the container's lock.
 
 import { existsSync, rmSync } from 'node:fs'
+import { isRefusedWrite } from '../../ffi/errno.ts'
 import { hasCgroups, isPopulated, killCgroup, removeCgroup, removeCgroupParent } from '../../kernel/cgroup/cgroup.ts'
 import { faultPoint } from '../../lib/fault.ts'
 import { syncPath } from '../../lib/json-file.ts'
-import { doAll } from '../../lib/rollback.ts'
+import { CleanupError, doAll } from '../../lib/rollback.ts'
 import { readJson } from '../../lib/state-file.ts'
 import type { Container, ExitRecord, RunRecord } from '../../model/container.ts'
 import type { Endpoint } from '../../model/network.ts'
@@ -41,6 +42,21 @@ export async function tearDownContainer(context: EngineContext, container: Conta
     ['remove rules made anew', () => removeRulesAgain(context, run)],
     ['remove cgroup parent', () => removeEmptyCgroupParent(context)],
   ])
+}
+
+/**
+ * For whoever can do without: false where a disk that takes no writes kept some of it from being given back. That is on record, and
+ * whoever looks next tries again.
+ * @throws CleanupError when something else went wrong as well
+ */
+export async function isTornDown(teardown: Promise<void>): Promise<boolean> {
+  try {
+    await teardown
+    return true
+  } catch (error) {
+    if (error instanceof CleanupError && error.reasons().every(isRefusedWrite)) return false
+    throw error
+  }
 }
 
 /**
