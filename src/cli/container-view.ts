@@ -4,11 +4,13 @@ import type { ContainerView } from '../engine/container/container-service.ts'
 import { printable, shortId } from '../engine/ids.ts'
 import type { PortMapping } from '../model/network.ts'
 import type { Row } from './format.ts'
+import { quoteGo } from './go-template/escapes.ts'
+import { labelList, labelMethod } from './labels.ts'
 import { formatAgo, formatDate, formatDuration, truncate } from './table.ts'
 
 /** @param full do not cut ids and commands short */
 export function toPsRow({ container, state }: ContainerView, full: boolean): Row {
-  const command = printable(container.process.args.join(' '))
+  const command = commandLine(container.process.args)
   const ports = state.run?.endpoints.flatMap(endpoint => endpoint.ports) ?? []
   const mounts = () =>
     (container.spec.mounts ?? []).filter(({ type, source }) => type !== 'tmpfs' && source !== '').map(m => m.source)
@@ -16,7 +18,7 @@ export function toPsRow({ container, state }: ContainerView, full: boolean): Row
   return {
     ID: full ? container.id : shortId(container.id),
     Image: printable(container.image.reference),
-    Command: `"${full ? command : truncate(command, 20)}"`,
+    Command: quoteGo(full ? command : truncate(command, 20), '"'),
     get CreatedAt() {
       return formatDate(container.createdAt)
     },
@@ -26,10 +28,9 @@ export function toPsRow({ container, state }: ContainerView, full: boolean): Row
     Ports: formatPorts(ports),
     Names: container.name,
     get Labels() {
-      return Object.entries(container.spec.labels ?? {})
-        .map(([k, v]) => printable(`${k}=${v}`))
-        .join(',')
+      return labelList(container.spec.labels)
     },
+    Label: labelMethod(container.spec.labels),
     get Networks() {
       return (container.spec.networks ?? []).map(n => n.network).join(',')
     },
@@ -41,8 +42,16 @@ export function toPsRow({ container, state }: ContainerView, full: boolean): Row
     get LocalVolumes() {
       return String((container.spec.mounts ?? []).filter(mount => mount.type === 'volume').length)
     },
+    Platform: null,
+    Size: '0B',
     Health: state.health?.status ?? '',
+    HealthStatus: state.health?.status ?? '',
   }
+}
+
+/** As docker shows it: words with a space in single quotes. */
+function commandLine(args: readonly string[]): string {
+  return args.map((word, index) => (index > 0 && word.includes(' ') ? `'${word}'` : word)).join(' ')
 }
 
 function formatStatus({ state }: ContainerView): string {

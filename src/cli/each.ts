@@ -17,19 +17,26 @@ export async function forEach(
   { atOnce = 1, isFine }: { readonly atOnce?: number; readonly isFine?: (error: unknown) => boolean } = {},
 ): Promise<number> {
   const inTurn = limiter(isExplaining() ? 1 : atOnce)
-  const outcomes = names.map(name =>
-    inTurn(() => act(name)).then(
-      line => () => {
-        if (line !== undefined) print(`${line}\n`)
-        return 0
-      },
-      (error: unknown) => () => {
-        if (error instanceof Rehearsed) return 0
-        printError(renderError(error))
-        return isFine?.(error) === true ? 0 : 1
-      },
-    ),
-  )
+  // One that is named twice is acted on twice, not at once: what is removed is not there any more.
+  const turns = new Map<string, Promise<unknown>>()
+  const outcomes = names.map(name => {
+    const before = turns.get(name) ?? Promise.resolve()
+    const outcome = before
+      .then(() => inTurn(() => act(name)))
+      .then(
+        line => () => {
+          if (line !== undefined) print(`${line}\n`)
+          return 0
+        },
+        (error: unknown) => () => {
+          if (error instanceof Rehearsed) return 0
+          printError(renderError(error))
+          return isFine?.(error) === true ? 0 : 1
+        },
+      )
+    turns.set(name, outcome)
+    return outcome
+  })
   let code = 0
   for (const outcome of outcomes) code = Math.max(code, (await outcome)())
   return code

@@ -1,21 +1,22 @@
 // Go's text/template, as far as docker's users need it for `--format`. No code is generated, nothing of JavaScript can
 // be reached, and what a template may cost is limited: a hostile one ends with an error, and soon.
-// Left out: define, template, block and call. JSON knows no int64 and no structs: a whole number is an int, an object a map.
+// Left out: define, template, block and call. JSON knows no int64 and no structs: a whole number is an int, and an object a map
+// unless the caller says that it is a struct.
 
 import { TsrunError } from '../model/errors.ts'
-import { evaluate } from './go-template/evaluate.ts'
+import { evaluate, type Structs } from './go-template/evaluate.ts'
 import { TemplateFault } from './go-template/fault.ts'
 import { parse } from './go-template/parser.ts'
 
 /**
  * Parses once; the result is called for each value.
  * @param text e.g. `{{.Name}}: {{range .Ports}}{{.HostPort}} {{end}}`
- * @returns value -> text; throws TsrunError invalid where the value does not fit or the limits are passed
+ * @returns value -> text, see evaluate() for structs; throws TsrunError invalid where the value does not fit or the limits are passed
  * @throws TsrunError invalid on a syntax error
  */
-export function parseTemplate(text: string): (value: unknown) => string {
+export function parseTemplate(text: string): (value: unknown, structs?: Structs) => string {
   const template = explained(text, () => parse(text))
-  return value => explained(text, () => evaluate(template, value))
+  return (value, structs) => explained(text, () => evaluate(template, value, structs))
 }
 
 function explained<T>(text: string, work: () => T): T {

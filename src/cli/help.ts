@@ -25,6 +25,10 @@ Global flags:
   --userns-remap IDS
                 map the users of new containers to ids of the host: default, USER, or START:SIZE
                 (TSRUN_USERNS_REMAP; not set: they are the users of the host)
+  --config DIR  where logins to registries are kept (DOCKER_CONFIG; default ~/.docker)
+  -D, --debug   let helper processes say what goes wrong (TSRUN_DEBUG); so does --log-level debug
+  -l, --log-level LEVEL, -c, --context default
+                docker compatibility
 
 Example:
   tsrun network create --subnet 192.168.0.0/24 br

@@ -7,6 +7,7 @@ import { mark, printTrace } from '../lib/trace.ts'
 import { takeWarnings } from '../lib/warnings.ts'
 import { rewriteGoStyle } from './args.ts'
 import { addExplainFlags, type ExplainFlags } from './explain-flags.ts'
+import { takeGlobalFlags } from './global-flags.ts'
 import { expandGroup, groupHelp } from './groups.ts'
 import { LeanCommand } from './lean-command.ts'
 import { print, printError } from './print.ts'
@@ -18,11 +19,7 @@ import { version } from './version.ts'
 const isRun = (verb: string) => verb === 'run'
 
 async function main(argv: readonly string[]): Promise<number> {
-  const { globals, rest: words } = splitGlobals(argv)
-  const rest = expandGroup(words)
-  if (globals.root !== undefined) process.env.TSRUN_ROOT = globals.root
-  if (globals.state !== undefined) process.env.TSRUN_STATE = globals.state
-  if (globals.usernsRemap !== undefined) process.env.TSRUN_USERNS_REMAP = globals.usernsRemap
+  const rest = expandGroup(takeGlobalFlags(argv))
   const [verb] = rest
   if (verb === '-v' || verb === '--version') {
     print(`tsrun version ${version}\n`)
@@ -86,7 +83,12 @@ async function parseAndRun(entry: VerbEntry, module: VerbModule, parse: Parse): 
     const sub = command.commands.find(c => c.name() === words[depth] || c.aliases().includes(words[depth] ?? ''))
     if (sub === undefined) {
       const word = words[depth]
-      if (word !== undefined && !word.startsWith('-') && word !== 'help')
+      if (word === undefined && !isLast) return undefined
+      if (word === undefined) {
+        print(command.helpInformation())
+        return 0
+      }
+      if (!word.startsWith('-') && word !== 'help')
         throw (await import('./help.ts')).noSuchMember(words.slice(0, depth).join(' '), word, namesOf(command))
       break
     }
@@ -103,7 +105,7 @@ async function parseAndRun(entry: VerbEntry, module: VerbModule, parse: Parse): 
     if (error instanceof Rehearsed) return error.exitCode
     if (error instanceof CommanderError) return isLast || hasBegun ? exitCodeOfUsage(error, verb) : undefined
     printError(renderError(error))
-    return exitCodeOf(error, isRun(verb))
+    return exitCodeOf(error, isRun(verb), verb === 'exec')
   }
 }
 
@@ -128,28 +130,6 @@ function exitCodeOfUsage(error: CommanderError, verb: string): number {
 
 function namesOf(command: Command): string[] {
   return command.commands.flatMap(each => [each.name(), ...each.aliases()])
-}
-
-const globalFlags = { root: 'root', state: 'state', 'userns-remap': 'usernsRemap' } as const
-
-/** The flags that stand before the verb. */
-function splitGlobals(argv: readonly string[]): {
-  globals: { root?: string; state?: string; usernsRemap?: string }
-  rest: readonly string[]
-} {
-  const globals: { root?: string; state?: string; usernsRemap?: string } = {}
-  let index = 0
-  for (; index < argv.length; index += 1) {
-    const [name, value] = (argv[index] ?? '').split(/=(.*)/s)
-    const flag = /^--?(root|state|userns-remap)$/.exec(name ?? '')?.[1] as keyof typeof globalFlags | undefined
-    if (flag === undefined) break
-    const key = globalFlags[flag]
-    if (value === undefined) index += 1
-    const given = value ?? argv[index]
-    if (given === undefined || given === '') throw new Error(`${name} needs a value`)
-    globals[key] = given
-  }
-  return { globals, rest: argv.slice(index) }
 }
 
 /** commander says "error: unknown option '--x'": in our form. */

@@ -29,9 +29,14 @@ export function shown(text: string): string {
   return line.length <= maxShown ? line : `${line.slice(0, maxShown / 2)} … ${line.slice(-maxShown / 2)}`
 }
 
-/** What a verb exits with. @param forContainers whether the verb's own codes are the container's (run, exec, create, start) */
-export function exitCodeOf(error: unknown, forContainers: boolean): number {
+/**
+ * What a verb exits with.
+ * @param forContainers whether the verb's own codes are the container's (run, create)
+ * @param isExec there, whatever keeps the process from starting in a container that runs is 126, as with docker
+ */
+export function exitCodeOf(error: unknown, forContainers: boolean, isExec = false): number {
   if (error instanceof TsrunError) {
+    if (isExec && (error.code === 'setup-failed' || error.code === 'no-such-user')) return 126
     if (error.kind === 'command-not-found') return 127
     if (error.kind === 'not-executable') return 126
   }

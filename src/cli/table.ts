@@ -1,17 +1,17 @@
 // Columns as docker prints them, and the few ways to say how long ago something was.
 
-/** Left-aligned columns with three spaces between them. */
-export function formatTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
+/** Left-aligned columns with three spaces between them, none narrower than `least`, as docker has it. */
+export function formatTable(header: readonly string[], rows: readonly (readonly string[])[], least = 10): string {
   const all = [header, ...rows]
   const count = Math.max(...all.map(row => row.length))
   const widths = Array.from({ length: count }, (_, column) =>
-    Math.max(...all.map(row => displayWidth(row[column] ?? ''))),
+    Math.max(least, ...all.map(row => displayWidth(row[column] ?? '') + 3)),
   )
   const pad = (cell: string, column: number) => cell + ' '.repeat((widths[column] ?? 0) - displayWidth(cell))
   const line = (row: readonly string[]) =>
     row
       .map((cell, column) => (column === row.length - 1 ? cell : pad(cell, column)))
-      .join('   ')
+      .join('')
       .trimEnd()
   return `${all.map(line).join('\n')}\n`
 }

@@ -40,7 +40,7 @@ beforeEach(() => {
 })
 afterAll(async () => {
   await world.ok(['rm', '-f', 'up', 'down'])
-  await world.ok(['volume', 'prune', '-a'])
+  await world.ok(['volume', 'prune', '-af'])
   for (const name of readdirSync(join(world.dir, 'work'))) rmSync(join(world.dir, 'work', name), { recursive: true })
   await world.dispose()
 })

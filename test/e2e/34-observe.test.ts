@@ -12,7 +12,7 @@ beforeAll(async () => {
 })
 afterEach(() => world.tsrun(['rm', '-f', 'box', 'other']))
 afterAll(async () => {
-  await world.ok(['volume', 'prune', '-a'])
+  await world.ok(['volume', 'prune', '-af'])
   await world.dispose()
 })
 

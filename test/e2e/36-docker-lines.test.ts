@@ -18,7 +18,7 @@ afterEach(async () => {
   for (const name of ['cid', 'env', 'labels', 'vars']) rmSync(join(world.dir, 'work', name), { force: true })
 })
 afterAll(async () => {
-  await world.tsrun(['volume', 'prune', '-a'])
+  await world.tsrun(['volume', 'prune', '-af'])
   await world.dispose()
 })
 

@@ -103,7 +103,7 @@ describe('a broken download', () => {
     const [next, ...more] = proxy.blobs().filter(isLayer)
     expect(more).toEqual([])
     expect([next?.headers.range, next?.sent]).toEqual([`bytes=${there}-`, layerSize() - there])
-    if (signal === 'SIGKILL') await home.ok('image', 'prune')
+    if (signal === 'SIGKILL') await home.ok('image', 'prune', '-f')
     await expectGood()
   })
 
@@ -111,12 +111,12 @@ describe('a broken download', () => {
     proxy.mischief = exchange => (isLayer(exchange) ? { rate: 2 * megabyte } : undefined)
     const pull = home.start(['pull', name])
     await eventually('some of it is there', () => (proxy.blobs().find(isLayer)?.sent ?? 0) > megabyte / 2, 10_000)
-    await home.ok('image', 'prune')
+    await home.ok('image', 'prune', '-f')
     expect(home.partial()).toHaveLength(1)
     pull.kill('SIGKILL')
     await pull.result
 
-    await home.ok('image', 'prune')
+    await home.ok('image', 'prune', '-f')
 
     expect(home.partial()).toEqual([])
   })
@@ -134,7 +134,7 @@ describe('a broken download', () => {
     await home.ok('pull', name)
 
     expect(proxy.blobs().filter(isLayer)).toHaveLength(2)
-    await home.ok('image', 'prune')
+    await home.ok('image', 'prune', '-f')
     await expectGood()
   })
 })

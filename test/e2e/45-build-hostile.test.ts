@@ -71,7 +71,7 @@ describe('build fails well', () => {
 
       expect(await inApp(world, 'cat /made')).toBe('made')
       await eventually('nothing is left', async () => (await world.ok(['ps', '-aq'])) === '')
-      await world.ok(['image', 'prune'])
+      await world.ok(['image', 'prune', '-f'])
       expect(await remains(world)).toEqual([])
     }),
   )

@@ -120,14 +120,14 @@ describe('the build cache', () => {
       const layers = () => listOrEmpty(join(world.root, 'layers')).length
       expect(layers()).toBe(2)
       await world.ok(['rmi', 'app'])
-      await world.ok(['image', 'prune'])
+      await world.ok(['image', 'prune', '-f'])
       expect(layers()).toBe(2)
       const df = await world.ok(['system', 'df', '--format', '{{.Type}} {{.TotalCount}} {{.Size}}'])
       expect(df).toMatch(/^Build Cache 2 6MB$/m)
       expect(await built(world, dockerfile)).toMatch(/CACHED/)
       expect(await inApp(world, 'wc -c < /big')).toBe('3000000')
 
-      expect(await world.ok(['builder', 'prune', '--filter', 'until=1h'])).toContain('Deleted steps: 0')
+      expect(await world.ok(['builder', 'prune', '-f', '--filter', 'until=1h'])).toContain('Deleted steps: 0')
       // What an image has stays cached, what none has goes.
       await world.ok(['system', 'prune', '-f'])
       expect(await built(world, dockerfile)).toMatch(/CACHED/)

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { renderInspection, renderListing } from '../../src/cli/format.ts'
+import { labelMethod } from '../../src/cli/labels.ts'
 import { TsrunError } from '../../src/model/errors.ts'
 
 const columns = [
@@ -32,7 +33,7 @@ test('a tab in a cell does not shift the columns of a table', () => {
     'COMMAND               CONTAINER ID\nprintf "a\\x09b"\\x0a   abc\nsh                    d\n',
   )
   expect(renderListing(listing, 'table {{index .Labels "x"}}\\t{{range .List}}{{.}}{{end}}\\t{{.ID}}')).toBe(
-    'LABELS   LIST     CONTAINER ID\na\\x09b   a\\x09b   abc\n                  d\n',
+    'LABELS    LIST      CONTAINER ID\na\\x09b    a\\x09b    abc\n                    d\n',
   )
   expect(renderListing({ columns: [['A', 'Command']], rows: listing.rows })).toBe('A\nprintf "a\\x09b"\\x0a\nsh\n')
 })
@@ -48,18 +49,52 @@ test.each([
   ['{{printf "%s.Name" .ID}}', 'CONTAINER ID'],
   ['{{$.ID}}', 'CONTAINER ID'],
   ['{{.ID}}/{{.Names}}', 'CONTAINER ID/NAMES'],
-  ['{{if .Ports}}{{.Ports}}{{else}}-{{end}}\\t{{.ID}}', 'PORTS   CONTAINER ID'],
+  ['{{if .Ports}}{{.Ports}}{{else}}-{{end}}\\t{{.ID}}', 'PORTS     CONTAINER ID'],
   ['{{if .Ports}}yes{{end}}', 'PORTS'],
   ['{{if .Ports}}{{.Names}}{{end}}', 'NAMES'],
   ['{{range .List}}{{.}}{{end}}', 'LIST'],
   ['{{with $x := .Ports}}{{$x}}{{end}}', 'PORTS'],
   ['{{index .Labels "a.Name"}}', 'LABELS'],
   ['{{"x"}}', ''],
+  ['{{.Label "com.docker.compose_project"}}\\t{{.Label "a"}}', 'compose project   a'],
   ['{{/* .No */}}{{.ID}}', 'CONTAINER ID'],
-  ['{{join .List "\\t"}}\\t{{.ID}}', 'LIST   CONTAINER ID'],
+  ['{{join .List "\\t"}}\\t{{.ID}}', 'LIST      CONTAINER ID'],
   ['a { b {{.ID}}', 'a { b CONTAINER ID'],
 ])('the header of table %s is "%s"', (format, header) => {
   expect(headerOf(format)).toBe(header)
+})
+
+test('a field that a row does not have is an error with the ones that were meant, and a label is asked for by its key', () => {
+  const row = { Names: 'web', Labels: 'a=1', Label: labelMethod({ a: '1' }), Actor: { Attributes: {} } }
+  const rendered = (format: string) => renderListing({ columns: [], rows: [row] }, format)
+
+  expect(rendered('{{.Label "a"}}|{{.Label "b"}}|{{.Actor.Attributes.none}}')).toBe('1||<no value>\n')
+  expect(rendered('json')).not.toContain('"Label"')
+  expect(() => rendered('{{.Name}}')).toThrow(/there is no field .Name$/)
+  expect(() => rendered('table {{.Name}}')).toThrow(/there is no field .Name$/)
+  expect(() => rendered('{{.Actor.Nope}}')).toThrow(/there is no field .Nope$/)
+  expect(() => rendered('{{.Names "a"}}')).toThrow(/only a function takes arguments: .Names is none/)
+  expect(() => rendered('{{.Label 1}}')).toThrow(/.Label wants 1 string/)
+})
+
+test('renderInspection() tells structs from maps, as docker', () => {
+  const object = {
+    State: { Status: 'created' },
+    Config: { Labels: { a: '1' } },
+    HostConfig: { LogConfig: { Type: 'none', Config: {} } },
+    NetworkSettings: { Networks: { bridge: { IPAddress: '10.0.0.2' } } },
+  }
+  const rendered = (format: string) => renderInspection([object], format)
+
+  expect(rendered('{{.Config.Labels.none}} {{.HostConfig.LogConfig.Config.none}}')).toBe('<no value> <no value>\n')
+  expect(rendered('{{if .State.Health}}yes{{else}}no{{end}}')).toBe('no\n')
+  for (const path of ['Nope', 'State.Nope', 'NetworkSettings.Networks.bridge.Nope', 'Config.Nope'])
+    expect(() => rendered(`{{.${path}}}`)).toThrow(/there is no field .Nope$/)
+  expect(() => rendered('{{range .NetworkSettings.Networks}}{{.Nope}}{{end}}')).toThrow(/there is no field .Nope$/)
+  expect(() => rendered('{{.State.Health.Status}}')).toThrow(/there is no field .Status: it is nil/)
+  expect(() => rendered('{{.NetworkSettings.Networks.none.IPAddress}}')).toThrow(
+    /there is no field .IPAddress: it is nil/,
+  )
 })
 
 test('renderInspection() leaves \\t and \\n to the template, as docker', () => {
@@ -74,7 +109,7 @@ test('renderInspection() prints tables', () => {
   ]
 
   expect(renderInspection(objects, 'table {{.Name}}\\t{{.State.Status}}')).toBe(
-    'NAME     STATUS\nweb      running\nlonger   exited\n',
+    'NAME      STATUS\nweb       running\nlonger    exited\n',
   )
 })
 

@@ -41,7 +41,7 @@ test.each([
   ['a row that is too long', ['A'], [['x', 'y']], 'A\nx   y\n'],
   ['empty cells in the middle', ['A', 'B', 'C'], [['', '', 'z']], 'A   B   C\n        z\n'],
 ])('formatTable() prints %s', (_, header, rows, text) => {
-  expect(formatTable(header, rows)).toBe(text)
+  expect(formatTable(header, rows, 0)).toBe(text)
 })
 
 const second = 1000
@@ -149,11 +149,11 @@ test('formatTable() aligns what is wide or combined', () => {
     [
       ['容器', '1'],
       ['u\u0308ber', '2'],
-      ['longer', '3'],
+      ['longest', '3'],
     ],
   )
 
-  expect(text).toBe('NAME     ID\n容器     1\nu\u0308ber     2\nlonger   3\n')
+  expect(text).toBe('NAME      ID\n容器      1\nu\u0308ber      2\nlongest   3\n')
 })
 
 test('formatTable() aligns columns that have no header', () => {
@@ -165,7 +165,7 @@ test('formatTable() aligns columns that have no header', () => {
         ['x', 'b', 'z'],
       ],
     ),
-  ).toBe('A\nx   long   y\nx   b      z\n')
+  ).toBe('A\nx         long      y\nx         b         z\n')
 })
 
 test('truncate() cuts no character in two and stays in its width', () => {

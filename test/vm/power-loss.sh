@@ -117,7 +117,7 @@ look() {
   if has remove-volume; then "$tsrun" volume rm gone >/dev/null 2>&1; fi
   "$tsrun" ps -aq | xargs -r "$tsrun" rm -f >/dev/null
   "$tsrun" network rm second >/dev/null 2>&1
-  "$tsrun" system prune -a --volumes >/ram/said 2>&1 || echo "system prune fails: $(cat /ram/said)"
+  "$tsrun" system prune -af --volumes >/ram/said 2>&1 || echo "system prune fails: $(cat /ram/said)"
   "$tsrun" network rm bridge br >/dev/null 2>&1
   find /store/tsrun/containers /store/tsrun/names /store/tsrun/ipam/*_* /store/tsrun/staging -mindepth 1 2>/dev/null |
     sed 's/^/left over: /'

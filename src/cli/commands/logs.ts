@@ -30,7 +30,7 @@ export function register(program: Command): Command {
     .action(async (name: string, flags: LogFlags) => {
       await using engine = await Engine.open()
       const tail =
-        flags.tail === undefined || flags.tail === 'all'
+        flags.tail === undefined || /^(?:all|-\d+)$/.test(flags.tail)
           ? undefined
           : parseWholeNumber('--tail', flags.tail, { min: 0, max: 1e9 })
       const options = {

@@ -5,9 +5,11 @@ import { contains, networkOf, tryParseAddress, tryParsePrefix } from '../../lib/
 import { TsrunError } from '../../model/errors.ts'
 import type { Network, NetworkSpec } from '../../model/network.ts'
 import { collect } from '../collect.ts'
+import { forceFlag, isAgreed } from '../confirm.ts'
 import { forEach } from '../each.ts'
 import { matchesLabel, parseFilters, parsePruneFilter, parseTruth, passesFilters } from '../filters.ts'
 import { renderInspection, renderListing } from '../format.ts'
+import { labelList, labelMethod } from '../labels.ts'
 import { inspectNetwork } from '../network-view.ts'
 import { parsePairs } from '../parse-pairs.ts'
 import { print, printError } from '../print.ts'
@@ -180,11 +182,11 @@ function toRow(network: Network, full: boolean) {
     Subnet: network.pools.map(pool => pool.subnet).join(', '),
     Gateway: network.pools.map(pool => pool.gateway).join(', '),
     Internal: String(network.internal),
+    IPv4: String(network.pools.some(pool => !pool.subnet.includes(':'))),
     IPv6: String(network.pools.some(pool => pool.subnet.includes(':'))),
     CreatedAt: network.createdAt,
-    Labels: Object.entries(network.labels)
-      .map(([key, value]) => `${key}=${value}`)
-      .join(','),
+    Labels: labelList(network.labels),
+    Label: labelMethod(network.labels),
   }
 }
 
@@ -277,11 +279,12 @@ function addPrune(network: Command): void {
   network
     .command('prune')
     .description('Remove all networks that no running container is on.')
-    .option('-f, --force', 'do not ask (tsrun never asks)')
+    .option(...forceFlag)
     .option('--filter <key=value>', 'only those that match: until=TIME, label=KEY[=VALUE], label!=..', collect)
     .addHelpText('after', '\nExample:\n  tsrun network prune --filter until=24h')
-    .action(async (flags: { filter?: string[] }) => {
+    .action(async (flags: { force?: boolean; filter?: string[] }) => {
       const filter = parsePruneFilter(flags.filter)
+      if (!(await isAgreed(flags, 'This will remove all custom networks not used by at least one container.'))) return
       await using engine = await Engine.open()
       const names = await engine.networks.prune(filter)
       if (names.length > 0) print(`Deleted Networks:\n${names.join('\n')}\n`)

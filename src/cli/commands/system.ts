@@ -4,6 +4,7 @@ import { Engine } from '../../engine/engine.ts'
 import type { Pruned } from '../../engine/prune.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { collect } from '../collect.ts'
+import { forceFlag, isAgreed } from '../confirm.ts'
 import { parsePruneFilter } from '../filters.ts'
 import { renderListing } from '../format.ts'
 import { print, printError } from '../print.ts'
@@ -18,16 +19,17 @@ export function register(program: Command, exit: (code: number) => void): Comman
     .command('prune')
     .description('Remove stopped containers, unused networks, dangling images and the build cache that no image has.')
     .option('-a, --all', 'all images that no container uses, and all of the build cache')
-    .option('-f, --force', 'do not ask (tsrun never asks)')
+    .option(...forceFlag)
     .option('--volumes', 'anonymous volumes as well')
     .option('--filter <key=value>', 'only those that match: until=TIME, label=KEY[=VALUE], label!=..', collect)
     .addHelpText('after', '\nExample:\n  tsrun system prune --filter until=24h')
-    .action(async (flags: { all?: boolean; volumes?: boolean; filter?: string[] }) => {
+    .action(async (flags: { force?: boolean; all?: boolean; volumes?: boolean; filter?: string[] }) => {
       const filter = parsePruneFilter(flags.filter)
       if (flags.volumes === true && filter.until !== undefined)
         throw new TsrunError('invalid', 'filter', 'cannot use the until filter together with --volumes', {
           hint: 'a volume has no end of use: prune volumes apart, `tsrun volume prune`',
         })
+      if (!(await isAgreed(flags, systemWarning(flags)))) return
       await using engine = await Engine.open()
       const options = { ...filter, allImages: flags.all === true, volumes: flags.volumes === true }
       print(toPruneText(await engine.prune(options)))
@@ -82,6 +84,15 @@ function toUsageRow(line: UsageLine): Record<string, string> {
     TotalCount: String(line.total),
     Type: line.type,
   }
+}
+
+/** docker's list of what is lost. */
+function systemWarning({ all, volumes }: { all?: boolean; volumes?: boolean }): string {
+  const images = all === true ? 'all images without at least one container associated to them' : 'all dangling images'
+  const what = ['all stopped containers', 'all networks not used by at least one container', images]
+  if (volumes === true) what.splice(2, 0, 'all anonymous volumes not used by at least one container')
+  const cache = all === true ? 'all build cache' : 'unused build cache'
+  return `This will remove:\n${[...what, cache].map(each => `  - ${each}\n`).join('')}`
 }
 
 /** docker's paragraphs. */

@@ -16,6 +16,6 @@ export function register(program: Command): Command {
       await using engine = await Engine.open()
       const { titles, processes } = await engine.containers.top(name, psOptions)
       const rows = processes.map(row => row.map(printable))
-      print(formatTable(titles, rows))
+      print(formatTable(titles, rows, 20))
     })
 }

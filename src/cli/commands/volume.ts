@@ -3,9 +3,11 @@ import { Engine } from '../../engine/engine.ts'
 import type { Volume } from '../../engine/volume/volume-service.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { collect } from '../collect.ts'
+import { forceFlag, isAgreed } from '../confirm.ts'
 import { forEach } from '../each.ts'
 import { matchesLabel, parseFilters, parsePruneFilter, parseTruth, passesFilters } from '../filters.ts'
 import { renderInspection, renderListing } from '../format.ts'
+import { labelList, labelMethod } from '../labels.ts'
 import { parsePairs } from '../parse-pairs.ts'
 import { print, printError } from '../print.ts'
 import { renderError } from '../render-error.ts'
@@ -84,9 +86,8 @@ function toRow({ name, mountpoint, labels }: Volume) {
     Availability: 'N/A',
     Driver: 'local',
     Group: 'N/A',
-    Labels: Object.entries(labels)
-      .map(([key, value]) => `${key}=${value}`)
-      .join(','),
+    Labels: labelList(labels),
+    Label: labelMethod(labels),
     Links: 'N/A',
     Mountpoint: mountpoint,
     Name: name,
@@ -156,11 +157,18 @@ function addPrune(volume: Command): void {
     .command('prune')
     .description('Remove anonymous volumes that no container mounts; with --all, named ones as well.')
     .option('-a, --all', 'named volumes too')
-    .option('-f, --force', 'do not ask (tsrun never asks)')
+    .option(...forceFlag)
     .option('--filter <key=value>', 'only those that match: label=KEY[=VALUE], label!=..', collect)
     .addHelpText('after', '\nExample:\n  tsrun volume prune -a --filter label!=keep')
-    .action(async (flags: { all?: boolean; filter?: string[] }) => {
+    .action(async (flags: { force?: boolean; all?: boolean; filter?: string[] }) => {
       const filter = parsePruneFilter(flags.filter, ['label', 'label!'])
+      if (
+        !(await isAgreed(
+          flags,
+          `This will remove ${flags.all === true ? 'all' : 'anonymous'} local volumes not used by at least one container.`,
+        ))
+      )
+        return
       await using engine = await Engine.open()
       const { names, reclaimedBytes } = engine.volumes.prune({ ...filter, all: flags.all === true })
       if (names.length > 0) print(`Deleted Volumes:\n${names.join('\n')}\n\n`)

@@ -1,19 +1,34 @@
 // The tree and a value -> text. Every node, loop turn and character is charged to one budget: templates have loops in
 // loops, and a hostile one must not hold the machine.
 
+import { nearNames } from '../../lib/near-names.ts'
 import { type Charge, costOfText, TemplateFault } from './fault.ts'
 import { isWhole } from './floats.ts'
-import { callFunction } from './functions.ts'
+import { callFunction, functionNames } from './functions.ts'
 import type { Command, Node, Operand, Pipe } from './parser.ts'
-import { formatResult, isMap, isTrue, ownField, sortedKeys, typeName } from './values.ts'
+import { type Fields, formatResult, isMap, isTrue, ownField, sortedKeys, typeName } from './values.ts'
 
 /** Well under a second of work. */
 const budget = 1_000_000
 
-/** @throws TemplateFault */
-export function evaluate(nodes: readonly Node[], root: unknown): string {
-  return new Evaluation(root).run(nodes)
+/** Which objects have fixed fields, as those of a Go struct. */
+export interface Structs {
+  has(value: object): boolean
+  /** Whether a struct has this field even where it is not set, and then it is nil. */
+  mayLack(name: string): boolean
 }
+
+/**
+ * @param structs there a field that does not exist is an error, and so is a field of what is nil. Without it all objects are
+ *   maps, where it prints `<no value>`
+ * @throws TemplateFault
+ */
+export function evaluate(nodes: readonly Node[], root: unknown, structs?: Structs): string {
+  return new Evaluation(root, structs).run(nodes)
+}
+
+/** What a row can be asked beyond its fields: `{{.Label "key"}}`. */
+export type Method = (argument: string) => string
 
 type Jump = 'break' | 'continue' | undefined
 
@@ -23,9 +38,11 @@ class Evaluation {
   /** Innermost last; a name may stand here more than once. */
   readonly #variables: { readonly name: string; value: unknown }[]
   readonly #root: unknown
+  readonly #structs: Structs | undefined
 
-  constructor(root: unknown) {
+  constructor(root: unknown, structs: Structs | undefined) {
     this.#root = root
+    this.#structs = structs
     this.#variables = [{ name: '$', value: root }]
   }
 
@@ -158,10 +175,25 @@ class Evaluation {
 
   /** @param piped the value from the left of "|", which becomes the last argument */
   #command([first, ...operands]: Command, dot: unknown, piped: readonly unknown[]): unknown {
+    if (first.kind === 'fields' && operands.length > 0) return this.#method(first, operands, dot)
     if (first.kind !== 'function') return this.#operand(first, dot)
     if (first.name === 'and' || first.name === 'or') return this.#decide(first.name, operands, { dot, piped })
     const args = operands.map(operand => this.#operand(operand, dot))
     return callFunction(first.name, [...args, ...piped], this.#charge)
+  }
+
+  #method(first: Extract<Operand, { kind: 'fields' }>, operands: readonly Operand[], dot: unknown): string {
+    const method = this.#operand(first, dot)
+    const name = first.names.at(-1)
+    if (typeof method !== 'function')
+      throw new TemplateFault(
+        `only a function takes arguments: .${name} is none`,
+        `functions: ${functionNames.join(', ')}`,
+      )
+    const [argument, ...more] = operands.map(operand => this.#operand(operand, dot))
+    if (typeof argument !== 'string' || more.length > 0)
+      throw new TemplateFault(`.${name} wants 1 string`, `{{.${name} "key"}}`)
+    return (method as Method)(argument)
   }
 
   /** `and` and `or` evaluate no further than they must and give the value that decided. */
@@ -194,17 +226,38 @@ class Evaluation {
         return this.#pipe(operand.pipe, dot)
       case 'fields':
         this.#charge(operand.names.length)
-        return operand.names.reduce(field, this.#operand(operand.of, dot))
+        return operand.names.reduce(
+          (value: unknown, name: string) => this.#field(value, name),
+          this.#operand(operand.of, dot),
+        )
     }
+  }
+
+  #field(value: unknown, name: string): unknown {
+    if (isMap(value)) {
+      if (this.#structs?.has(value) === true && !Object.hasOwn(value, name) && !this.#structs.mayLack(name))
+        throw noField(value, name)
+      return ownField(value, name)
+    }
+    // In maps missing stays missing, so that `.A.B` prints `<no value>` whichever of the two is not there; nil is an error as in Go.
+    if (value === undefined && this.#structs === undefined) return undefined
+    throw fieldOfOther(value, name)
   }
 }
 
-function field(value: unknown, name: string): unknown {
-  // Missing stays missing, so that `.A.B` prints `<no value>` whichever of the two is not there; nil is an error as in Go.
-  if (value === undefined) return undefined
-  if (isMap(value)) return ownField(value, name)
-  const reason = value === null ? `it is nil` : `it is ${describe(value)}`
-  throw new TemplateFault(`there is no field .${name}: ${reason}`, fieldHint(value, name))
+function noField(value: Fields, name: string): TemplateFault {
+  const near = nearNames(name, Object.keys(value))
+  return new TemplateFault(
+    `there is no field .${name}`,
+    near.length > 0
+      ? `did you mean ${near.map(each => `.${each}`).join(' or ')}? \`--format json\` shows all fields`
+      : '`--format json` shows all fields',
+  )
+}
+
+function fieldOfOther(value: unknown, name: string): TemplateFault {
+  const reason = value === null || value === undefined ? `it is nil` : `it is ${describe(value)}`
+  return new TemplateFault(`there is no field .${name}: ${reason}`, fieldHint(value, name))
 }
 
 function fieldHint(value: unknown, name: string): string {

@@ -194,7 +194,8 @@ class Parser {
     if (first.kind === 'literal' && first.value === null)
       throw new TemplateFault('nil cannot stand alone', '{{print nil}} prints it')
     const callable = first.kind === 'function'
-    if (!callable && (rest.length > 0 || (stage > 0 && first.kind !== 'fields')))
+    // A field with arguments may be a method: which one is, the value says.
+    if (!callable && (rest.length > 0 || stage > 0) && first.kind !== 'fields')
       throw new TemplateFault('only a function takes arguments', `functions: ${functionNames.join(', ')}`)
     if (!callable && stage > 0)
       throw new TemplateFault('only a function can stand after "|"', `functions: ${functionNames.join(', ')}`)
