@@ -103,6 +103,8 @@ void close_prepared_mounts(const struct bootstrap *b);
 void keep_prepared_mounts(const struct bootstrap *b, struct fd_set_builder *set);
 void make_mounts(const struct bootstrap *b, int rootfs);
 int clone_mount(int fd, const char *path, int recursive);
+int is_foreign_mount(const char *source);
+int clone_foreign_mount(const char *source, int recursive);
 int restrict_mount(int mount, uint32_t flags, int recursive);
 void set_propagation(int mount, uint32_t propagation);
 const char *fd_path(int fd, char buffer[32]);

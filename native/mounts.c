@@ -22,6 +22,13 @@ static const char *const proc_files[] = {
 	"cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo",
 };
 
+static int clone_source(const struct mount *m)
+{
+	int recursive = (m->flags & MS_REC) != 0;
+	return is_foreign_mount(m->source) ? clone_foreign_mount(m->source, recursive) :
+					     clone_mount(AT_FDCWD, m->source, recursive);
+}
+
 static int *prepared; /* detached bind sources, -1 for the other mounts */
 
 /*
@@ -38,7 +45,7 @@ void prepare_mounts(const struct bootstrap *b)
 	for (size_t i = 0; i < b->mounts.count; i++) {
 		const struct mount *m = &b->mounts.items[i];
 		int bind = m->flags & MS_BIND && (has_user_namespace(b) || m->options & MOUNT_OPTION_OPEN_FIRST);
-		prepared[i] = bind ? clone_mount(AT_FDCWD, m->source, (m->flags & MS_REC) != 0) : -1;
+		prepared[i] = bind ? clone_source(m) : -1;
 		if (bind && prepared[i] < 0 && !(m->options & MOUNT_OPTION_OPTIONAL))
 			die_errno("open %s to mount it on %s", m->source, m->destination);
 		if (prepared[i] >= 0 && m->options & MOUNT_OPTION_IDMAP && idmap_mount(prepared[i], user_namespace) < 0)
@@ -169,13 +176,21 @@ static int bind_mount(const struct mount *m, int rootfs, int opened)
 	return 0;
 }
 
-/* As runc does: a tmpfs without a mode takes that of the directory it covers. */
-static void keep_mode(const struct mount *m, int covered, int mounted)
+/*
+ * As docker has it: a tmpfs without a mode takes that of the directory it covers, and where there was none it is for
+ * everybody, as /tmp is. So is then the directory, for the next start, unless a bind mount would show it to the host.
+ */
+static void keep_mode(const struct mount *m, int rootfs, int covered, int mounted, int is_new)
 {
-	struct stat st;
+	struct stat st, root;
 	char path[32];
 	if (strstr(m->data, "mode=") || fstat(covered, &st) < 0)
 		return;
+	if (is_new) {
+		st.st_mode = S_ISVTX | 0777;
+		if (fstat(rootfs, &root) == 0 && root.st_dev == st.st_dev && chmod(fd_path(covered, path), st.st_mode) < 0)
+			die_errno("set the mode of the directory below %s", m->destination);
+	}
 	if (chmod(fd_path(mounted, path), st.st_mode & 07777) < 0)
 		die_errno("set the mode of %s", m->destination);
 }
@@ -195,7 +210,6 @@ static int open_tmpfs(const struct mount *m)
 /* What can only be done to a tmpfs that is still writable, and then its being read-only. */
 static int fill_tmpfs(const struct mount *m, int covered, int mounted)
 {
-	keep_mode(m, covered, mounted);
 	if (m->options & MOUNT_OPTION_TMP_COPY_UP)
 		copy_tree(covered, mounted);
 	return restrict_mount(mounted, m->flags & MS_RDONLY, 0);
@@ -204,9 +218,12 @@ static int fill_tmpfs(const struct mount *m, int covered, int mounted)
 /* Filled before it is attached, so nobody sees it half done and no path is looked up a second time. */
 static int tmpfs_mount(const struct mount *m, int rootfs)
 {
+	cleanup_fd int there = open_in_root(rootfs, m->destination, O_PATH | O_DIRECTORY);
+	int is_new = there < 0 && errno == ENOENT;
 	cleanup_fd int destination = open_destination(m, rootfs, 1);
 	cleanup_fd int mounted = destination < 0 ? -1 : open_tmpfs(m);
 	if (mounted >= 0) {
+		keep_mode(m, rootfs, destination, mounted, is_new);
 		if (fill_tmpfs(m, destination, mounted) < 0 || k_move_mount(mounted, destination) < 0)
 			return -1;
 	} else {
@@ -215,7 +232,10 @@ static int tmpfs_mount(const struct mount *m, int rootfs)
 		if (destination < 0 || mount("tmpfs", fd_path(destination, path), "tmpfs", flags, m->data) < 0)
 			return -1;
 		mounted = open_in_root(rootfs, m->destination, O_PATH | O_DIRECTORY);
-		if (mounted < 0 || fill_tmpfs(m, destination, mounted) < 0)
+		if (mounted < 0)
+			return -1;
+		keep_mode(m, rootfs, destination, mounted, is_new);
+		if (fill_tmpfs(m, destination, mounted) < 0)
 			return -1;
 	}
 	if (m->propagation)

@@ -78,8 +78,9 @@ export function addContainerFlags(command: Command): Command {
     .option('--dns-option <option>', 'resolver option', collect)
     .option('--add-host <name:address>', 'a line for /etc/hosts', collect)
     .option('--pid <mode>', 'pid namespace: host or container:NAME')
-    .option('--ipc <mode>', 'ipc namespace: host or container:NAME')
-    .option('--uts <mode>', 'uts namespace: host')
+    .option('--ipc <mode>', 'ipc namespace and /dev/shm: host, container:NAME, shareable (default), private or none')
+    .option('--uts <mode>', 'uts namespace: host or container:NAME')
+    .option('--cgroupns <mode>', 'cgroup namespace: private (default) or host')
     .option('--stop-signal <signal>', 'what `stop` sends first')
     .option('--stop-timeout <seconds>', 'how long `stop` waits')
     .option('--log-driver <driver>', 'json-file or none')
@@ -93,6 +94,8 @@ export function toContainerSpec(flags: Flags, rest: readonly string[]): Containe
   const [image = '', ...command] = rest
   const text = (name: string) => flags[name] as string | undefined
   const list = (name: string) => (flags[name] as string[] | undefined) ?? []
+  /** As in docker, an empty one is as good as none. */
+  const given = (name: string) => text(name) || undefined
   const flag = (name: string) => flags[name] === true
   const networks = parseNetworks(list(flags.net === undefined ? 'network' : 'net'), {
     ip: text('ip'),
@@ -111,7 +114,7 @@ export function toContainerSpec(flags: Flags, rest: readonly string[]): Containe
       'entrypoint',
       mapOptional(text('entrypoint'), value => (value === '' ? [] : [value])),
     ),
-    ...optional('name', text('name')),
+    ...optional('name', given('name')),
     env: parseEnv({ env: list('env'), envFile: list('envFile') }),
     ...optional('workingDir', text('workdir')),
     ...optional('user', text('user')),
@@ -150,9 +153,10 @@ export function toContainerSpec(flags: Flags, rest: readonly string[]): Containe
     dnsSearch: list('dnsSearch'),
     dnsOptions: list('dnsOption'),
     extraHosts: list('addHost').map(parseHost),
-    ...optional('pidMode', text('pid')),
-    ...optional('ipcMode', text('ipc')),
-    ...optional('utsMode', text('uts')),
+    ...optional('pidMode', given('pid')),
+    ...optional('ipcMode', given('ipc')),
+    ...optional('utsMode', given('uts')),
+    ...optional('cgroupnsMode', given('cgroupns')),
     ...optional('stopSignal', text('stopSignal')),
     ...optional(
       'stopTimeoutSeconds',

@@ -7,6 +7,8 @@ import { LeanCommand } from './lean-command.ts'
 interface Refusal {
   readonly why: string
   readonly hint: string
+  /** The one value that changes nothing, and is let through. */
+  readonly harmless?: string
 }
 
 const ofContainers: Readonly<Record<string, Refusal>> = {
@@ -18,7 +20,7 @@ const ofContainers: Readonly<Record<string, Refusal>> = {
     why: 'links are legacy, also in docker',
     hint: 'put both containers on one network: tsrun network create NAME, then --network NAME',
   },
-  '--isolation <technology>': { why: 'it is for Windows', hint: 'leave it out' },
+  '--isolation <technology>': { why: 'it is for Windows', hint: 'leave it out', harmless: 'default' },
   '--runtime <runtime>': { why: 'there is one runtime, tsrun-init', hint: 'leave it out' },
   '--storage-opt <option>': {
     why: 'the root file system is an overlay on the file system of --root, without a size of its own',
@@ -27,6 +29,7 @@ const ofContainers: Readonly<Record<string, Refusal>> = {
   '--volume-driver <driver>': {
     why: 'volumes are folders on this machine',
     hint: 'mount it on the host and bind it: -v /mnt/data:/data',
+    harmless: 'local',
   },
   '--use-api-socket': { why: 'there is no daemon and no API socket', hint: 'leave it out' },
   '--cpu-rt-period <us>': { why: 'cgroup v2 has no real-time budget', hint: '--cpus, or --ulimit rtprio=..' },
@@ -68,11 +71,12 @@ export const refuseRmFlags = (command: Command) => refuse(command, ofRm)
 export const refuseStartFlags = (command: Command) => refuse(command, ofStart)
 
 function refuse(command: Command, refusals: Readonly<Record<string, Refusal>>): Command {
-  for (const [flags, { why, hint }] of Object.entries(refusals)) {
+  for (const [flags, { why, hint, harmless }] of Object.entries(refusals)) {
     if (command instanceof LeanCommand && !command.mentions(flags)) continue
     const option = new Option(flags).hideHelp()
     const name = option.long ?? flags
-    const complain = () => {
+    const complain = (value?: string) => {
+      if (harmless !== undefined && value === harmless) return
       throw new TsrunError('unsupported', 'flag', `cannot use ${name}: ${why}`, { hint })
     }
     if (option.required) option.argParser(complain)

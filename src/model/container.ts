@@ -123,9 +123,17 @@ export interface ContainerSpec {
   readonly dnsOptions?: readonly string[]
   /** `name:ip`; `host-gateway` for the host's address. */
   readonly extraHosts?: readonly string[]
+  /** `host`, or `container:NAME`. Default: a namespace of its own, as for the three below. */
   readonly pidMode?: string
+  /**
+   * `host`; `container:NAME`, its /dev/shm included; `shareable`, which is the default; `private`: no other container joins it;
+   * `none`: without a /dev/shm.
+   */
   readonly ipcMode?: string
+  /** `host`, or `container:NAME`. */
   readonly utsMode?: string
+  /** `private`, which is the default, or `host`. */
+  readonly cgroupnsMode?: string
   /**
    * Whose users it has: `host`, `remap` (those of the engine's setting), `auto[:size=N]` (ids of its own) or `container:NAME`.
    * Default: those of the container whose namespaces it joins, else `remap` where the engine has that setting, else `host`.

@@ -36,7 +36,8 @@ export function resolveUser(
   const { name } = user
   const memberships =
     groupPart === '' && name !== undefined ? findGroups(groupText, group => group.members.includes(name)) : []
-  const additional = new Set(memberships.map(group => group.gid))
+  // CVE-2022-36109: with its own group among them, no set-group-id program leaves a group that is denied more than others.
+  const additional = new Set([gid, ...memberships.map(group => group.gid)])
   for (const group of extraGroups) additional.add(findGroup(group, group, groupText))
   if (additional.size > maxGroups) throw invalid(`user "${spec}" is in more than ${maxGroups} groups`)
   return { uid: user.uid, gid, additionalGids: [...additional].sort((a, b) => a - b), home: user.home || '/' }

@@ -17,17 +17,17 @@ audio:x:29:web , other
 `
 
 test.each([
-  ['', { uid: 0, gid: 0, additionalGids: [6], home: '/root' }],
-  ['web', { uid: 33, gid: 33, additionalGids: [6, 29], home: '/var/www' }],
-  ['33', { uid: 33, gid: 33, additionalGids: [6, 29], home: '/var/www' }],
-  ['web:disk', { uid: 33, gid: 6, additionalGids: [], home: '/var/www' }],
-  ['web:0', { uid: 33, gid: 0, additionalGids: [], home: '/var/www' }],
-  [':disk', { uid: 0, gid: 6, additionalGids: [], home: '/root' }],
-  ['777', { uid: 777, gid: 0, additionalGids: [], home: '/' }],
-  ['777:888', { uid: 777, gid: 888, additionalGids: [], home: '/' }],
-  ['1000', { uid: 2000, gid: 2000, additionalGids: [], home: '/home/thousand' }],
-  ['0:42', { uid: 0, gid: 4242, additionalGids: [], home: '/root' }],
-  ['4294967294', { uid: 4_294_967_294, gid: 0, additionalGids: [], home: '/' }],
+  ['', { uid: 0, gid: 0, additionalGids: [0, 6], home: '/root' }],
+  ['web', { uid: 33, gid: 33, additionalGids: [6, 29, 33], home: '/var/www' }],
+  ['33', { uid: 33, gid: 33, additionalGids: [6, 29, 33], home: '/var/www' }],
+  ['web:disk', { uid: 33, gid: 6, additionalGids: [6], home: '/var/www' }],
+  ['web:0', { uid: 33, gid: 0, additionalGids: [0], home: '/var/www' }],
+  [':disk', { uid: 0, gid: 6, additionalGids: [6], home: '/root' }],
+  ['777', { uid: 777, gid: 0, additionalGids: [0], home: '/' }],
+  ['777:888', { uid: 777, gid: 888, additionalGids: [888], home: '/' }],
+  ['1000', { uid: 2000, gid: 2000, additionalGids: [2000], home: '/home/thousand' }],
+  ['0:42', { uid: 0, gid: 4242, additionalGids: [4242], home: '/root' }],
+  ['4294967294', { uid: 4_294_967_294, gid: 0, additionalGids: [0], home: '/' }],
 ])('resolveUser() resolves "%s"', (spec, expected) => {
   expect(resolveUser(spec, passwd, group)).toEqual(expected)
 })
@@ -45,12 +45,12 @@ test.each([
 })
 
 test('resolveUser() adds --group-add by name and number, and refuses an unknown name', () => {
-  expect(resolveUser('777', passwd, group, ['audio', '5', 'audio']).additionalGids).toEqual([5, 29])
+  expect(resolveUser('777', passwd, group, ['audio', '5', 'audio']).additionalGids).toEqual([0, 5, 29])
   expect(() => resolveUser('777', passwd, group, ['nope'])).toThrow('unable to find group "nope"')
 })
 
 test('resolveUser() works without account files', () => {
-  expect(resolveUser('', '', '')).toEqual({ uid: 0, gid: 0, additionalGids: [], home: '/' })
+  expect(resolveUser('', '', '')).toEqual({ uid: 0, gid: 0, additionalGids: [0], home: '/' })
 })
 
 test('resolveUser() survives a hostile file in time', () => {

@@ -229,8 +229,8 @@ function toInitMount(mount: OciMount, label: string | undefined): InitMount {
     ...(recursiveReadOnly ? { recursiveReadOnly } : {}),
     ...(tmpCopyUp ? { tmpCopyUp } : {}),
     ...(idmap ? { idmap } : {}),
-    // A descriptor leads into the mounts of the process that opened it, and the container's are others.
-    ...(/^\/proc\/\d+\/fd\/\d+$/.test(mount.source) ? { openFirst: true } : {}),
+    // A descriptor and a root lead into the mounts of the process that has them, and the container's are others.
+    ...(/^\/proc\/\d+\/(?:fd\/\d+$|root\/)/.test(mount.source) ? { openFirst: true } : {}),
   }
 }
 

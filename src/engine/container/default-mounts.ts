@@ -7,21 +7,12 @@ import type { OciMount } from '../../model/oci-spec.ts'
 export function defaultMounts(options: {
   shmSizeBytes: number
   privileged: boolean
-  hostIpc: boolean
+  /** Its /dev/shm: a file system of its own, none, the host's, or that of the process `pid`. */
+  shm: 'own' | 'none' | 'host' | { readonly pid: string }
   /** Whether the group of terminals, 5, exists for the container. */
   ttyGroup: boolean
 }): OciMount[] {
   const sysOptions = ['nosuid', 'noexec', 'nodev', options.privileged ? 'rw' : 'ro']
-  const ipc: OciMount[] = options.hostIpc
-    ? [{ destination: '/dev/shm', type: 'bind', source: '/dev/shm', options: ['rbind', 'rw'] }]
-    : [
-        {
-          destination: '/dev/shm',
-          type: 'tmpfs',
-          source: 'shm',
-          options: ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${options.shmSizeBytes}`],
-        },
-      ]
   return [
     { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
     {
@@ -39,12 +30,26 @@ export function defaultMounts(options: {
         ...(options.ttyGroup ? ['gid=5'] : []),
       ],
     },
-    ...ipc,
+    ...shmMounts(options),
     // That of the ipc namespace, also where it is the host's, which need not have it mounted anywhere.
     { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
     // A sysfs shows the network namespace of whoever mounts it, so it is mounted anew even where the host's is shared.
     { destination: '/sys', type: 'sysfs', source: 'sysfs', options: sysOptions },
   ]
+}
+
+/** What another process has there is not trusted: it may have mounted something else. */
+function shmMounts({
+  shm,
+  shmSizeBytes,
+}: Pick<Parameters<typeof defaultMounts>[0], 'shm' | 'shmSizeBytes'>): OciMount[] {
+  const destination = '/dev/shm'
+  const harmless = ['nosuid', 'noexec', 'nodev']
+  if (shm === 'none') return []
+  if (shm === 'own')
+    return [{ destination, type: 'tmpfs', source: 'shm', options: [...harmless, 'mode=1777', `size=${shmSizeBytes}`] }]
+  if (shm === 'host') return [{ destination, type: 'bind', source: destination, options: ['rbind', 'rw'] }]
+  return [{ destination, type: 'bind', source: `/proc/${shm.pid}/root/dev/shm`, options: ['bind', 'rw', ...harmless] }]
 }
 
 /** Device nodes of every container; all are in the device cgroup's default list. */

@@ -303,7 +303,7 @@ function isNamespaceFile(path: string): boolean {
 
 /** pid, ipc, uts and the others: new ones, but for those the user shares with the host or another container. */
 function sharedNamespaces(context: EngineContext, container: Container): OciSpec['linux']['namespaces'] {
-  const { pidMode, ipcMode, utsMode } = container.spec
+  const { pidMode, ipcMode, utsMode, cgroupnsMode } = container.spec
   const wanted = [
     ['pid', 'pid', pidMode],
     ['ipc', 'ipc', ipcMode],
@@ -315,5 +315,5 @@ function sharedNamespaces(context: EngineContext, container: Container): OciSpec
       return [{ type, path: joinedNamespace(context, container, mode.slice('container:'.length), file) }]
     return [{ type }]
   })
-  return [...shared, { type: 'mount' }, { type: 'cgroup' }]
+  return [...shared, { type: 'mount' }, ...(cgroupnsMode === 'host' ? [] : [{ type: 'cgroup' as const }])]
 }

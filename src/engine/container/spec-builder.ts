@@ -39,6 +39,18 @@ export interface SpecInput {
 
 const defaultPath = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
+/** That of the ipc namespace it is in; a container that is joined is found by the path of its namespace, /proc/PID/ns/ipc. */
+function shmOf(
+  { ipcMode }: Container['spec'],
+  namespaces: SpecInput['namespaces'],
+): Parameters<typeof defaultMounts>[0]['shm'] {
+  if (ipcMode === 'none') return 'none'
+  const ipc = namespaces.find(({ type }) => type === 'ipc')
+  if (ipc === undefined) return 'host'
+  const pid = /^\/proc\/(\d+)\/ns\/ipc$/.exec(ipc.path ?? '')?.[1]
+  return pid === undefined ? 'own' : { pid }
+}
+
 export function buildSpec(input: SpecInput): OciSpec {
   const { container } = input
   const { spec, idMaps } = container
@@ -72,7 +84,7 @@ export function buildSpec(input: SpecInput): OciSpec {
       ...defaultMounts({
         shmSizeBytes: spec.shmSizeBytes ?? 64 * 1024 * 1024,
         privileged,
-        hostIpc: hostNamespaces.has('ipc'),
+        shm: shmOf(spec, input.namespaces),
         ttyGroup: idMaps === undefined || toHostId(idMaps.gid, 5) !== undefined,
       }),
       ...input.cgroupMounts,

@@ -12,6 +12,7 @@ import { checkSysctls } from '../../model/sysctl-keys.ts'
 import { checkUlimit } from '../../model/ulimits.ts'
 import { printable } from '../ids.ts'
 import { standsAlone, staticIps } from '../network/plan-endpoints.ts'
+import { signalNumber } from './signals.ts'
 
 /** @throws TsrunError invalid, denied (capability) */
 export function assertValidSpec(spec: ContainerSpec): void {
@@ -22,6 +23,8 @@ export function assertValidSpec(spec: ContainerSpec): void {
     ipc: spec.ipcMode === 'host',
     uts: spec.utsMode === 'host',
   })
+  checkNamespaceModes(spec)
+  if (spec.stopSignal !== undefined) signalNumber(spec.stopSignal)
   parseSecurityOptions(spec.securityOpt ?? [])
   resolveCapabilities({ add: spec.capAdd ?? [], drop: spec.capDrop ?? [], privileged: spec.privileged === true })
   for (const attachment of spec.networks ?? []) {
@@ -33,6 +36,25 @@ export function assertValidSpec(spec: ContainerSpec): void {
   for (const mount of spec.mounts ?? []) checkMount(mount)
   checkNumber('--shm-size', spec.shmSizeBytes, 0, Number.MAX_SAFE_INTEGER)
   checkNumber('--oom-score-adj', spec.oomScoreAdj, -1000, 1000)
+}
+
+const namespaceModes = [
+  ['--pid', 'pidMode', ['host']],
+  ['--ipc', 'ipcMode', ['host', 'shareable', 'private', 'none']],
+  ['--uts', 'utsMode', ['host']],
+  ['--cgroupns', 'cgroupnsMode', ['private', 'host']],
+] as const
+
+/** An empty one is the default, as with docker. */
+function checkNamespaceModes(spec: ContainerSpec): void {
+  for (const [flag, field, modes] of namespaceModes) {
+    const mode = spec[field] ?? ''
+    const joins = field !== 'cgroupnsMode'
+    if (mode === '' || modes.some(known => known === mode) || (joins && /^container:./.test(mode))) continue
+    throw new TsrunError('invalid', 'namespace-mode', `invalid value "${printable(mode)}" for ${flag}`, {
+      hint: [...modes, ...(joins ? ['container:NAME'] : [])].join(', '),
+    })
+  }
 }
 
 /** What shares a network, or has none, has no address and no interface of its own. */

@@ -2,6 +2,7 @@
 // the tar form, so that a copy and an archive are the same code.
 
 import { closeSync } from 'node:fs'
+import { basename } from 'node:path'
 import { TsrunError } from '../../model/errors.ts'
 import type { Place } from './container-tree.ts'
 import type { Spot } from './file-tree.ts'
@@ -25,7 +26,7 @@ export async function copyFiles(from: Place, to: Place, options: CopyOptions & U
     try {
       let size = 0
       const { parentFd, name, into } = destination
-      const as = into ? (wantsContent(from.path) || source.name === '.' ? undefined : source.name) : name
+      const as = into ? nameInside(from, source) : name
       const archive = packFiles({ parentFd: source.parentFd, name: source.name, as, idMaps: from.idMaps })
       await unpackFiles(
         parentFd,
@@ -117,6 +118,13 @@ function findDestination(to: Place, sourceIsDirectory: boolean): Destination {
     closeSync(parentFd)
     throw error
   }
+}
+
+/** What it is called in the directory it is copied into; undefined where only what is in it is copied. A link that was followed lends its name. */
+function nameInside({ path }: Place, { name }: Spot): string | undefined {
+  if (wantsContent(path) || name === '.') return undefined
+  const last = basename(path)
+  return last === '' || last === '..' ? name : last
 }
 
 function wantsContent(path: string): boolean {
