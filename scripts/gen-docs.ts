@@ -47,7 +47,10 @@ ${docker.source}.
 
 A flag is present when \`tsrun\` knows it under docker's name, short form included. \`--help\` is everywhere and not listed.
 
-${groups.join('\n')}`
+${groups.join('\n')}
+## What is there and yet differs
+
+${readFileSync('scripts/gen-docs-differences.md', 'utf8')}`
 }
 
 /** @param flags `-d,--detach --name` */
