@@ -19,8 +19,13 @@ import { lockIfFree } from '../kernel/flock.ts'
 import { faultPoint } from '../lib/fault.ts'
 import { namesIfThere } from '../lib/if-there.ts'
 
-/** `connection`: networks or ports of a running container are being changed; the key is the container's. */
-export type JobKind = 'container' | 'network' | 'connection'
+/**
+ * `connection`: networks or ports of a running container are being changed; the key is the container's. `rules`: those of the
+ * firewall are being made anew.
+ */
+export type JobKind = (typeof jobKinds)[number]
+
+const jobKinds = ['container', 'network', 'connection', 'rules'] as const
 
 /** A job that was cut off. Its entry stays locked by us until `done` is called. */
 export interface CutOffJob {
@@ -91,7 +96,8 @@ export class Journal {
   /** The jobs that were cut off; each is locked for the caller. */
   cutOff(): CutOffJob[] {
     return this.#entries().flatMap(name => {
-      const match = /^(container|network|connection)-(.+)\.\d+\.\d+$/.exec(name)
+      const [, word, key] = /^([a-z]+)-(.+)\.\d+\.\d+$/.exec(name) ?? []
+      const kind = jobKinds.find(known => known === word)
       const path = `${this.#directory}/${name}`
       const fd = lockIfFree(path, { flags: 'r+' })
       if (fd === undefined) return []
@@ -99,8 +105,7 @@ export class Journal {
         rmSync(path, { force: true })
         closeSync(fd)
       }
-      const [, kind, key] = match ?? []
-      if ((kind !== 'container' && kind !== 'network' && kind !== 'connection') || key === undefined) {
+      if (kind === undefined || key === undefined) {
         done()
         return []
       }

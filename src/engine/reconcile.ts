@@ -14,6 +14,7 @@ import type { CutOffJob } from './journal.ts'
 import { lostLeases } from './network/lost-leases.ts'
 import type { HeldPort } from './network/port-routes.ts'
 import { reservedAddresses } from './network/reservations.ts'
+import { removeStrayPorts } from './network/stray-ports.ts'
 
 /**
  * What every command does first: cheap when nothing was cut off (one small read and one readdir).
@@ -126,6 +127,7 @@ async function finish(context: EngineContext, job: CutOffJob): Promise<void> {
   try {
     if (job.kind === 'container') await finishContainer(context, job)
     else if (job.kind === 'connection') await finishConnection(context, job)
+    else if (job.kind === 'rules') await (await context.drivers('bridge')).firewall.reload()
     else await finishNetwork(context, job)
   } finally {
     job.done()
@@ -135,6 +137,7 @@ async function finish(context: EngineContext, job: CutOffJob): Promise<void> {
 /** A container whose start, renaming or removal was cut off; a removal has noted down the volumes that go with it. */
 async function finishContainer(context: EngineContext, { key: id, note }: CutOffJob): Promise<void> {
   await reconcileContainer(context, id)
+  await removeStrayPorts(context)
   if (context.store.read(id) !== undefined) {
     const { settleName } = await import('./container/change-container.ts')
     return settleName(context, id)

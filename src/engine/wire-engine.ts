@@ -28,7 +28,7 @@ import { Locks } from './locks.ts'
 import { DrivenIpam } from './network/driven-ipam.ts'
 import { NetworkService } from './network/network-service.ts'
 import { NetworkStore } from './network/network-store.ts'
-import { kernelPorts } from './network/port-routes.ts'
+import { firewallRecords } from './network/stray-ports.ts'
 import { DEFAULT_ROOT, type Paths } from './paths.ts'
 import { reconcileContainer, releaseOrphanAddresses } from './reconcile.ts'
 import { VolumeService } from './volume/volume-service.ts'
@@ -61,7 +61,8 @@ export function wireEngine(paths: Paths, libraryDir: string, options: WireOption
   const readableEndpoints = () => store.runs().flatMap(run => run.endpoints)
   const firewall = new NftFirewall({
     engineId,
-    snapshot: async () => ({ networks: networkStore.list(), endpoints: readableEndpoints().map(kernelPorts) }),
+    records: () => firewallRecords(networkStore, store),
+    beginRebuild: () => journal.begin('rules', engineId),
   })
   const ownCommand = (verb: string, ...ids: string[]) => [
     ...selfCommand(libraryDir),

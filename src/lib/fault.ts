@@ -1,20 +1,23 @@
 // Named fault points. TSRUN_FAULT="<step>:fail" makes that step throw right after it was done,
 // "<step>:kill" ends this process there with SIGKILL, "<step>:stop" stops it there with SIGSTOP, for a test to do something
-// meanwhile. "<step>:kill@3" means the third time. "*" prints each step's name. "init <point>:..." concerns tsrun-init.
+// meanwhile. "<step>:kill@3" means the third time; several are told apart by ";". "*" prints each step's name.
+// "init <point>:..." concerns tsrun-init.
 
 import { mark } from './trace.ts'
 
-const fault = splitFault(process.env.TSRUN_FAULT)
-let passed = 0
+const faults = (process.env.TSRUN_FAULT ?? '').split(';').filter(Boolean).map(parseFault)
 
 /** Called behind every step that changes the machine; does nothing unless TSRUN_FAULT names `step`. */
 export function faultPoint(step: string): void {
   mark(step)
-  if (fault === undefined) return
+  for (const fault of faults) meet(fault, step)
+}
+
+function meet(fault: Fault, step: string): void {
   if (fault.step === '*') process.stderr.write(`fault point: ${step}\n`)
   if (fault.step !== step) return
-  passed += 1
-  if (passed !== fault.nth) return
+  fault.passed += 1
+  if (fault.passed !== fault.nth) return
   if (fault.kind === 'kill') process.kill(process.pid, 'SIGKILL')
   if (fault.kind === 'stop') process.kill(process.pid, 'SIGSTOP')
   if (fault.kind === 'fail') throw new InjectedFault(step)
@@ -22,7 +25,8 @@ export function faultPoint(step: string): void {
 
 /** The fault that tsrun-init is to have, as `<point>:<kind>`; `tsrun-init --fault-points` lists the points. */
 export function initFault(): string | undefined {
-  return fault?.step.startsWith('init ') ? `${fault.step.slice('init '.length)}:${fault.kind}` : undefined
+  const fault = faults.find(({ step }) => step.startsWith('init '))
+  return fault === undefined ? undefined : `${fault.step.slice('init '.length)}:${fault.kind}`
 }
 
 /** The error an injected fault throws: never seen without TSRUN_FAULT. */
@@ -38,10 +42,10 @@ interface Fault {
   readonly kind: string
   /** Which time; the first is 1. */
   readonly nth: number
+  passed: number
 }
 
-function splitFault(value: string | undefined): Fault | undefined {
-  if (value === undefined || value === '') return undefined
-  const [, step = value, kind = 'fail', nth = '1'] = /^(.*):([a-z]+)(?:@(\d+))?$/s.exec(value) ?? []
-  return { step, kind, nth: Number(nth) }
+function parseFault(text: string): Fault {
+  const [, step = text, kind = 'fail', nth = '1'] = /^(.*):([a-z]+)(?:@(\d+))?$/s.exec(text) ?? []
+  return { step, kind, nth: Number(nth), passed: 0 }
 }

@@ -252,6 +252,8 @@ export interface FirewallDriver {
   addEndpoint(network: Network, endpoint: Endpoint, undo: Undo): Promise<void>
   /** Idempotent. */
   removeEndpoint(network: Network, endpoint: Endpoint): Promise<void>
+  /** Takes out the ports of all endpoints that are not on record: left by commands that were killed. */
+  removeStrays(): Promise<void>
   /** Replaces all rules by what should stand, in one transaction: connections that are open go on. */
   reload(): Promise<void>
 }

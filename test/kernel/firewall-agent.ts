@@ -18,8 +18,9 @@ interface Request {
 
 const networks = new Map<string, Network>()
 const endpoints = new Map<string, Endpoint>()
-const snapshot = async () => ({ networks: [...networks.values()], endpoints: [...endpoints.values()] })
-let firewall = new NftFirewall({ engineId: 'tsrun', snapshot })
+const records = () => ({ networks: [...networks.values()], endpoints: [...endpoints.values()], isComplete: true })
+const beginRebuild = () => ({ end: () => {}, abandon: () => {} })
+let firewall = new NftFirewall({ engineId: 'tsrun', records, beginRebuild })
 let undo = new Undo()
 let explained: string[] = []
 setExplainer(command => explained.push(command))
@@ -39,7 +40,7 @@ for await (const line of createInterface({ input: process.stdin })) {
 }
 
 async function perform({ call, network, endpoint, others, engineId }: Request): Promise<void> {
-  if (call === 'engine') firewall = new NftFirewall({ engineId: engineId ?? 'tsrun', snapshot })
+  if (call === 'engine') firewall = new NftFirewall({ engineId: engineId ?? 'tsrun', records, beginRebuild })
   if (call === 'reload') await firewall.reload()
   if (call === 'undo') await undo.run()
   if (network === undefined) return

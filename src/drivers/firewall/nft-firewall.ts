@@ -1,18 +1,20 @@
 // The firewall driver over nftables. Every call is one transaction of set elements through nfnetlink; the chains are
 // written once, by nft script, when the first network comes or when somebody flushed them.
 
-import { errno } from '../../ffi/errno.ts'
 import { flushFlows } from '../../kernel/conntrack.ts'
 import { record } from '../../kernel/explain.ts'
 import { NftScriptError, runNftScript } from '../../kernel/nftables/libnftables.ts'
 import { NFPROTO_BRIDGE, NFPROTO_INET, type NfMessage, throwFailure } from '../../kernel/nftables/nfnetlink.ts'
 import { deleteTable, listTables } from '../../kernel/nftables/ruleset.ts'
+import { faultPoint } from '../../lib/fault.ts'
 import { parsePrefix } from '../../lib/ip.ts'
 import type { Undo } from '../../lib/rollback.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, FirewallDriver, Network } from '../../model/network.ts'
 import { policyOf } from '../../model/network-policy.ts'
+import { addNetworkElements } from './add-network.ts'
 import { baseRuleset, portIsolationRuleset, userRuleset, userTable } from './base-ruleset.ts'
+import { catchUp, removeStrays } from './catch-up.ts'
 import { shareRuleset, shareTable } from './connection-share.ts'
 import {
   type ForwardHook,
@@ -21,9 +23,8 @@ import {
   readForwardHook,
   surplusAccepts,
 } from './foreign-forward.ts'
-import { removeLeavers } from './leavers.ts'
 import { addLegacyAccepts, hasLegacyFilter, removeLegacyAccepts } from './legacy-forward.ts'
-import { isRouted, layoutElement, memberElements, networkElements } from './network-elements.ts'
+import { isRouted, memberElements, networkElements } from './network-elements.ts'
 import {
   addElementsText,
   endpointElements,
@@ -43,17 +44,29 @@ export interface NftFirewallOptions {
    * of their first addNetwork on; endpoints from before addEndpoint until after removeEndpoint, so that none is lost
    * that came while the rules were made anew.
    */
-  readonly snapshot: () => Promise<FirewallSnapshot>
+  readonly records: () => FirewallSnapshot
+  /** Notes that the rules are being made anew: whoever finds that cut off calls reload(). */
+  readonly beginRebuild: () => RebuildJob
+}
+
+/** As an entry of the journal. */
+interface RebuildJob {
+  /** The rules are in line with the records, or as they were. */
+  end(): void
+  /** They may not be. */
+  abandon(): void
 }
 
 export class NftFirewall implements FirewallDriver {
   readonly #table: NftTable
-  readonly #snapshot: () => Promise<FirewallSnapshot>
+  readonly #records: () => FirewallSnapshot
+  readonly #beginRebuild: () => RebuildJob
 
   /** Opens nothing yet: the first call opens a socket in the namespace it is called in. */
-  constructor({ engineId, snapshot }: NftFirewallOptions) {
+  constructor({ engineId, records, beginRebuild }: NftFirewallOptions) {
     this.#table = new NftTable(engineId)
-    this.#snapshot = snapshot
+    this.#records = records
+    this.#beginRebuild = beginRebuild
   }
 
   /**
@@ -74,8 +87,8 @@ export class NftFirewall implements FirewallDriver {
     const elements = networkElements(network)
     if (elements.length === 0) return
     let isNew = false
-    await this.#rebuildUntil(() => {
-      const added = this.#addNetworkElements(network)
+    this.#rebuildUntil(() => {
+      const added = addNetworkElements(this.#table, network)
       isNew = added === 'added'
       return added !== 'no-table'
     })
@@ -100,12 +113,12 @@ export class NftFirewall implements FirewallDriver {
     if (!isRouted(network)) return
     const published = endpointElements(network, endpoint)
     const hook = readForwardHook(this.#table.socket, this.#table.name)
-    if (!hook.ours) await this.#rebuild()
+    if (!hook.ours) this.#rebuild()
     this.#isolatePorts(network)
     this.#limitConnections(network)
     if (published.ports.length > 0) {
       let changed: Endpoint['ports'] | undefined
-      await this.#rebuildUntil(() => {
+      this.#rebuildUntil(() => {
         changed = publish(this.#table, endpoint, published)
         return changed !== undefined
       })
@@ -120,31 +133,19 @@ export class NftFirewall implements FirewallDriver {
     flushFlows(this.#table.socket, { ports: endpoint.ports, containerAddresses: endpoint.addresses })
   }
 
+  async removeStrays(): Promise<void> {
+    flushFlows(this.#table.socket, { ports: removeStrays(this.#table, this.#records) })
+  }
+
   async reload(): Promise<void> {
-    const { networks } = await this.#snapshot()
+    const { networks } = this.#records()
     if (networks.every(network => networkElements(network).length === 0)) return this.#removeAll()
-    await this.#rebuild()
+    this.#rebuild()
     for (const network of networks) {
       this.#isolatePorts(network)
       this.#limitConnections(network)
       this.#admitInForeignChains(network, undefined)
     }
-  }
-
-  /** Adds what is missing of a network. 'known' when it stood already. */
-  #addNetworkElements(network: Network): 'added' | 'known' | 'no-table' {
-    if (!this.#table.has(layoutElement)) return 'no-table'
-    const elements = networkElements(network)
-    const missing = elements.filter(element => !this.#table.has(element))
-    if (missing.length === 0) return 'known'
-    const isNew = missing.length === elements.length
-    const failures = this.#table.add(missing.map((element, i) => ({ element, exclusive: isNew && i === 0 })))
-    if (failures.length === 0) return isNew ? 'added' : 'known'
-    if (failures.some(failure => failure.errno === errno.ENOENT)) return 'no-table'
-    // Another process added it this very moment: look again.
-    if (isNew && failures.every(failure => failure.index === 0 && failure.errno === errno.EEXIST))
-      return this.#addNetworkElements(network)
-    throwFailure(`cannot add network "${network.name}" to the firewall`, failures)
   }
 
   #removeAll(): void {
@@ -233,35 +234,30 @@ export class NftFirewall implements FirewallDriver {
   }
 
   /** Calls `attempt` until it no longer says that the table is missing or of another version. */
-  async #rebuildUntil(attempt: () => boolean): Promise<void> {
+  #rebuildUntil(attempt: () => boolean): void {
     for (let count = 0; !attempt(); count++) {
       if (count === 3) throw new Error(`table inet ${this.#table.name} disappears as soon as it is made`)
-      await this.#rebuild()
+      this.#rebuild()
     }
   }
 
-  async #rebuild(): Promise<void> {
-    const snapshot = await this.#snapshot()
-    if (this.#table.stands()) this.#replaceTable(snapshot)
-    else this.#createTable(snapshot)
-    const now = await this.#snapshot()
-    removeLeavers(this.#table, snapshot, now)
-    this.#addLateComers(now)
-  }
-
-  /** Adds what others put into the old table while it was being replaced. */
-  #addLateComers({ networks, endpoints }: FirewallSnapshot): void {
-    for (const network of networks) this.#addNetworkElements(network)
-    for (const endpoint of endpoints) {
-      const network = networks.find(candidate => candidate.id === endpoint.networkId)
-      const published = network === undefined ? undefined : publishableElements(network, endpoint)
-      if (published === undefined || published.ports.length === 0 || this.#table.has(published.owner)) continue
-      try {
-        publish(this.#table, endpoint, published)
-      } catch (error) {
-        // Its own addEndpoint has said so, or is about to.
-        if (!(error instanceof TsrunError && error.code === 'port-taken')) throw error
-      }
+  /** Entered in the journal: whoever is killed behind the replacement has not seen what came and went meanwhile. */
+  #rebuild(): void {
+    const job = this.#beginRebuild()
+    let isDone = false
+    try {
+      const snapshot = this.#records()
+      faultPoint('firewall records read')
+      if (this.#table.stands()) this.#replaceTable(snapshot)
+      else this.#createTable(snapshot)
+      isDone = true
+      faultPoint('firewall rules made anew')
+      catchUp(this.#table, snapshot, this.#records)
+      job.end()
+    } catch (error) {
+      if (isDone) job.abandon()
+      else job.end()
+      throw error
     }
   }
 

@@ -20,6 +20,8 @@ import { isRouted, networkElements } from './network-elements.ts'
 export interface FirewallSnapshot {
   readonly networks: readonly Network[]
   readonly endpoints: readonly Endpoint[]
+  /** False where the record of a container cannot be read: nobody can tell then that something has no owner. */
+  readonly isComplete: boolean
 }
 
 /** An element and the mapping it is there for. */
@@ -63,7 +65,7 @@ export function endpointElements(network: Network, endpoint: Endpoint): Publishe
     }
     return { element: { set, key, data: [target, portField(mapping.containerPort)], comment }, mapping }
   })
-  return { owner: ownerElement(endpoint), ports, opened: [...opened.values()], shared: [...shared.values()] }
+  return { owner: ownerElementOf(endpoint), ports, opened: [...opened.values()], shared: [...shared.values()] }
 }
 
 /** An element of opened4 or opened6: clients may come straight to this port of the container. */
@@ -84,21 +86,30 @@ function withoutPrefix(text: string): IpAddress[] {
 }
 
 /** The element that says that the endpoint's ports are there, and in its comment which. */
-function ownerElement(endpoint: Endpoint): SetElement {
-  const key = endpointKey(endpoint.id).map(part => nameField(part))
-  return { set: 'published', key, comment: `${endpointComment(endpoint)} #${fingerprint(endpoint)}` }
+function ownerElementOf(endpoint: Endpoint): SetElement {
+  return { ...ownerElement(ownerOf(endpoint)), comment: `${endpointComment(endpoint)} #${fingerprint(endpoint)}` }
+}
+
+/** With the key alone: good for its deletion. @param owner as ownerOf() */
+export function ownerElement(owner: string): SetElement {
+  return { set: 'published', key: owner.split('.').map(part => nameField(part)) }
 }
 
 /**
- * An endpoint's id as it is written in elements: twelve digits of each half. The engine makes the halves from the
- * container's and the network's id, so neither alone would tell a container's endpoints apart.
+ * Whose the elements of an endpoint are, as it is written in them: twelve digits of each half of its id. The engine makes the
+ * halves from the container's and the network's id, so neither alone would tell a container's endpoints apart.
  */
-export function endpointKey(id: string): [string, string] {
-  return [id.slice(0, 12), id.slice(32, 44)]
+export function ownerOf({ id }: Pick<Endpoint, 'id'>): string {
+  return `${id.slice(0, 12)}.${id.slice(32, 44)}`
+}
+
+/** The same out of an element's comment; undefined for one that is not an endpoint's. */
+export function ownerIn(comment: string | undefined): string | undefined {
+  return comment?.match(/^tsrun:([0-9a-f]+\.[0-9a-f]+) /)?.[1]
 }
 
 function endpointComment(endpoint: Endpoint): string {
-  return `tsrun:${endpointKey(endpoint.id).join('.')} ${endpoint.containerName}`.slice(0, 100)
+  return `tsrun:${ownerOf(endpoint)} ${endpoint.containerName}`.slice(0, 100)
 }
 
 /** FNV-1a over what is published and where it leads: a restarted container may have the same id and other ports. */
@@ -152,7 +163,10 @@ export function formatMapping({ protocol, hostIp, hostPort }: PortMapping): stri
 }
 
 /** Everything that should stand, each element once. Of two endpoints that claim one port the first has it. */
-export function snapshotElements({ networks, endpoints }: FirewallSnapshot): SetElement[] {
+export function snapshotElements({
+  networks,
+  endpoints,
+}: Pick<FirewallSnapshot, 'networks' | 'endpoints'>): SetElement[] {
   const byId = new Map(networks.map(network => [network.id, network]))
   const elements = new Map<string, SetElement>()
   for (const network of networks)
@@ -181,7 +195,7 @@ export function publishableElements(network: Network, endpoint: Endpoint): Publi
     return endpointElements(network, endpoint)
   } catch (error) {
     if (error instanceof TsrunError && error.code === 'cannot-publish')
-      return { owner: ownerElement(endpoint), ports: [], opened: [], shared: [] }
+      return { owner: ownerElementOf(endpoint), ports: [], opened: [], shared: [] }
     throw error
   }
 }

@@ -15,12 +15,14 @@ import { addressFromBytes, formatAddress, parseAddress } from '../../lib/ip.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, PortMapping } from '../../model/network.ts'
 import {
-  endpointKey,
   formatMapping,
   heldElements,
   mappingKey,
   openedElement,
+  ownerElement,
+  ownerIn,
   ownerName,
+  ownerOf,
   type PortElement,
   type PublishedElements,
 } from './nft-rules.ts'
@@ -87,11 +89,11 @@ function replace(table: NftTable, endpoint: Endpoint, published: PublishedElemen
   let deletions: readonly SetElement[] = []
   let additions: readonly Addition[] = []
   const failures = table.optimistically(() => {
-    const standing = standingOf(table, endpoint)
+    const standing = standingOf(table, ownerOf(endpoint))
     const gone = standing.filter(({ set, stored }) => !wanted.some(({ element }) => isStored(element, set, stored)))
     const isThere = (element: SetElement) => standing.some(({ set, stored }) => isStored(element, set, stored))
     additions = wanted.filter(({ element }) => !isThere(element))
-    const goneHeld = surplusOf(table, endpoint, gone).filter(
+    const goneHeld = surplusOf(table, ownerOf(endpoint), gone).filter(
       held => !published.shared.some(({ element }) => isSameKey(element, held)),
     )
     const owner = table.has(published.owner) ? [published.owner] : []
@@ -125,7 +127,7 @@ export function withdraw(
       shared.length === 0
         ? table.socket.transaction(table.deletions(own))
         : // Whether others still hold the port must be read: the kernel refuses the change if that has passed meanwhile.
-          table.optimistically(() => table.deletions([...own, ...unheld(table, endpoint, shared)]))
+          table.optimistically(() => table.deletions([...own, ...unheld(table, ownerOf(endpoint), shared)]))
     if (failures.length === 0 || failures.some(isOwnerMissing)) return
   }
   // Other ports than these, or some that were deleted by hand: the comments say which are this endpoint's.
@@ -138,12 +140,48 @@ function isOwnerMissing({ index, errno: code }: NfFailure): boolean {
 
 /** Deletes every port that carries the endpoint's comment, found by reading all. */
 function deleteAllOf(table: NftTable, endpoint: Endpoint, owner: SetElement): void {
-  const failures = table.optimistically(() => {
-    if (!table.has(owner)) return []
-    const own = standingOf(table, endpoint)
-    return table.deletions([owner, ...own.map(({ element }) => element), ...surplusOf(table, endpoint, own)])
-  })
+  const failures = table.optimistically(() =>
+    table.has(owner) ? table.deletions(everythingOf(table, ownerOf(endpoint)).elements) : [],
+  )
   if (failures.length > 0) throwFailure(`cannot withdraw the ports of "${endpoint.containerName}"`, failures)
+}
+
+/**
+ * Withdraws the ports of all that are not in `owners`, each in one transaction that the kernel refuses if anything came or went
+ * since the records were read.
+ * @param owners asked again before each change: whoever publishes is on record before
+ * @returns the ports that went @throws SyscallError
+ */
+export function withdrawStrays(table: NftTable, owners: () => ReadonlySet<string>): PortMapping[] {
+  const gone: PortMapping[] = []
+  for (;;) {
+    let found: Everything | undefined
+    const failures = table.optimistically(() => {
+      const standing = table.list('published').flatMap(({ comment }) => ownerIn(comment) ?? [])
+      const known = owners()
+      const stray = standing.find(owner => !known.has(owner))
+      found = stray === undefined ? undefined : everythingOf(table, stray)
+      return table.deletions(found?.elements ?? [])
+    })
+    if (failures.length > 0) throwFailure('cannot withdraw ports that nobody owns', failures)
+    if (found === undefined) return gone
+    gone.push(...found.ports)
+  }
+}
+
+/** What is to go with an owner. */
+interface Everything {
+  readonly elements: readonly SetElement[]
+  readonly ports: readonly PortMapping[]
+}
+
+/** All that carries an owner's comment, the owner element first. */
+function everythingOf(table: NftTable, owner: string): Everything {
+  const own = standingOf(table, owner)
+  return {
+    elements: [ownerElement(owner), ...own.map(({ element }) => element), ...surplusOf(table, owner, own)],
+    ports: own.flatMap(({ mapping }) => mapping ?? []),
+  }
 }
 
 /** An element of an endpoint as it was found. */
@@ -157,8 +195,8 @@ interface StandingElement {
 }
 
 /** Ports, and what lets clients in on the container's own address, found by the comments. */
-function standingOf(table: NftTable, endpoint: Endpoint): StandingElement[] {
-  const ownIn = (set: string) => table.list(set).filter(({ comment }) => isOwnedBy(comment, endpoint))
+function standingOf(table: NftTable, owner: string): StandingElement[] {
+  const ownIn = (set: string) => table.list(set).filter(({ comment }) => ownerIn(comment) === owner)
   return [
     ...portMaps.flatMap(set => ownIn(set).map(stored => ({ set, stored, ...parsePortElement(set, stored) }))),
     ...([4, 6] as const).flatMap(family => {
@@ -175,11 +213,11 @@ function standingOf(table: NftTable, endpoint: Endpoint): StandingElement[] {
 }
 
 /** The elements that kept `0.0.0.0` off the ports in `standing`, as far as nobody else needs them. */
-function surplusOf(table: NftTable, endpoint: Endpoint, standing: readonly StandingElement[]): SetElement[] {
+function surplusOf(table: NftTable, owner: string, standing: readonly StandingElement[]): SetElement[] {
   const held = standing.flatMap(({ mapping }) =>
     mapping === undefined ? [] : heldElements(mapping).map(element => ({ element, mapping })),
   )
-  return unheld(table, endpoint, held).filter(element => table.has(element))
+  return unheld(table, owner, held).filter(element => table.has(element))
 }
 
 /** Whether `stored`, found in `set`, is this very element, with the same data. */
@@ -212,12 +250,12 @@ function portIn(key: Buffer): number {
   return key.readUInt16BE(key.length - 4)
 }
 
-/** Those of `shared` that no other endpoint needs. */
-function unheld(table: NftTable, endpoint: Endpoint, shared: readonly PortElement[]): SetElement[] {
+/** Those of `shared` that nobody but `owner` needs. */
+function unheld(table: NftTable, owner: string, shared: readonly PortElement[]): SetElement[] {
   const holders = new Set<string>()
   for (const family of new Set(shared.map(({ mapping }) => familyOf(mapping)))) {
     for (const { key, comment } of table.list(`addr${family}`))
-      if (!isOwnedBy(comment, endpoint)) holders.add(`${family} ${portOf(key).toString('hex')}`)
+      if (ownerIn(comment) !== owner) holders.add(`${family} ${portOf(key).toString('hex')}`)
   }
   return shared.flatMap(({ element, mapping }) => {
     const key = concatenate([protocolField(mapping.protocol), portField(mapping.hostPort)])
@@ -248,10 +286,6 @@ function portTaken(table: NftTable, endpoint: Endpoint, { mapping }: PortElement
 /** Protocol and port out of a key of addr4 or addr6, which has the address between them. */
 function portOf(key: Buffer): Buffer {
   return Buffer.concat([key.subarray(0, 4), key.subarray(-4)])
-}
-
-function isOwnedBy(comment: string | undefined, endpoint: Endpoint): boolean {
-  return comment?.startsWith(`tsrun:${endpointKey(endpoint.id).join('.')} `) === true
 }
 
 function familyOf(mapping: PortMapping): 4 | 6 {

@@ -3,6 +3,7 @@
 import { protocolOf } from '../../kernel/nftables/elements.ts'
 import { addressFromBytes, formatAddress } from '../../lib/ip.ts'
 import type { PortMapping } from '../../model/network.ts'
+import { ownerIn } from './nft-rules.ts'
 import { NftTable } from './nft-table.ts'
 
 /** An element of one of the port maps. */
@@ -19,7 +20,7 @@ export function readPublishedPorts(tableName: string): PublishedPort[] {
   try {
     return (['any4', 'any6', 'addr4', 'addr6'] as const).flatMap(set =>
       table.list(set).flatMap(({ key, data, comment }) => {
-        const [, container, network] = /^tsrun:([0-9a-f]+)\.([0-9a-f]+) /.exec(comment ?? '') ?? []
+        const [container, network] = ownerIn(comment)?.split('.') ?? []
         const target = data === undefined ? undefined : addressFromBytes(data.subarray(0, set.endsWith('4') ? 4 : 16))
         if (data === undefined || target === undefined || container === undefined || network === undefined) return []
         const address = addressFromBytes(key.subarray(4, -4))

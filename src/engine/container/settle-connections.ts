@@ -16,6 +16,7 @@ import { type EndpointPlan, planEndpoints, type ResolvedAttachment, standsAlone 
 import { checkProxiedPorts, type HeldPort, heldPorts, onHostAddresses } from '../network/port-routes.ts'
 import { reservedAddresses } from '../network/reservations.ts'
 import { settleWays } from '../network/source-ways.ts'
+import { removeStrayPorts, withdrawAgain } from '../network/stray-ports.ts'
 import { emitConnection } from './container-events.ts'
 import { withSandbox } from './container-netns.ts'
 import { movePorts } from './live-ports.ts'
@@ -59,7 +60,10 @@ export async function settleNow(context: EngineContext, id: string, repair?: Rep
         undo,
       ),
     )
+    // They were on record until now.
+    await withdrawAgain(context, container, surplus)
   })
+  if (repair !== undefined) await removeStrayPorts(context)
   await releaseStrays(context, container)
 }
 

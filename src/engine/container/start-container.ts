@@ -19,6 +19,7 @@ import type { EngineContext } from '../context.ts'
 import { needsResolver } from '../dns/uses-resolver.ts'
 import { addressesByNetwork } from '../network/connect-sandbox.ts'
 import { heldPorts } from '../network/port-routes.ts'
+import { removeStrayPorts } from '../network/stray-ports.ts'
 import type { PreparedUserNamespace } from '../userns/prepare-userns.ts'
 import { emitContainer, emitMounts } from './container-events.ts'
 import { defaultSymlinks } from './default-mounts.ts'
@@ -76,6 +77,8 @@ async function start(
   const { paths, store } = context
   const { id } = container
 
+  // Behind everything else: whoever made the rules anew meanwhile has found them on record.
+  if (container.ports.length > 0) undo.add('ports', () => removeStrayPorts(context))
   mkdirSync(paths.runFile(id, 'rootfs'), { mode: 0o700, recursive: true })
   undo.add('run folder', () => rmSync(paths.run(id), { recursive: true, force: true }))
   const devices = findDevices(container.spec)

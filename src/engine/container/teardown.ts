@@ -14,8 +14,9 @@ import type { EngineContext } from '../context.ts'
 import { usesResolver } from '../dns/uses-resolver.ts'
 import { disconnectSandbox, endpointId } from '../network/connect-sandbox.ts'
 import { staticIps } from '../network/plan-endpoints.ts'
-import { kernelPorts, onHostAddresses } from '../network/port-routes.ts'
+import { onHostAddresses } from '../network/port-routes.ts'
 import { releaseStatic, reservedAddresses } from '../network/reservations.ts'
+import { withdrawAgain } from '../network/stray-ports.ts'
 import { emitConnection, emitContainer, emitMounts } from './container-events.ts'
 
 /** In the run folder, while a start is under way: how the container ended before. */
@@ -39,7 +40,11 @@ export async function tearDownContainer(context: EngineContext, container: Conta
   await doAll([
     ['report the end', () => reportEnd(context, container, run)],
     ['remove run folder', () => rmSync(paths.run(id), { recursive: true, force: true })],
-    ['remove rules made anew', () => removeRulesAgain(context, run)],
+    // One that has run counts as ended for whoever makes the rules anew; of a start that was cut off nobody can tell.
+    [
+      'remove rules made anew',
+      () => (run?.phase === 'starting' ? withdrawAgain(context, container, run.endpoints) : undefined),
+    ],
     ['remove cgroup parent', () => removeEmptyCgroupParent(context)],
   ])
 }
@@ -56,19 +61,6 @@ export async function isTornDown(teardown: Promise<void>): Promise<boolean> {
   } catch (error) {
     if (error instanceof CleanupError && error.reasons().every(isRefusedWrite)) return false
     throw error
-  }
-}
-
-/**
- * Whoever made the rules anew meanwhile found the endpoints on record until now. One that does so from now on looks again
- * afterwards, and finds them gone.
- */
-async function removeRulesAgain(context: EngineContext, run: RunRecord | undefined): Promise<void> {
-  const networks = context.networks.list()
-  for (const endpoint of run?.endpoints ?? []) {
-    const network = networks.find(({ id }) => id === endpoint.networkId)
-    if (network === undefined || endpoint.ports.length === 0) continue
-    await (await context.drivers(network.driver)).firewall.removeEndpoint(network, kernelPorts(endpoint))
   }
 }
 
