@@ -242,6 +242,8 @@ export interface NetworkDriver {
 export interface FirewallDriver {
   /** Makes sure that base chains and the network's rules stand. Idempotent. */
   addNetwork(network: Network, undo: Undo): Promise<void>
+  /** For a network that is on record now: whoever made the rules anew before did not find it there. */
+  confirmNetwork(network: Network): Promise<void>
   /** Idempotent. Takes everything of ours out with the last network. */
   removeNetwork(network: Network, others: readonly Network[]): Promise<void>
   /**

@@ -99,6 +99,10 @@ export class NftFirewall implements FirewallDriver {
     this.#admitInForeignChains(network, undo)
   }
 
+  async confirmNetwork(network: Network): Promise<void> {
+    if (networkElements(network).length > 0) addNetworkElements(this.#table, network)
+  }
+
   async removeNetwork(network: Network, others: readonly Network[]): Promise<void> {
     this.#unlimitConnections(network)
     const left = others.filter(other => other.id !== network.id && isRouted(other))

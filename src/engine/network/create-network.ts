@@ -83,8 +83,7 @@ export async function createNetwork(
       await firewall.addNetwork(network, undo)
       parts.store.add(network)
       undo.add('network record', () => parts.store.delete(network))
-      // Whoever made the rules anew meanwhile has not found it on record.
-      await firewall.addNetwork(network, undo)
+      await firewall.confirmNetwork(network)
       return network
     }
     const made = await parts.locks.withPools(() => withRollback(make)).finally(() => job.end())
