@@ -42,29 +42,23 @@ export { setExplainer } from './engine/explain.ts'
 export { ContainerFiles } from './engine/files/container-files.ts'
 export type { CopyOptions } from './engine/files/copy-files.ts'
 export type { FileChange } from './engine/files/diff.ts'
-export {
-  type ArchiveFormat,
-  type HistoryLine,
-  type ImageInspect,
-  ImageService,
-  type ImageSummary,
-  type ImageUsage,
-  type ImportImageOptions,
-  type LoadedImageSummary,
-  type LoadImagesOptions,
-  type OnTransfer,
-  type PulledImage,
-  type PullImageOptions,
-  type PullPolicy,
-  type PushedImage,
-  type RemoteManifest,
-  type RemovedImages,
-  type ResolvedImage,
-  type TransferEvent,
-  type TransferOptions,
-  type TransferState,
-} from './engine/image/image-service.ts'
+export type { ImportImageOptions, LoadedImageSummary, LoadImagesOptions } from './engine/image/image-options.ts'
+export { ImageService } from './engine/image/image-service.ts'
+export type { HistoryLine, ImageInspect, ImageSummary, ImageUsage } from './engine/image/list-images.ts'
 export { type LoginRequest, type LoginResult, login, logout } from './engine/image/login.ts'
+export type { PulledImage, RemoteManifest } from './engine/image/pull-image.ts'
+export type { PushedImage } from './engine/image/push-image.ts'
+export type { RemovedImages } from './engine/image/remove-image.ts'
+export type { ResolvedImage } from './engine/image/resolve-image.ts'
+export type { ArchiveFormat } from './engine/image/save-image.ts'
+export type {
+  OnTransfer,
+  PullImageOptions,
+  PullPolicy,
+  TransferEvent,
+  TransferOptions,
+  TransferState,
+} from './engine/image/transfer-events.ts'
 export type { NetworkUpdate } from './engine/network/change-peers.ts'
 export type { Diagnosis, DiagnosisStep } from './engine/network/doctor/diagnosis.ts'
 export type {

@@ -24,12 +24,7 @@ export function pairs(
 
 /** `id=NAME,src=FILE` and its like. @throws TsrunError invalid */
 export function parseSecret(text: string): BuildSecret {
-  const fields = new Map(
-    (tryParseCsv(text) ?? []).map(part => {
-      const [key = ''] = part.split('=', 1)
-      return [key, part.slice(key.length + 1)] as const
-    }),
-  )
+  const fields = fieldsIn(text)
   const id = fields.get('id')
   const invalid = (reason: string) =>
     new TsrunError('invalid', 'secret', `invalid value for --secret: ${reason}`, {
@@ -47,6 +42,16 @@ export function parseSecret(text: string): BuildSecret {
   const value = process.env[id]
   if (value === undefined) throw invalid(`"${id}" is neither a file nor in the environment`)
   return { id, source: { value } }
+}
+
+/** What `key=value,key=value` says; nothing where it cannot be read. */
+function fieldsIn(text: string): Map<string, string> {
+  return new Map(
+    (tryParseCsv(text) ?? []).map(part => {
+      const [key = ''] = part.split('=', 1)
+      return [key, part.slice(key.length + 1)]
+    }),
+  )
 }
 
 /** @throws TsrunError invalid */
@@ -108,12 +113,7 @@ export function parseOutput(text: string): BuildOutput {
       hint: 'DIR, -, or type=local|tar|docker|oci,dest=PATH, type=image, type=registry',
     })
   if (!text.includes('=')) return text === '-' ? { kind: 'tar', path: '-' } : { kind: 'folder', path: text }
-  const fields = new Map(
-    (tryParseCsv(text) ?? []).map(part => {
-      const [key = ''] = part.split('=', 1)
-      return [key, part.slice(key.length + 1)] as const
-    }),
-  )
+  const fields = fieldsIn(text)
   const type = fields.get('type')
   const path = fields.get('dest') ?? fields.get('destination')
   const known = ['type', 'dest', 'destination', 'push']

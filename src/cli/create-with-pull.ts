@@ -1,7 +1,7 @@
 // `run` and `create`: what `--pull` says, and what is told on stderr when an image has to be pulled first.
 
 import type { Engine } from '../engine/engine.ts'
-import type { PullPolicy } from '../engine/image/image-service.ts'
+import type { PullPolicy } from '../engine/image/transfer-events.ts'
 import { withImage } from '../engine/image/with-image.ts'
 import type { Container, ContainerSpec } from '../model/container.ts'
 import { TsrunError } from '../model/errors.ts'

@@ -2,7 +2,7 @@
 
 import { matchesGlob, PatternError, parseGlob } from '../engine/build/glob.ts'
 import type { Engine } from '../engine/engine.ts'
-import type { ImageSummary } from '../engine/image/image-service.ts'
+import type { ImageSummary } from '../engine/image/list-images.ts'
 import { TsrunError } from '../model/errors.ts'
 import { matchesLabel, parseFilters, parseTruth, passesFilters } from './filters.ts'
 import { parseTime } from './parse-time.ts'

@@ -1,8 +1,8 @@
 // Pulling as the command line shows it, for `pull`, and for `run` and `create` (create-with-pull.ts) where the image is not there.
 
 import type { Engine } from '../engine/engine.ts'
-import type { PulledImage } from '../engine/image/image-service.ts'
 import { parsePlatform } from '../engine/image/manifest.ts'
+import type { PulledImage } from '../engine/image/pull-image.ts'
 import { nameToUse } from '../engine/image/with-image.ts'
 import { TsrunError } from '../model/errors.ts'
 import { interruptible } from './interrupt.ts'

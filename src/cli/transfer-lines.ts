@@ -1,6 +1,6 @@
 // What pull and push show: docker's line for each layer, with bars in a terminal, and one line for each step in a pipe.
 
-import type { TransferEvent } from '../engine/image/image-service.ts'
+import type { TransferEvent } from '../engine/image/transfer-events.ts'
 import { formatBytes } from './table.ts'
 
 /** Where the lines go. */

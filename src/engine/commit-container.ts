@@ -5,7 +5,8 @@ import type { ContainerDefaults } from '../model/image.ts'
 import { emitContainer } from './container/container-events.ts'
 import { pauseContainer, unpauseContainer } from './container/pause.ts'
 import type { EngineContext } from './context.ts'
-import type { ImageService, LoadedImageSummary } from './image/image-service.ts'
+import type { LoadedImageSummary } from './image/image-options.ts'
+import type { ImageService } from './image/image-service.ts'
 
 /** How a container becomes an image. */
 export interface CommitOptions {

@@ -3,7 +3,7 @@
 import { unlessDamaged } from '../lib/state-file.ts'
 import type { EngineContext } from './context.ts'
 import { folderSize } from './folder-size.ts'
-import type { ImageUsage } from './image/image-service.ts'
+import type { ImageUsage } from './image/list-images.ts'
 
 /** One kind of thing. */
 export interface UsageLine {

@@ -10,10 +10,7 @@ let world: World
 beforeAll(async () => {
   world = await World.create()
 })
-afterEach(async () => {
-  const ids = (await world.ok(['ps', '-aq'])).split('\n').filter(Boolean)
-  if (ids.length > 0) await world.ok(['rm', '-f', ...ids])
-})
+afterEach(() => world.removeContainers())
 afterAll(async () => {
   await world.tsrun(['volume', 'prune', '-af'])
   await world.dispose()

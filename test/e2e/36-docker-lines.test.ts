@@ -13,8 +13,7 @@ beforeAll(async () => {
   world = await World.create()
 })
 afterEach(async () => {
-  const ids = (await world.ok(['ps', '-aq'])).split('\n').filter(Boolean)
-  if (ids.length > 0) await world.ok(['rm', '-fv', ...ids])
+  await world.removeContainers()
   for (const name of ['cid', 'env', 'labels', 'vars']) rmSync(join(world.dir, 'work', name), { force: true })
 })
 afterAll(async () => {

@@ -13,10 +13,7 @@ let world: World
 beforeAll(async () => {
   world = await World.create()
 })
-afterEach(async () => {
-  const ids = (await world.ok(['ps', '-aq'])).split('\n').filter(Boolean)
-  if (ids.length > 0) await world.ok(['rm', '-fv', ...ids])
-})
+afterEach(() => world.removeContainers())
 afterAll(() => world.dispose())
 
 const shell = (script: string) => ['busybox', 'sh', '-c', script]

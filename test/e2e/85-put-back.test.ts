@@ -86,7 +86,7 @@ test(
     await world.host.exec('rm', [join(work, name)])
 
     await world.ok(['run', '--name', 'box', 'busybox', 'dd', 'if=/dev/zero', 'of=/large', 'bs=1M', 'count=200'])
-    const line = `cd ${work} && { ${tsrun} export -o out.tar box & } && until ls -l /proc/$!/fd | grep -q '/work/.*(deleted)'; do :; done; kill $!; wait $!`
+    const line = `cd ${work} && { ${tsrun} export -o out.tar box & } && until ls -l /proc/$!/fd | grep -q '${work}/.*(deleted)'; do :; done; kill $!; wait $!`
     expect((await world.host.tryExec('sh', ['-c', line])).code).toBe(143)
     expect(readdirSync(work)).toEqual([])
     await world.ok(['rm', 'box'])

@@ -131,6 +131,12 @@ export class World {
     return stdout.replace(/\n$/, '')
   }
 
+  /** Ends all containers and removes them, with the volumes that only they have. */
+  async removeContainers(): Promise<void> {
+    const ids = (await this.ok(['ps', '-aq'])).split('\n').filter(Boolean)
+    if (ids.length > 0) await this.ok(['rm', '-fv', ...ids])
+  }
+
   /** Starts tsrun on the host with pipes. */
   start(args: readonly string[], options: CommandOptions = {}): Running {
     const [program = '', ...rest] = [...faceCommand(this.#face), ...args]

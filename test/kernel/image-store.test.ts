@@ -7,7 +7,8 @@ import { join, resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { ImageService, type ImageUser } from '../../src/engine/image/image-service.ts'
+import { ImageService } from '../../src/engine/image/image-service.ts'
+import type { ImageUser } from '../../src/engine/image/remove-image.ts'
 import { archive, chunks, directory, file, sh, temporaryFolder, tree } from './image-fixtures.ts'
 
 const embeddedDir = resolve('dist/images')

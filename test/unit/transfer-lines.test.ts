@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from 'vitest'
 import { bar, liveLine, plainLine, TransferLines } from '../../src/cli/transfer-lines.ts'
-import type { TransferState } from '../../src/engine/image/image-service.ts'
+import type { TransferState } from '../../src/engine/image/transfer-events.ts'
 import type { Digest } from '../../src/model/image.ts'
 
 const digest = (character: string): Digest => `sha256:${character.repeat(64)}` as Digest

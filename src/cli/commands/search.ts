@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { Engine } from '../../engine/engine.ts'
-import type { ImageSummary } from '../../engine/image/image-service.ts'
+import type { ImageSummary } from '../../engine/image/list-images.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { collect } from '../collect.ts'
 import { renderListing } from '../format.ts'

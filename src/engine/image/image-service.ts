@@ -29,28 +29,6 @@ import { notFound, type ResolvedImage, resolveImage, useImage } from './resolve-
 import type { ArchiveFormat } from './save-image.ts'
 import type { PullImageOptions, TransferOptions } from './transfer-events.ts'
 
-export type {
-  CommitImageOptions,
-  ImageServiceOptions,
-  ImportImageOptions,
-  LoadedImageSummary,
-  LoadImagesOptions,
-} from './image-options.ts'
-export type { HistoryLine, ImageInspect, ImageSummary, ImageUsage } from './list-images.ts'
-export type { PulledImage, RemoteManifest } from './pull-image.ts'
-export type { PushedImage } from './push-image.ts'
-export type { ImageUser, RemovedImages } from './remove-image.ts'
-export type { ResolvedImage } from './resolve-image.ts'
-export type { ArchiveFormat } from './save-image.ts'
-export type {
-  OnTransfer,
-  PullImageOptions,
-  PullPolicy,
-  TransferEvent,
-  TransferOptions,
-  TransferState,
-} from './transfer-events.ts'
-
 /** Layers that came longer ago than this are settled on the way of slow commands. */
 const settleAgeMs = 60_000
 
