@@ -15,6 +15,9 @@ import { benchScale } from './scale.ts'
 import { benchThroughput } from './throughput.ts'
 import { createWorld, type World } from './world.ts'
 
+const usualCases = ['run', 'exec', 'lifecycle', 'network', 'library', 'parallel', 'ports', 'throughput', 'scale']
+const caseNames = [...usualCases, 'images', 'images-large', 'names']
+
 const { rounds, cases, isQuick, containers } = parseArguments(process.argv.slice(2))
 const world = createWorld()
 const results: Result[] = []
@@ -38,7 +41,7 @@ try {
   run(world.tsrun('run', '--rm', 'busybox', 'true'))
   if (cases.includes('names')) benchNames(world)
   for (const [name, bench] of Object.entries(all)) {
-    const isWanted = cases.length === 0 ? !name.startsWith('images') : cases.includes(name)
+    const isWanted = cases.length === 0 ? usualCases.includes(name) : cases.includes(name)
     if (!isWanted) continue
     process.stderr.write(`${name} ...\n`)
     results.push(...bench(world))
@@ -178,5 +181,7 @@ function parseArguments(words: readonly string[]) {
   if (isQuick) rest.splice(rest.indexOf('--quick'), 1)
   const rounds = take('-n', isQuick ? 10 : 20)
   const containers = take('-c', isQuick ? 100 : 1000)
+  const unknown = rest.find(word => !caseNames.includes(word))
+  if (unknown !== undefined) throw new Error(`there is no case "${unknown}": ${caseNames.join(', ')}`)
   return { rounds, containers, isQuick, cases: rest }
 }

@@ -1,6 +1,12 @@
 # Sourced by the scripts beside it: they say what they do, and do nothing twice.
 # shellcheck shell=bash
 
+# Every script says what it does at its head, and here to whoever asks.
+if [[ ${1-} == --help || ${1-} == -h ]]; then
+  sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+  exit
+fi
+
 umask 022
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -28,6 +28,8 @@ export interface StormFigures {
   killedMonitors: number
   /** The longest command that was not killed. */
   slowestMs: number
+  /** That command, and what it said where it failed. */
+  slowest: string
   /** What was wrong, one line each. */
   readonly problems: string[]
 }
@@ -86,6 +88,7 @@ export async function storm(options: StormOptions): Promise<StormFigures> {
     killedClients: 0,
     killedMonitors: 0,
     slowestMs: 0,
+    slowest: '',
     problems: [],
   }
   try {
@@ -132,7 +135,9 @@ async function client(world: World, random: Random, end: number, figures: StormF
     } else if (outcome.signal === 'SIGKILL') {
       figures.killedClients += 1
     } else {
-      figures.slowestMs = Math.max(figures.slowestMs, Date.now() - started)
+      const tookMs = Date.now() - started
+      if (tookMs > figures.slowestMs)
+        Object.assign(figures, { slowestMs: tookMs, slowest: `${line}: ${outcome.stderr.trim()}` })
       if (outcome.code !== 0) figures.refused += 1
       if (unforeseen.test(outcome.stderr)) figures.problems.push(`${line}: ${outcome.stderr.trim()}`)
     }
