@@ -72,7 +72,7 @@ export async function runStep(parts: BuildParts, folder: string, request: RunReq
       if (!isFinished) await removeWhatIsThere(parts, container.id)
     } finally {
       // While it is held, the process does not end.
-      started?.attachment.release(context.takeLeftover())
+      started?.attachment.release()
     }
   }
 }

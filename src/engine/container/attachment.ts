@@ -86,9 +86,8 @@ export class Attachment {
     this.stderr.resume()
   }
 
-  /** The owner has torn the container down: the monitor may go. @param leftover as in OutputRelay; closed here */
-  release(leftover?: number): void {
-    if (leftover !== undefined) closeSync(leftover)
+  /** The owner has torn the container down: the monitor may go. Nothing is passed on: sockets of Node carry no descriptors. */
+  release(): void {
     // The monitor hangs up when the kernel has unmounted its root, which on a busy disk takes a while: nobody waits for that.
     this.#socket.end(encodeFrame(FRAME.RELEASED, Buffer.alloc(0)), () => this.#socket.unref())
   }

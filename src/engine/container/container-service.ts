@@ -122,7 +122,7 @@ export class ContainerService {
       return
     }
     await endContainer(this.#context, started.container.id, started.run)
-    started.attachment.release(this.#context.takeLeftover())
+    started.attachment.release(this.#context.takeLeftover)
   }
 
   /** A further client of a running container. @throws TsrunError conflict when it is not running */

@@ -37,9 +37,9 @@ export interface ContainerClient {
   readonly exit: Promise<number | undefined>
   /**
    * The owner has torn the container down: the monitor may go.
-   * @param leftover a descriptor that takes time to close, taken over from the caller: the monitor closes its last copy
+   * @param takeLeftover gives a descriptor that takes time to close, for whoever can pass it on: the monitor closes its last copy
    */
-  release(leftover?: number): void
+  release(takeLeftover?: () => number | undefined): void
   /** Leaves; the container goes on. */
   close(): void
 }
@@ -76,8 +76,9 @@ export class OutputRelay implements ContainerClient {
     this.exit = this.#relay(targets)
   }
 
-  release(leftover?: number): void {
+  release(takeLeftover?: () => number | undefined): void {
     if (!this.#isOpen) return
+    const leftover = takeLeftover?.()
     try {
       const frame = encodeFrame(FRAME.RELEASED)
       if (leftover === undefined) send(this.#fd, frame)

@@ -130,7 +130,7 @@ async function withEnd(
     await context.locks.withContainer(container.id, async () => {
       if (!isStartedAgain(context, container.id, life)) await isTornDown(context.tearDown(container))
     })
-    watcher?.release(context.takeLeftover())
+    watcher?.release(context.takeLeftover)
   } finally {
     watcher?.close()
   }
