@@ -3,6 +3,7 @@
 import { Command, CommanderError } from 'commander'
 import { Rehearsed } from '../engine/explain.ts'
 import { takeLeftOut } from '../lib/state-file.ts'
+import { hasStuckCalls } from '../lib/stuck-calls.ts'
 import { mark, printTrace } from '../lib/trace.ts'
 import { takeWarnings } from '../lib/warnings.ts'
 import { rewriteGoStyle } from './args.ts'
@@ -139,12 +140,16 @@ function commanderError(text: string): string {
 }
 
 mark('program loaded')
-main(process.argv.slice(2)).then(
-  code => {
-    process.exitCode = code
-  },
-  error => {
-    printError(renderError(error))
-    process.exitCode = exitCodeOf(error, false)
-  },
-)
+main(process.argv.slice(2))
+  .then(
+    code => {
+      process.exitCode = code
+    },
+    error => {
+      printError(renderError(error))
+      process.exitCode = exitCodeOf(error, false)
+    },
+  )
+  .then(() => {
+    if (hasStuckCalls()) process.exit()
+  })

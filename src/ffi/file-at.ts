@@ -4,6 +4,7 @@
 import { errno, SyscallError } from './errno.ts'
 import { koffi } from './koffi.ts'
 import { call, SYS } from './libc.ts'
+import { onPoolThread } from './pool-thread.ts'
 
 export const AT_FDCWD = -100
 export const AT_REMOVEDIR = 0x200
@@ -180,15 +181,9 @@ export function llistxattr(path: Buffer): string[] {
 }
 
 /** syncfs(2) on another thread: all that was written to the file system of `fd` is on the disk afterwards. */
-export function syncfs(fd: number): Promise<void> {
-  const native = koffi.load('libc.so.6').func('int syncfs(int)')
-  return new Promise((resolve, reject) => {
-    native.async(fd, (error: unknown, result: number) => {
-      if (error) reject(error)
-      else if (result !== 0) reject(new SyscallError('syncfs', errno.EIO))
-      else resolve()
-    })
-  })
+export async function syncfs(fd: number): Promise<void> {
+  const result = await onPoolThread(koffi.load('libc.so.6').func('int syncfs(int)'), [fd])
+  if (result !== 0) throw new SyscallError('syncfs', errno.EIO)
 }
 
 function sized(read: (size: number) => { value: Buffer; length: number }): Buffer | undefined {

@@ -1,9 +1,10 @@
 // Unix stream sockets and pipes without node:net: calls that may wait run on a pool thread of the FFI package.
 
 import { closeSync } from 'node:fs'
-import { hasCode, SyscallError } from './errno.ts'
+import { hasCode } from './errno.ts'
 import { koffi, type NativeFunction } from './koffi.ts'
 import { AF_UNIX, bind, call, connect, copyToNative, freeNative, listen, SOCK_STREAM, socket } from './libc.ts'
+import { onPoolThread } from './pool-thread.ts'
 
 export { send } from './libc.ts'
 
@@ -146,12 +147,5 @@ function onThread(declaration: string, args: readonly unknown[]): Promise<number
     fn = koffi.load('libc.so.6').func(declaration)
     functions.set(declaration, fn)
   }
-  const native = fn
-  return new Promise((resolve, reject) => {
-    native.async(...args, (error: unknown, result: unknown) => {
-      if (error !== null && error !== undefined)
-        reject(error instanceof Error ? error : new SyscallError('ffi', 0, String(error)))
-      else resolve(Number(result))
-    })
-  })
+  return onPoolThread(fn, args)
 }

@@ -255,6 +255,35 @@ describe('what runs out', () => {
 })
 
 test(
+  'a client that is refused a thread ends, whichever it is, and its container with it',
+  inWorld(async world => {
+    const command = ['run', '--rm', 'busybox', 'true']
+    await world.ok(command)
+    const before = await world.settled()
+    const said: string[] = []
+    for (const nth of [3, 4, 5, 6, 7]) {
+      const refused = [
+        '-qq',
+        `--inject=clone3:error=EAGAIN:when=${nth}`,
+        '--trace=clone3',
+        '-o',
+        join(world.dir, 'strace.log'),
+      ]
+      const traced = ['strace', ...refused, ...world.tsrunCommand(command)]
+      const { code, signal, stderr } = await execute(traced, { env: world.env, cwd: world.dir })
+      // Some threads are the runtime's own: it aborts without them, as if it were killed.
+      if (signal === 'SIGABRT') await world.removeContainers()
+      else if (code !== 0) expect(code, stderr).toBe(125)
+      said.push(stderr)
+    }
+    expect(said.join('\n')).toContain('the kernel refuses this process a thread')
+    await world.ok(command)
+    expect(await world.changesSince(before, { ignore, timeoutMs: 8_000 })).toEqual([])
+  }),
+  120_000,
+)
+
+test(
   'a clock that goes back, and locks that are deleted while they are held, break nothing',
   inWorld(async world => {
     const id = await world.ok(['run', '-d', '--name', 'box', 'busybox', 'sleep', '1000'])

@@ -102,6 +102,9 @@ export async function runErrnoTrial(
     const bound = setTimeout(() => {
       isLate = true
       running.kill('SIGKILL')
+      // Without its tracer it goes on, and holds the pipes.
+      for (const { pid, command } of faults.world.processes())
+        if (command.startsWith(join(dist, 'tsrun '))) process.kill(pid, 'SIGKILL')
     }, boundMs)
     const { code, signal, stderr } = await running.result.finally(() => clearTimeout(bound))
     if (isLate) return `no end after ${boundMs} ms: ${stderr}`
