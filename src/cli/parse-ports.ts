@@ -1,8 +1,9 @@
-// `-p` in all its forms: 80, 8080:80, 8080:80/udp, 127.0.0.1:8080:80, [::1]:8080:80, 8000-8010:80-90. Pure.
+// `-p` in all its forms: 80, 8080:80, 8080:80/udp, 127.0.0.1:8080:80, [::1]:8080:80, 8000-8010:80-90, and 8000-8010:80, which is one of
+// them. Pure.
 
 import { formatAddress, tryParseAddress } from '../lib/ip.ts'
 import { TsrunError } from '../model/errors.ts'
-import type { PortMapping, Protocol } from '../model/network.ts'
+import type { PortMapping } from '../model/network.ts'
 
 /** @returns one mapping a port; host port 0 stands for any free one @throws TsrunError invalid */
 export function parsePublish(text: string): PortMapping[] {
@@ -15,12 +16,14 @@ export function parsePublish(text: string): PortMapping[] {
   const hostPorts = host === '' ? undefined : parseRange(text, host, 0)
   if (hostPorts !== undefined && hostPorts.length !== containerPorts.length && containerPorts.length !== 1)
     throw invalid(text, `${hostPorts.length} host ports do not fit ${containerPorts.length} container ports`)
-  if (hostPorts !== undefined && hostPorts.length > 1 && containerPorts.length === 1)
-    throw new TsrunError('invalid', 'publish', `cannot publish "${text}": tsrun picks no port out of a range`, {
-      hint: `-p ${container} takes any free host port, -p ${hostPorts[0]}:${container} this one; ranges on both sides are of one length, e.g. -p 8000-8010:8000-8010`,
-    })
+  const [containerPort] = containerPorts
+  const [first, last] = [hostPorts?.[0], hostPorts?.at(-1)]
+  if (first !== undefined && last !== undefined && first < last && containerPorts.length === 1) {
+    if (first === 0) throw invalid(text, '"0" is no port from 1 to 65535')
+    return [{ protocol, hostIp, hostPort: 0, hostPortRange: [first, last], containerPort: containerPort ?? 0 }]
+  }
   return containerPorts.map((containerPort, index) => ({
-    protocol: protocol as Protocol,
+    protocol,
     hostIp,
     hostPort: hostPorts?.[index] ?? 0,
     containerPort,

@@ -114,6 +114,8 @@ export interface PortMapping {
   readonly hostIp: string
   readonly hostPort: number
   readonly containerPort: number
+  /** Where the host port is 0: the first and the last of those to choose from. Absent: any free one. */
+  readonly hostPortRange?: readonly [number, number]
   /** tsrun chose the host port: at a start where somebody else has it, it may choose another. */
   readonly isChosen?: boolean
   /** Who carries it; absent: what the network says. */

@@ -106,6 +106,31 @@ describe('-p', () => {
   )
 
   test(
+    '8000-8003:80 takes the first of them that is free, also where several start at once, and says when none is',
+    inWorld(async world => {
+      world.host.start('python3', ['-m', 'http.server', '8001'])
+      await eventually('it is taken', async () => (await world.host.curl('http://127.0.0.1:8001/')).status === 200)
+      await world.serve('web', ['-p', '8000-8003:80'])
+      const names = ['a', 'b']
+      await Promise.all(
+        names.map(name => world.ok(['run', '-d', '--name', name, '-p', '8000-8003:80', 'busybox', 'sleep', '1000'])),
+      )
+
+      const portOf = async (name: string) => Number((await bindingsOf(world, name, '80/tcp'))[0]?.HostPort)
+      expect(await portOf('web')).toBe(8000)
+      expect((await world.outside.curl(`http://${addresses.host}:8000/`)).body).toMatch(/^web sees/)
+      expect((await Promise.all(names.map(portOf))).sort()).toEqual([8002, 8003])
+      const full = await world.tsrun(['run', '--rm', '-p', '8000-8003:80', 'busybox', 'true'])
+      expectError(full, 125, /port 80\/tcp: each of the host ports from 8000 to 8003 is taken/)
+      await world.ok(['rm', '-f', 'a'])
+      await world.ok(['run', '--rm', '-p', '8000-8003:80', 'busybox', 'true'])
+      // What was chosen stays.
+      await world.ok(['restart', '-t', '0', 'b'])
+      expect([8002, 8003]).toContain(await portOf('b'))
+    }),
+  )
+
+  test(
     '127.0.0.1:8080:80 publishes on that address alone',
     inWorld(async world => {
       await world.serve('web', ['-p', '127.0.0.1:8080:80'])

@@ -94,14 +94,11 @@ test.each([
   expect(() => parsePublish(text)).toThrow(`cannot publish "${text}": `)
 })
 
-test('parsePublish() picks no port out of a range, and says what to write instead', () => {
-  expect(() => parsePublish('8000-8010:80')).toThrow(
-    expect.objectContaining({
-      kind: 'invalid',
-      message: 'cannot publish "8000-8010:80": tsrun picks no port out of a range',
-      hint: expect.stringMatching(/-p 80 takes any free host port, -p 8000:80 this one/),
-    }),
-  )
+test('parsePublish() takes a range of host ports for one of the container as a choice', () => {
+  const chosen = { hostPort: 0, hostPortRange: [8000, 8010], containerPort: 80 }
+  expect(parsePublish('8000-8010:80')).toEqual([{ protocol: 'tcp', hostIp: '', ...chosen }])
+  expect(parsePublish('127.0.0.1:8000-8010:80/udp')).toEqual([{ protocol: 'udp', hostIp: '127.0.0.1', ...chosen }])
+  expect(() => parsePublish('0-10:80')).toThrow('"0" is no port')
 })
 
 test.each([

@@ -21,13 +21,21 @@ export function chooseHostPorts(context: EngineContext, container: Container): r
   return ports
 }
 
-/** The same ports, each with a host port that none of them and none of `others` has; writes nothing. */
+/**
+ * The same ports, each with a host port that none of them and none of `others` has; writes nothing.
+ * @throws TsrunError conflict where all of a range to choose from are taken
+ */
 export function withHostPorts(ports: readonly PortMapping[], others: readonly PortMapping[] = []): PortMapping[] {
   const given = new Set([...ports, ...others].map(placeOf))
   const sockets: number[] = []
   try {
     return ports.map(port => {
       if (port.hostPort !== 0) return port
+      if (port.hostPortRange !== undefined) {
+        const chosen = firstFree(port, port.hostPortRange, given)
+        given.add(placeOf(chosen))
+        return chosen
+      }
       for (;;) {
         const chosen: PortMapping = { ...port, hostPort: freePort(port.protocol, sockets), isChosen: true }
         if (!given.has(placeOf(chosen))) return chosen
@@ -36,6 +44,21 @@ export function withHostPorts(ports: readonly PortMapping[], others: readonly Po
   } finally {
     for (const fd of sockets) closeSync(fd)
   }
+}
+
+/** @throws TsrunError conflict where all are taken */
+function firstFree(
+  port: PortMapping,
+  [first, last]: readonly [number, number],
+  given: ReadonlySet<string>,
+): PortMapping {
+  for (let hostPort = first; hostPort <= last; hostPort++) {
+    const chosen: PortMapping = { ...port, hostPort, isChosen: true }
+    if (!given.has(placeOf(chosen)) && !isTaken(chosen)) return chosen
+  }
+  const place = `${port.containerPort}/${port.protocol}`
+  const message = `cannot publish port ${place}: each of the host ports from ${first} to ${last} is taken`
+  throw new TsrunError('conflict', 'ports-taken', message, { hint: `-p ${place} takes any free host port` })
 }
 
 function placeOf({ protocol, hostPort }: PortMapping): string {
@@ -96,7 +119,7 @@ function moveTakenPorts({ store }: EngineContext, id: string, message: string): 
   return true
 }
 
-/** Asked only after a start has failed: a connection that is left in TIME_WAIT makes it true as well. */
+/** A connection that is left in TIME_WAIT makes it true as well. */
 function isTaken({ protocol, hostPort }: PortMapping): boolean {
   const fd = socket(AF_INET, protocol === 'udp' ? SOCK_DGRAM : SOCK_STREAM, 0)
   try {
