@@ -31,7 +31,7 @@ import { NetworkStore } from './network/network-store.ts'
 import { firewallRecords } from './network/stray-ports.ts'
 import { DEFAULT_ROOT, type Paths } from './paths.ts'
 import { reconcileContainer, releaseOrphanAddresses } from './reconcile.ts'
-import { VolumeService } from './volume/volume-service.ts'
+import { VolumeService, volumeName } from './volume/volume-service.ts'
 
 /** What an engine is made of. */
 export interface EngineParts {
@@ -126,7 +126,7 @@ export function wireEngine(paths: Paths, libraryDir: string, options: WireOption
     },
   })
   const usersOf = (name: string) =>
-    store.all().filter(c => c.spec.mounts?.some(m => m.type === 'volume' && m.source === name))
+    store.all().filter(c => c.spec.mounts?.some(m => m.type === 'volume' && volumeName(c.id, m) === name))
   const volumes = new VolumeService(paths, name => usersOf(name).map(c => c.name), events)
   const context: EngineContext = {
     paths,

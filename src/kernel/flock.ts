@@ -29,6 +29,7 @@ export interface LockOptions {
 }
 
 const longestPauseMs = 20
+const defaultTimeoutMs = 30_000
 
 /**
  * Locks the file `path`, which is made where it is missing (mode 0600; its folder must exist) and stays; or the folder
@@ -40,7 +41,7 @@ const longestPauseMs = 20
  * folder that is not there
  */
 export async function lockFile(path: string, options: LockOptions = {}): Promise<FileLock> {
-  const { what = `"${path}"`, shared = false, timeoutMs = 30_000, signal } = options
+  const { what = `"${path}"`, shared = false, timeoutMs = defaultTimeoutMs, signal } = options
   signal?.throwIfAborted()
   const deadline = performance.now() + timeoutMs
   const fd = openSync(path, options.folder === true ? 'r' : 'a', 0o600)
@@ -71,6 +72,26 @@ export async function withLock<T>(path: string, task: () => Promise<T> | T, opti
     return await task()
   } finally {
     lock.release()
+  }
+}
+
+/**
+ * Runs `task`, which awaits nothing, while holding the lock on the folder `path`, which must stay. For callers that cannot await:
+ * where another process has the lock, this thread sleeps until it has done its own such task.
+ * @throws TsrunError unavailable after 30 seconds; whatever `task` throws
+ */
+export function withLockNow<T>(path: string, task: () => T, what: string): T {
+  const deadline = performance.now() + defaultTimeoutMs
+  const fd = openSync(path, 'r')
+  try {
+    const never = new Int32Array(new SharedArrayBuffer(4))
+    for (let pauseMs = 1; !tryLock(fd); pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
+      if (performance.now() >= deadline) throw lockedTooLong(what, path, defaultTimeoutMs)
+      Atomics.wait(never, 0, 0, pauseMs)
+    }
+    return task()
+  } finally {
+    closeSync(fd)
   }
 }
 

@@ -1,29 +1,12 @@
 // Commands that meet while the rules are made anew: each is held at a step of its own until the other has done its part, and one is
 // killed there. A port belongs to who is on record, and to nobody else.
 
-import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { eventually } from '../helpers/command.ts'
+import { held } from '../helpers/held.ts'
 import { inWorld, type World } from '../helpers/world.ts'
 
 const run = 'run -d --name web -net br -p 8080:80 -p 8081:81/udp -p 127.0.0.1:8082:82 busybox sleep 1000'
-
-/** Starts a command that stands still behind `step`. @returns what lets it go on, to its end */
-async function held(world: World, command: string, step: string, further = ''): Promise<() => Promise<number>> {
-  const client = world.start(command.split(' '), { env: { ...world.env, TSRUN_FAULT: `${step}:stop${further}` } })
-  let ended = false
-  const result = client.result.finally(() => {
-    ended = true
-  })
-  const isHeld = () => / [Tt] /.test(readFileSync(`/proc/${client.pid}/stat`, 'utf8').replace(/^.*\)/, ''))
-  await eventually(`\`${command}\` stands behind "${step}"`, () => ended || isHeld(), 20_000)
-  if (ended) throw new Error(`\`${command}\` did not get to "${step}": ${JSON.stringify(await result)}`)
-  return async () => {
-    client.kill('SIGCONT')
-    const { code, signal } = await result
-    return code ?? (signal === 'SIGKILL' ? 137 : -1)
-  }
-}
 
 /** Which sets of published ports have elements. */
 async function published(world: World): Promise<string[]> {
@@ -56,7 +39,7 @@ test(
     // It waits for the container when it has made the rules anew.
     const reload = world.ok(['network', 'reload', 'br'])
     await eventually('the rules are made anew', async () => (await published(world)).length > 0)
-    expect(await goOn()).toBe(0)
+    expect((await goOn()).code).toBe(0)
     await reload
     expect(await published(world)).toEqual([])
   }),
@@ -64,16 +47,16 @@ test(
 
 test.each([
   ['at its end', '', 0, []],
-  ['by the next command, where that is killed', ';firewall rules made anew:kill', 137, all],
+  ['by the next command, where that is killed', 'firewall rules made anew:kill', 137, all],
 ])('ports of a container that ends while the rules are made anew go %s', (_, further, code, left) =>
   inWorld(async world => {
     await world.ok(['network', 'create', 'br'])
     await world.ok(run.split(' '))
     expect(await published(world)).toEqual(all)
-    const goOn = await held(world, 'network reload br', 'firewall records read', further)
+    const goOn = await held(world, 'network reload br', 'firewall records read', { further })
     await world.ok(['rm', '-f', 'web'])
     expect(await published(world)).toEqual([])
-    expect(await goOn()).toBe(code)
+    expect((await goOn()).code).toBe(code)
     expect(await published(world)).toEqual(left)
     await world.ok(['ps'])
     expect(await published(world)).toEqual([])
@@ -91,7 +74,7 @@ test(
     expect(await published(world)).toEqual([])
     const reload = world.ok(['network', 'reload', 'br'])
     await eventually('the rules are made anew', async () => (await published(world)).length > 0)
-    expect(await goOn()).toBe(0)
+    expect((await goOn()).code).toBe(0)
     await reload
     expect(await published(world)).toEqual([])
   }),
@@ -106,12 +89,12 @@ test(
     expect(await bridges()).toBe(2)
     await world.ok(['network', 'reload', 'br'])
     expect(await bridges()).toBe(1)
-    expect(await made()).toBe(0)
+    expect((await made()).code).toBe(0)
     expect(await bridges()).toBe(2)
 
     const reloaded = await held(world, 'network reload br', 'firewall records read')
     await world.ok(['network', 'rm', 'two'])
-    expect(await reloaded()).toBe(0)
+    expect((await reloaded()).code).toBe(0)
     expect(await bridges()).toBe(1)
   }),
 )

@@ -2,7 +2,7 @@
 
 import type { ContainerSpec, MountSpec } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
-import { anonymousName } from '../volume/volume-service.ts'
+import { volumeName } from '../volume/volume-service.ts'
 import type { ContainerStore } from './container-store.ts'
 
 /** @throws TsrunError not-found, invalid (mode) */
@@ -18,7 +18,7 @@ export function mountsFrom(store: ContainerStore, spec: ContainerSpec): MountSpe
       .filter(mount => mount.type !== 'tmpfs')
       .map(mount => ({
         ...mount,
-        ...(mount.type === 'volume' && mount.source === '' ? { source: anonymousName(other.id, mount.target) } : {}),
+        ...(mount.type === 'volume' ? { source: volumeName(other.id, mount) } : {}),
         readonly: mount.readonly || mode === 'ro',
       }))
   })

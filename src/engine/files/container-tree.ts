@@ -10,7 +10,7 @@ import { TsrunError } from '../../model/errors.ts'
 import type { IdMaps } from '../../model/id-maps.ts'
 import { isAlive } from '../container/container-store.ts'
 import type { EngineContext } from '../context.ts'
-import { anonymousName } from '../volume/volume-service.ts'
+import { volumeName } from '../volume/volume-service.ts'
 import { FileTree } from './file-tree.ts'
 
 /** A path in a tree, as somebody has typed it. */
@@ -105,8 +105,7 @@ function openMounted(
     .filter(({ target, type }) => type !== 'tmpfs' && (wanted === target || wanted.startsWith(`${target}/`)))
     .sort((a, b) => b.target.length - a.target.length)[0]
   if (mount === undefined) return undefined
-  const name = mount.source === '' ? anonymousName(container.id, mount.target) : mount.source
-  const source = mount.type === 'bind' ? mount.source : context.volumes.get(name)?.mountpoint
+  const source = mount.type === 'bind' ? mount.source : context.volumes.get(volumeName(container.id, mount))?.mountpoint
   if (source === undefined) return undefined
   const ending = /\/\.?$/.exec(path)?.[0] ?? ''
   const inside = `${wanted.slice(mount.target.length)}${ending}`

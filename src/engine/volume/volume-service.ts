@@ -1,7 +1,8 @@
 // Volumes: named folders that outlive containers, `<root>/volumes/<name>/{volume.json,data}`.
 
-import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
+import { withLockNow } from '../../kernel/flock.ts'
 import { faultPoint } from '../../lib/fault.ts'
 import { namesIfThere } from '../../lib/if-there.ts'
 import { syncPath } from '../../lib/json-file.ts'
@@ -14,7 +15,7 @@ import { folderSize } from '../folder-size.ts'
 import { assertName, newId } from '../ids.ts'
 import type { Paths } from '../paths.ts'
 import { type PruneFilter, passesPruneFilter } from '../prune-filter.ts'
-import { copyUp } from './copy-up.ts'
+import { fillVolume } from './fill-volume.ts'
 import { draftPath, sweepDrafts } from './volume-drafts.ts'
 import { type VolumeContent, volumeContent } from './volume-options.ts'
 
@@ -107,7 +108,7 @@ export class VolumeService {
 
   /** Which volume a container's mount means, and where it is or will be on the host. */
   placeOf(container: Container, mount: MountSpec): { readonly name: string; readonly folder: string } {
-    const name = mount.source === '' ? anonymousName(container.id, mount.target) : mount.source
+    const name = volumeName(container.id, mount)
     return { name, folder: this.get(name)?.mountpoint ?? `${this.#paths.volumes}/${name}/data` }
   }
 
@@ -145,8 +146,10 @@ export class VolumeService {
   remove(name: string): void {
     sweepDrafts(this.#paths.volumes)
     const volume = this.find(name)
-    const users = this.#usersOf(volume.name)
-    if (users.length > 0)
+    const users = this.#eraseUnused(volume.name)
+    // Somebody else was faster.
+    if (users === undefined) this.find(name)
+    else if (users.length > 0)
       throw new TsrunError(
         'conflict',
         'volume-in-use',
@@ -155,7 +158,6 @@ export class VolumeService {
           hint: `remove the container first: tsrun rm ${users[0] ?? ''}`,
         },
       )
-    this.#erase(volume.name)
   }
 
   /** Removes volumes that no container mounts and that pass the filter: the anonymous ones, or all. */
@@ -164,10 +166,13 @@ export class VolumeService {
       .filter(volume => volume.anonymous || options.all === true)
       .filter(volume => this.#usersOf(volume.name).length === 0 && passesPruneFilter(volume, options))
     sweepDrafts(this.#paths.volumes)
+    const names: string[] = []
     let reclaimedBytes = 0
     for (const { name } of unused) {
-      reclaimedBytes += this.sizeOf(name)
-      this.#erase(name)
+      const bytes = this.sizeOf(name)
+      if (this.#eraseUnused(name)?.length !== 0) continue
+      names.push(name)
+      reclaimedBytes += bytes
     }
     this.#events.emit({
       type: 'volume',
@@ -176,7 +181,7 @@ export class VolumeService {
       name: '',
       attributes: { reclaimed: String(reclaimedBytes) },
     })
-    return { names: unused.map(({ name }) => name), reclaimedBytes }
+    return { names, reclaimedBytes }
   }
 
   /** Bytes on disk that go with the volume: nothing for memory and for a folder of the host. */
@@ -190,32 +195,50 @@ export class VolumeService {
    */
   async contentFor(container: Container, mount: MountSpec, undo: Undo): Promise<[VolumeContent, folder: string]> {
     const { name } = this.placeOf(container, mount)
-    const existing = this.get(name)
+    // The container is on record: whoever removes volumes has seen it there, or has had this one out of its place before.
+    const existing = this.#alone(() => this.get(name))
     const volume = existing ?? this.create({ name, anonymous: mount.source === '' })
-    if (existing === undefined) undo.add('volume', () => this.#erase(name))
+    if (existing === undefined)
+      undo.add('volume', () => void unlessDamaged(() => this.#eraseUnused(name, container.name)))
     const content = volumeContent(volume.options ?? {})
     if (content.kind === 'bind') assertFolder(container, content.path)
-    if (content.kind === 'folder' && mount.noCopy !== true && container.startedAt === undefined)
-      if (readdirSync(volume.mountpoint).length === 0)
-        await copyUp(container.image.layerDirs, mount.target, volume.mountpoint)
+    if (content.kind === 'folder' && mount.noCopy !== true && container.startedAt === undefined) {
+      const folder = `${this.#paths.volumes}/${name}`
+      await fillVolume({ name, folder, layerDirs: container.image.layerDirs, path: mount.target })
+    }
     return [content, volume.mountpoint]
   }
 
   /** @internal Removes those that no container mounts any more; another may have one with --volumes-from. */
   removeUnused(names: readonly string[]): void {
     // Where nobody can say whose it is, it stays.
-    for (const name of names) if (unlessDamaged(() => this.#usersOf(name).length) === 0) this.#erase(name)
+    for (const name of names) unlessDamaged(() => this.#eraseUnused(name))
   }
 
-  #erase(name: string): void {
-    if (this.get(name) === undefined) return
+  /** @param besides a container that does not count @returns who mounts it: then it stays; undefined where there is none */
+  #eraseUnused(name: string, besides?: string): readonly string[] | undefined {
     const draft = draftPath(this.#paths.volumes)
-    // Out of its place at once: half a volume is never seen.
-    renameSync(`${this.#paths.volumes}/${name}`, draft)
+    const users = this.#alone(() => {
+      if (this.get(name) === undefined) return undefined
+      const others = this.#usersOf(name).filter(user => user !== besides)
+      if (others.length > 0) return others
+      faultPoint('volume unused')
+      // Out of its place at once: half a volume is never seen.
+      renameSync(`${this.#paths.volumes}/${name}`, draft)
+      return others
+    })
+    if (users?.length !== 0) return users
     faultPoint('volume taken out')
     rmSync(draft, { recursive: true, force: true })
     faultPoint('volume removed')
     this.#emit(name, 'destroy')
+    return users
+  }
+
+  /** Runs `task` while nobody takes a volume out of its place. */
+  #alone<T>(task: () => T): T {
+    if (!existsSync(this.#paths.volumes)) return task()
+    return withLockNow(this.#paths.volumes, task, 'the volumes')
   }
 
   #emit(name: string, action: string): void {
@@ -250,7 +273,12 @@ export function anonymousVolumesOf({ id, spec }: Container): string[] {
   return mounts.map(mount => anonymousName(id, mount.target))
 }
 
+/** Which volume a mount of type `volume` means. */
+export function volumeName(containerId: string, { source, target }: MountSpec): string {
+  return source === '' ? anonymousName(containerId, target) : source
+}
+
 /** The same at every start of a container: 64 hex digits, as docker's anonymous volumes have. */
-export function anonymousName(containerId: string, target: string): string {
+function anonymousName(containerId: string, target: string): string {
   return `${containerId.slice(0, 32)}${Buffer.from(target).toString('hex').slice(-32).padStart(32, '0')}`
 }
