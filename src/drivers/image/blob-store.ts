@@ -9,6 +9,7 @@ import { TsrunError } from '../../model/errors.ts'
 import { type Descriptor, type Digest, isDigest } from '../../model/image.ts'
 import { sha256 } from './digest.ts'
 import type { ImageFiles } from './image-files.ts'
+import { keep } from './keep.ts'
 import type { Staging } from './staging.ts'
 
 /** Manifests and configs are read whole: none that is larger is read at all. */
@@ -86,7 +87,7 @@ export class BlobStore {
 
   /** Gives a file in `staging`, whose digest the caller has computed, its place. */
   async adopt(staging: Staging, path: string, digest: Digest): Promise<void> {
-    staging.keep(digest)
+    await keep(this.#files, staging, [digest])
     if (staging.isDurable) {
       const file = await open(path, 'r')
       staging.defer(syncAndClose(file))
@@ -123,7 +124,7 @@ export class BlobStore {
           `the content has ${size} bytes, but ${expected.size} were expected`,
         )
       }
-      staging.keep(digest)
+      await keep(this.#files, staging, [digest])
       renameSync(path, this.#files.blob(digest))
       faultPoint('image blob')
       if (staging.isDurable) staging.defer(syncAndClose(file))

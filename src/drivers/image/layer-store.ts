@@ -8,10 +8,12 @@
 import { mkdirSync, readdirSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode } from '../../ffi/errno.ts'
+import { withLock } from '../../kernel/flock.ts'
 import { faultPoint } from '../../lib/fault.ts'
 import { readJsonFile, writeJsonFile } from '../../lib/json-file.ts'
 import { type Digest, isDigest } from '../../model/image.ts'
 import { currentBoot, type ImageFiles } from './image-files.ts'
+import { keep } from './keep.ts'
 import type { Staging } from './staging.ts'
 import type { UnpackLimits } from './unpack-limits.ts'
 
@@ -70,7 +72,7 @@ export class LayerStore {
   }
 
   /** Gives a layer that was made elsewhere its place. @param folder in `staging`, with the layer's tree in it as `fs` */
-  adopt(staging: Staging, folder: string, about: Omit<StoredLayer, 'bootId' | 'isSettled'>): StoredLayer {
+  adopt(staging: Staging, folder: string, about: Omit<StoredLayer, 'bootId' | 'isSettled'>): Promise<StoredLayer> {
     const layer: StoredLayer = { ...about, bootId: currentBoot(), isSettled: false }
     writeJsonFile(join(folder, 'layer.json'), layer)
     return this.#place(staging, folder, layer)
@@ -100,9 +102,9 @@ export class LayerStore {
     if (layer !== undefined && !layer.isSettled) writeJsonFile(path, { ...layer, isSettled: true })
   }
 
-  #place(staging: Staging, temporary: string, layer: StoredLayer): StoredLayer {
+  async #place(staging: Staging, temporary: string, layer: StoredLayer): Promise<StoredLayer> {
     const path = this.#files.layer(layer.chainId)
-    staging.keep(layer.chainId)
+    await keep(this.#files, staging, [layer.chainId])
     faultPoint('image layer unpacked')
     for (;;) {
       try {
@@ -113,9 +115,25 @@ export class LayerStore {
         if (!hasCode(error, 'ENOTEMPTY', 'EEXIST')) throw error
       }
       // Another process was faster, or this is the unsound one.
-      const other = this.get(layer.chainId)
+      const other = await this.#soundOrOut(staging, layer.chainId)
       if (other !== undefined) return other
-      this.moveOut(staging, layer.chainId)
+    }
+  }
+
+  /** One process alone takes an unsound layer out of its place: what it finds there afterwards is another's, and may be in use. */
+  async #soundOrOut(staging: Staging, chainId: Digest): Promise<StoredLayer | undefined> {
+    const takeOut = async (): Promise<StoredLayer | undefined> => {
+      const sound = this.get(chainId)
+      if (sound !== undefined) return sound
+      faultPoint('image layer unsound')
+      this.moveOut(staging, chainId)
+      return undefined
+    }
+    try {
+      return await withLock(this.#files.layer(chainId), takeOut, { what: `layer ${chainId}`, folder: true })
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return undefined
+      throw error
     }
   }
 }

@@ -47,7 +47,7 @@ export class Staging {
     }
   }
 
-  /** From now on prune leaves this blob or layer alone. Under the shared lock it is safe to look then whether it is there. */
+  /** For keep(): from now on prune leaves this blob or layer alone. The caller has the shared lock of the store. */
   keep(digest: Digest): void {
     writeFileSync(join(this.path, 'keep', digestHex(digest)), '')
     faultPoint('staging keeps')

@@ -1,9 +1,9 @@
 // The image that a stage begins with, or that COPY --from names: pulled when it is not here, and kept from being removed until the
 // build has ended.
 
+import { keep } from '../../drivers/image/keep.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Platform } from '../../model/image.ts'
-import { keepAll } from '../image/add-image.ts'
 import type { ImageRecord } from '../image/image-store.ts'
 import { asOci, parseManifest } from '../image/manifest.ts'
 import type { BuildParts, StageLayer } from './build-parts.ts'
@@ -32,7 +32,7 @@ export async function findBaseImage(
     const record = parts.store.record(manifestDigest)
     if (record === undefined) continue
     const kept = [record.id, manifestDigest, ...record.layers.flatMap(layer => [layer.digest, layer.chainId])]
-    await keepAll(parts.store, parts.staging, kept)
+    await keep(parts.store.files, parts.staging, kept)
     // Somebody may have removed it before it was kept.
     if (parts.store.record(manifestDigest) === undefined || !parts.store.isComplete(record)) continue
     return { record, layers: layersOf(parts, record) }

@@ -36,7 +36,7 @@ export async function storeLayer(
   const written = isForImage ? await parts.blobs.write(parts.staging, archive) : await digestOf(archive)
   const { digest: diffId, size: archiveSize } = written
   const chainId = chainOn(below, diffId)
-  parts.layers.adopt(parts.staging, folder, { chainId, diffId, size, entries })
+  await parts.layers.adopt(parts.staging, folder, { chainId, diffId, size, entries })
   return { chainId, diffId, size, archiveSize }
 }
 

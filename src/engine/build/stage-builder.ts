@@ -1,8 +1,8 @@
 // One stage: its instructions in their order, each of which the cache may know already.
 
 import { sha256 } from '../../drivers/image/digest.ts'
+import { keep } from '../../drivers/image/keep.ts'
 import type { ContainerDefaults, Digest, HistoryEntry, Platform } from '../../model/image.ts'
-import { keepAll } from '../image/add-image.ts'
 import { formatPlatform, parsePlatform } from '../image/manifest.ts'
 import { findBaseImage } from './base-image.ts'
 import { type BuildParts, layerDirectories, type StageLayer } from './build-parts.ts'
@@ -259,7 +259,7 @@ export class StageBuilder {
     if (options.noCache === true || isFresh === true) return undefined
     const known = cache.find(key)
     if (known === undefined) return undefined
-    if (known.layer !== undefined) await keepAll(store, staging, [known.layer.chainId, known.layer.diffId])
+    if (known.layer !== undefined) await keep(store.files, staging, [known.layer.chainId, known.layer.diffId])
     return cache.isSound(known, layers) ? known : undefined
   }
 

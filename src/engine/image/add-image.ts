@@ -3,6 +3,7 @@
 
 import { BlobStore } from '../../drivers/image/blob-store.ts'
 import { currentBoot } from '../../drivers/image/image-files.ts'
+import { keep } from '../../drivers/image/keep.ts'
 import { LayerStore } from '../../drivers/image/layer-store.ts'
 import type { Staging } from '../../drivers/image/staging.ts'
 import { lockStore } from '../../drivers/image/store-lock.ts'
@@ -20,13 +21,15 @@ export interface AddImageRequest {
   /** What the names point to where it is not the manifest: the index it was chosen from. */
   readonly target?: Descriptor
   readonly names: readonly ImageReference[]
+  /** Asked when all is there: whether the names are still to mean it. Otherwise nothing is made known. */
+  readonly isWanted?: () => boolean
   readonly limits?: Partial<UnpackLimits>
   readonly signal?: AbortSignal
   /** Told as layers are unpacked. */
   readonly onLayer?: (diffId: Digest, index: number, total: number) => void
 }
 
-/** Unpacks what is not unpacked yet and makes the image known. @throws TsrunError invalid, not-found (a blob is missing) */
+/** Unpacks what is not unpacked yet and makes the image known, if it still is to be. @throws TsrunError invalid, not-found (a blob is missing) */
 export async function addImage(store: ImageStore, staging: Staging, request: AddImageRequest): Promise<ImageRecord> {
   const { isDurable } = staging
   const record = await unpackImage(store, staging, request)
@@ -34,6 +37,7 @@ export async function addImage(store: ImageStore, staging: Staging, request: Add
   if (isDurable) syncPath(store.files.blobs)
   const unlock = await lockStore(store.files.lock, 'shared')
   try {
+    if (request.isWanted?.() === false) return record
     store.setRecord(record, isDurable)
     for (const reference of request.names) {
       const name = { target: request.target ?? request.manifest, manifest: request.manifest.digest }
@@ -58,19 +62,6 @@ export async function repairImage(store: ImageStore, staging: Staging, record: I
   return repaired
 }
 
-/**
- * Makes sure that no removal that goes on at the same time takes these blobs and layers. Only what is there afterwards is safe:
- * look then.
- */
-export async function keepAll(store: ImageStore, staging: Staging, digests: readonly Digest[]): Promise<void> {
-  const unlock = await lockStore(store.files.lock, 'shared')
-  try {
-    for (const digest of digests) staging.keep(digest)
-  } finally {
-    unlock()
-  }
-}
-
 async function unpackImage(
   store: ImageStore,
   staging: Staging,
@@ -79,13 +70,13 @@ async function unpackImage(
   const { limits, signal } = request
   const blobs = new BlobStore(store.files)
   const layerStore = new LayerStore(store.files)
-  await keepAll(store, staging, [request.manifest.digest])
+  await keep(store.files, staging, [request.manifest.digest])
   const manifest = parseManifest(blobs.read(request.manifest.digest))
-  await keepAll(store, staging, [manifest.config.digest, ...manifest.layers.map(layer => layer.digest)])
+  await keep(store.files, staging, [manifest.config.digest, ...manifest.layers.map(layer => layer.digest)])
   const config = parseConfig(blobs.read(manifest.config.digest))
   const chain = chainLayers(manifest, config)
-  await keepAll(
-    store,
+  await keep(
+    store.files,
     staging,
     chain.map(({ chainId }) => chainId),
   )

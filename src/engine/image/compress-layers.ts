@@ -4,11 +4,12 @@
 import { pipeline, Readable } from 'node:stream'
 import { createGzip } from 'node:zlib'
 import { BlobStore } from '../../drivers/image/blob-store.ts'
+import { keep } from '../../drivers/image/keep.ts'
 import type { Staging } from '../../drivers/image/staging.ts'
 import { lockStore } from '../../drivers/image/store-lock.ts'
 import type { UnpackLimits } from '../../drivers/image/unpack-limits.ts'
 import { type Descriptor, type Digest, type ImageReference, mediaTypes } from '../../model/image.ts'
-import { addImage, keepAll } from './add-image.ts'
+import { addImage } from './add-image.ts'
 import type { ImageRecord, ImageStore } from './image-store.ts'
 import { parseManifest } from './manifest.ts'
 import type { OnTransfer } from './transfer-events.ts'
@@ -46,13 +47,16 @@ export async function compressLayers(
   }
   const bytes = Buffer.from(JSON.stringify({ ...manifest, layers }))
   const { mediaType } = record.manifest
+  const isWanted = () => store.name(name)?.manifest === record.manifest.digest
   const result = await addImage(store, staging, {
     manifest: { mediaType, digest: await blobs.add(staging, bytes), size: bytes.length },
     names: [name],
+    // Somebody may have given the name to another image meanwhile, or have removed it.
+    isWanted,
     ...(limits === undefined ? {} : { limits }),
     ...(signal === undefined ? {} : { signal }),
   })
-  await forget(store, record)
+  await forget(store, record, result)
   return result
 }
 
@@ -68,7 +72,7 @@ async function compressed(
     .flatMap(record => record.layers)
     .find(other => other.diffId === diffId && gzipTypes.has(other.mediaType))
   if (known !== undefined) {
-    await keepAll(store, staging, [known.digest])
+    await keep(store.files, staging, [known.digest])
     if (blobs.has(known)) return { digest: known.digest, size: known.size }
   }
   onProgress?.({ kind: 'layer', digest: layer.digest, state: 'compressing' })
@@ -86,9 +90,10 @@ function gzip(source: AsyncIterable<Buffer>, signal: AbortSignal | undefined): A
 }
 
 /** The manifest with the uncompressed layers goes when no name means it any more; its layers' blobs with the next prune. */
-async function forget(store: ImageStore, { manifest }: ImageRecord): Promise<void> {
+async function forget(store: ImageStore, { manifest }: ImageRecord, successor: ImageRecord): Promise<void> {
   const unlock = await lockStore(store.files.lock, 'exclusive')
   try {
+    if (store.record(successor.manifest.digest) === undefined) return
     if (!store.names().some(name => name.manifest === manifest.digest)) store.removeRecord(manifest.digest)
   } finally {
     unlock()

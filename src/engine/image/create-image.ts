@@ -3,6 +3,7 @@
 
 import { BlobStore } from '../../drivers/image/blob-store.ts'
 import { decompress } from '../../drivers/image/decompress.ts'
+import { keep } from '../../drivers/image/keep.ts'
 import { Staging } from '../../drivers/image/staging.ts'
 import {
   type ContainerDefaults,
@@ -13,7 +14,7 @@ import {
   mediaTypes,
   type Platform,
 } from '../../model/image.ts'
-import { type AddImageRequest, addImage, keepAll } from './add-image.ts'
+import { type AddImageRequest, addImage } from './add-image.ts'
 import type { ImageRecord, ImageStore } from './image-store.ts'
 import { asOci, hostPlatform, parseConfig, parseManifest } from './manifest.ts'
 
@@ -69,7 +70,7 @@ async function readBase(
   blobs: BlobStore,
   { manifest: { digest }, id, layers }: ImageRecord,
 ): Promise<{ manifest: ImageManifest; config: ImageConfig }> {
-  await keepAll(store, staging, [digest, id, ...layers.flatMap(layer => [layer.digest, layer.chainId])])
+  await keep(store.files, staging, [digest, id, ...layers.flatMap(layer => [layer.digest, layer.chainId])])
   return { manifest: parseManifest(blobs.read(digest)), config: parseConfig(blobs.read(id)) }
 }
 

@@ -5,10 +5,11 @@ import { closeSync, openSync, readSync } from 'node:fs'
 import type { ArchivedFile, ArchiveIntake } from '../../drivers/image/archive-intake.ts'
 import { BlobStore } from '../../drivers/image/blob-store.ts'
 import { compressionHeadBytes, detectCompression } from '../../drivers/image/decompress.ts'
+import { keep } from '../../drivers/image/keep.ts'
 import type { Staging } from '../../drivers/image/staging.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { type Descriptor, type ImageManifest, mediaTypes } from '../../model/image.ts'
-import { addImage, keepAll } from './add-image.ts'
+import { addImage } from './add-image.ts'
 import { parseReference } from './image-reference.ts'
 import type { ImageStore } from './image-store.ts'
 import type { LoadedImage, LoadLayoutOptions } from './load-layout.ts'
@@ -37,7 +38,7 @@ export async function loadDockerArchive(
     const file = intake.file(name)
     if (file === undefined)
       throw new TsrunError('invalid', 'incomplete-archive', `the archive lacks "${name}", which its manifest names`)
-    await keepAll(store, staging, [file.digest])
+    await keep(store.files, staging, [file.digest])
     if (!blobs.has(file)) await blobs.adopt(staging, file.path, file.digest)
     return file
   }

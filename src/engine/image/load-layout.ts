@@ -3,6 +3,7 @@
 import { createReadStream, existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { BlobStore } from '../../drivers/image/blob-store.ts'
+import { keep } from '../../drivers/image/keep.ts'
 import type { Staging } from '../../drivers/image/staging.ts'
 import { TsrunError } from '../../model/errors.ts'
 import {
@@ -14,7 +15,7 @@ import {
   isManifestType,
   type Platform,
 } from '../../model/image.ts'
-import { type AddImageRequest, addImage, keepAll } from './add-image.ts'
+import { type AddImageRequest, addImage } from './add-image.ts'
 import { formatReference, parseReference } from './image-reference.ts'
 import type { ImageRecord, ImageStore } from './image-store.ts'
 import { formatPlatform, hostPlatform, parseConfig, parseIndex, parseManifest, selectManifests } from './manifest.ts'
@@ -29,7 +30,7 @@ export interface LayoutSource {
   open(digest: Digest): AsyncIterable<Buffer> | undefined
 }
 
-export interface LoadLayoutOptions extends Pick<AddImageRequest, 'limits' | 'signal'> {
+export interface LoadLayoutOptions extends Pick<AddImageRequest, 'limits' | 'signal' | 'isWanted'> {
   readonly platform?: Platform
   /** Name for an image that has none of its own. */
   readonly fallbackName?: ImageReference
@@ -78,11 +79,12 @@ export async function loadLayout(
     if (manifest === undefined) continue
     const config = await loader.fetchImage(manifest)
     const names = namesFor(target, config, options)
-    const { limits, signal } = options
+    const { limits, signal, isWanted } = options
     const record = await addImage(store, staging, {
       manifest,
       target,
       names,
+      ...(isWanted === undefined ? {} : { isWanted }),
       ...(limits === undefined ? {} : { limits }),
       ...(signal === undefined ? {} : { signal }),
     })
@@ -138,7 +140,7 @@ class Loader {
 
   /** Brings one blob into the store, unless it is there. */
   async fetch({ digest, size }: Descriptor): Promise<void> {
-    await keepAll(this.#store, this.#staging, [digest])
+    await keep(this.#store.files, this.#staging, [digest])
     if (this.#blobs.has({ digest, size })) return
     if (await this.#source.adopt?.(digest)) return
     const content = this.#source.open(digest)

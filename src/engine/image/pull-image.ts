@@ -3,6 +3,7 @@
 
 import { BlobStore } from '../../drivers/image/blob-store.ts'
 import { sha256 } from '../../drivers/image/digest.ts'
+import { keep } from '../../drivers/image/keep.ts'
 import type { RegistryClient } from '../../drivers/image/registry/registry-client.ts'
 import { RegistryError } from '../../drivers/image/registry/registry-error.ts'
 import { TransportError } from '../../drivers/image/registry/transport-error.ts'
@@ -11,7 +12,7 @@ import { lockStore } from '../../drivers/image/store-lock.ts'
 import type { UnpackLimits } from '../../drivers/image/unpack-limits.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { type Descriptor, type Digest, type ImageReference, mediaTypes, type Platform } from '../../model/image.ts'
-import { addImage, keepAll } from './add-image.ts'
+import { addImage } from './add-image.ts'
 import { chooseManifest, documentType, noSuchPlatform } from './choose-manifest.ts'
 import { familiarReference, formatReference, parseReference } from './image-reference.ts'
 import type { ImageRecord, ImageStore } from './image-store.ts'
@@ -167,13 +168,13 @@ class Pull {
   async #root(staging: Staging): Promise<Descriptor> {
     const { digest, tag } = this.#reference
     if (digest !== undefined) {
-      await keepAll(this.#store, staging, [digest])
+      await keep(this.#store.files, staging, [digest])
       return this.#describe(digest) ?? this.#fetchDocument(staging, digest)
     }
     const wanted = tag ?? 'latest'
     const here = this.#store.name(this.#reference)?.target
     if (here === undefined) return this.#fetchDocument(staging, wanted)
-    await keepAll(this.#store, staging, [here.digest])
+    await keep(this.#store.files, staging, [here.digest])
     // A HEAD is cheap and counts for no rate limit.
     const there = await this.#fromAny(client => client.head(wanted, this.#request.signal))
     return there === here.digest && this.#blobs.has(here) ? here : this.#fetchDocument(staging, wanted)
@@ -181,7 +182,7 @@ class Pull {
 
   async #choose(staging: Staging, root: Descriptor): Promise<Descriptor> {
     return chooseManifest(root, this.#request.platform, async descriptor => {
-      await keepAll(this.#store, staging, [descriptor.digest])
+      await keep(this.#store.files, staging, [descriptor.digest])
       if (!this.#blobs.has(descriptor)) await this.#fetchDocument(staging, descriptor.digest)
       return this.#blobs.read(descriptor.digest)
     })
@@ -211,7 +212,7 @@ class Pull {
 
   async #fetch(staging: Staging, root: Descriptor, manifest: Descriptor): Promise<ImageRecord> {
     const { signal, onProgress, limits } = this.#request
-    await keepAll(this.#store, staging, [manifest.digest])
+    await keep(this.#store.files, staging, [manifest.digest])
     if (!this.#blobs.has(manifest)) await this.#fetchDocument(staging, manifest.digest)
     const options = { ...(signal === undefined ? {} : { signal }), ...(limits === undefined ? {} : { limits }) }
     await pullLayers(this.#store, staging, {
@@ -238,7 +239,7 @@ class Pull {
   /** Fetches a manifest or index into the store. */
   async #fetchDocument(staging: Staging, reference: string): Promise<Descriptor> {
     const { bytes, digest, mediaType } = await this.#fromAny(client => client.document(reference, this.#request.signal))
-    await keepAll(this.#store, staging, [digest])
+    await keep(this.#store.files, staging, [digest])
     const descriptor = { mediaType: documentType(bytes, mediaType), digest, size: bytes.length }
     if (!this.#blobs.has(descriptor)) await this.#blobs.write(staging, [bytes], { digest })
     return descriptor

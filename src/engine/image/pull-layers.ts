@@ -2,6 +2,7 @@
 // all below it are there.
 
 import { BlobStore } from '../../drivers/image/blob-store.ts'
+import { keep } from '../../drivers/image/keep.ts'
 import { LayerStore } from '../../drivers/image/layer-store.ts'
 import { downloadBlob } from '../../drivers/image/registry/download-blob.ts'
 import type { BlobPart } from '../../drivers/image/registry/registry-client.ts'
@@ -9,7 +10,6 @@ import type { Staging } from '../../drivers/image/staging.ts'
 import type { UnpackLimits } from '../../drivers/image/unpack-limits.ts'
 import { limiter } from '../../lib/limit.ts'
 import type { Descriptor, Digest, ImageConfig, ImageManifest } from '../../model/image.ts'
-import { keepAll } from './add-image.ts'
 import type { ImageStore } from './image-store.ts'
 import { chainLayers } from './layer-chain.ts'
 import { parseConfig } from './manifest.ts'
@@ -34,7 +34,7 @@ export async function pullLayers(store: ImageStore, staging: Staging, request: L
   const signal = request.signal === undefined ? stop.signal : AbortSignal.any([request.signal, stop.signal])
   const { manifest, onProgress } = request
   const blobs = new BlobStore(store.files)
-  await keepAll(store, staging, [manifest.config.digest, ...manifest.layers.map(layer => layer.digest)])
+  await keep(store.files, staging, [manifest.config.digest, ...manifest.layers.map(layer => layer.digest)])
   const fetch = (descriptor: Descriptor, onBytes?: (bytes: number) => void): Promise<number> =>
     downloadBlob({
       files: store.files,
@@ -103,8 +103,8 @@ async function unpackAsTheyCome(
   const blobs = new BlobStore(store.files)
   const layerStore = new LayerStore(store.files)
   const chain = chainLayers(manifest, config)
-  await keepAll(
-    store,
+  await keep(
+    store.files,
     staging,
     chain.map(({ chainId }) => chainId),
   )

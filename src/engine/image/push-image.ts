@@ -3,6 +3,7 @@
 
 import { createReadStream } from 'node:fs'
 import { BlobStore } from '../../drivers/image/blob-store.ts'
+import { keep } from '../../drivers/image/keep.ts'
 import type { RegistryClient } from '../../drivers/image/registry/registry-client.ts'
 import { uploadBlob } from '../../drivers/image/registry/upload-blob.ts'
 import { Staging } from '../../drivers/image/staging.ts'
@@ -10,7 +11,6 @@ import type { UnpackLimits } from '../../drivers/image/unpack-limits.ts'
 import { limiter } from '../../lib/limit.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Descriptor, Digest, ImageManifest, ImageReference } from '../../model/image.ts'
-import { keepAll } from './add-image.ts'
 import { compressLayers } from './compress-layers.ts'
 import { familiarReference, parseReference } from './image-reference.ts'
 import type { ImageRecord, ImageStore } from './image-store.ts'
@@ -59,7 +59,7 @@ export async function pushImage(store: ImageStore, request: PushImageRequest): P
   try {
     const client = access.clients(reference, 'pull,push').at(-1)
     if (client === undefined) throw new Error('every registry is an endpoint of its own')
-    await keepAll(store, staging, [record.manifest.digest, record.id, ...record.layers.map(layer => layer.digest)])
+    await keep(store.files, staging, [record.manifest.digest, record.id, ...record.layers.map(layer => layer.digest)])
     const { manifest: descriptor } = await compressLayers(store, staging, { ...request, record, name: reference })
     const bytes = new BlobStore(store.files).read(descriptor.digest)
     await uploadAll(store, client, { manifest: parseManifest(bytes), reference, request })

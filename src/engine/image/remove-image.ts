@@ -6,6 +6,7 @@ import { BlobStore } from '../../drivers/image/blob-store.ts'
 import { LayerStore } from '../../drivers/image/layer-store.ts'
 import { Staging, sweepStaging } from '../../drivers/image/staging.ts'
 import { lockStore } from '../../drivers/image/store-lock.ts'
+import { faultPoint } from '../../lib/fault.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { type Digest, digestHex } from '../../model/image.ts'
 import type { TellImage } from './image-events.ts'
@@ -147,6 +148,7 @@ async function collect(
   }
   const blobs = new BlobStore(store.files)
   const layerStore = new LayerStore(store.files)
+  faultPoint('image needs known')
   let reclaimedBytes = 0
   for (const digest of blobs.list()) {
     if (!needed.has(digestHex(digest))) reclaimedBytes += blobs.moveOut(staging, digest)

@@ -74,8 +74,11 @@ export async function makeLayerDirectories(
   staging: Staging,
   chain: readonly Digest[],
 ): Promise<string[]> {
-  const [{ keepAll }, { mergeLayers }] = await Promise.all([import('./add-image.ts'), import('./merge-layers.ts')])
-  await keepAll(store, staging, chain)
+  const [{ keep }, { mergeLayers }] = await Promise.all([
+    import('../../drivers/image/keep.ts'),
+    import('./merge-layers.ts'),
+  ])
+  await keep(store.files, staging, chain)
   if (chain.length > alwaysMountable) await mergeLayers(store.files, staging, chain, await mostLayers())
   const directories = await layerDirectories(store, chain)
   if (directories === undefined) throw new Error('merged layers have vanished while they were kept')
@@ -106,9 +109,13 @@ async function bringIn(store: ImageStore, text: string, embeddedDir: string | un
     const reference = parseReference(text)
     const { directoryLayout, loadLayout } = await import('./load-layout.ts')
     const source = directoryLayout(embeddedPath(reference, embeddedDir) ?? '')
-    const [loaded] = await loadLayout(store, staging, { source, options: { fallbackName: reference } })
+    // Somebody may have given the name to another image meanwhile.
+    const isWanted = () => store.name(reference)?.manifest === found?.name?.manifest
+    const [loaded] = await loadLayout(store, staging, { source, options: { fallbackName: reference, isWanted } })
     if (loaded === undefined) throw notFound(text)
-    // Not looked up again: it may be removed at any moment, as any image that is resolved and not used under the lock.
+    const named = await lookUp(store, text)
+    if (named !== undefined) return named
+    // It may be removed at any moment, as any image that is resolved and not used under the lock.
     const directories = await makeLayerDirectories(store, staging, chainOf(loaded.record.layers))
     return { ...describe(loaded, directories), reference: familiarReference(reference) }
   } finally {
