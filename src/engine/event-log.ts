@@ -1,11 +1,11 @@
 // Events on disk, `<state>/events.jsonl`: one JSON object a line, appended whole by whatever command made it happen. When the
 // file is full it becomes `events.jsonl.1`, so that there are never more than two.
 
-import { closeSync, fstatSync, mkdirSync, openSync, readSync, renameSync, statSync, writeSync } from 'node:fs'
+import { closeSync, fstatSync, mkdirSync, openSync, readSync, renameSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { hasCode, isRefusedWrite } from '../ffi/errno.ts'
 import { isStill, tryLock } from '../kernel/flock.ts'
-import { openIfThere, readTextIfThere } from '../lib/if-there.ts'
+import { openIfThere } from '../lib/if-there.ts'
 import { watchQuietly } from './watch-quietly.ts'
 
 const DEFAULT_MAX_BYTES = 1 << 20
@@ -47,7 +47,6 @@ export class EventLog {
   async *lines(follow?: AbortSignal): AsyncGenerator<string> {
     const reader = new Reader(this.#path)
     try {
-      yield* wholeLines(readTextIfThere(`${this.#path}.1`) ?? '')
       for (;;) {
         yield* reader.read()
         if (follow === undefined || follow.aborted) return
@@ -88,7 +87,7 @@ export class EventLog {
   }
 }
 
-/** Reads a growing file line by line, and goes over to its successor when it has been renamed. */
+/** Reads the older file, then the newer line by line as it grows, and goes over to its successor when it has been renamed. */
 class Reader {
   readonly #path: string
   #fd: number | undefined
@@ -100,14 +99,26 @@ class Reader {
 
   *read(): Generator<string> {
     for (;;) {
-      this.#fd ??= openIfThere(this.#path)
-      if (this.#fd === undefined) return
+      if (this.#fd === undefined && !this.#goOver()) return
+      const fd = this.#fd ?? -1
       // Looked at before reading: nothing is added to a file that has been renamed and read after that.
-      const renamed = statSync(this.#path, { throwIfNoEntry: false })?.ino !== fstatSync(this.#fd).ino
-      yield* this.#readOpen(this.#fd)
-      if (!renamed) return
-      this.close()
+      const isNewest = isStill(this.#path, fd)
+      yield* this.#readOpen(fd)
+      if (isNewest || !this.#goOver()) return
     }
+  }
+
+  /** To the oldest file there is that comes behind the one that has been read. @returns false where there is none yet */
+  #goOver(): boolean {
+    // In this order: what is renamed between the two is found under both names, and not passed over.
+    const [newer, older] = [openIfThere(this.#path), openIfThere(`${this.#path}.1`)]
+    const isOlderNext = older !== undefined && (this.#fd === undefined || !isSame(older, this.#fd))
+    const [next, other] = isOlderNext ? [older, newer] : [newer, older]
+    if (other !== undefined) closeSync(other)
+    if (next === undefined) return false
+    this.close()
+    this.#fd = next
+    return true
   }
 
   close(): void {
@@ -125,6 +136,10 @@ class Reader {
       yield* wholeLines(Buffer.from(text.slice(0, end), 'latin1').toString('utf8'))
     }
   }
+}
+
+function isSame(one: number, other: number): boolean {
+  return fstatSync(one).ino === fstatSync(other).ino
 }
 
 function wholeLines(text: string): string[] {

@@ -1,17 +1,12 @@
-// The pure rules of a container's life: restarts, probes, what is read from /proc, events on disk.
+// The pure rules of a container's life: restarts, probes, what is read from /proc.
 
-import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { splitPlace } from '../../src/cli/commands/cp.ts'
 import { expandGroup } from '../../src/cli/groups.ts'
 import { mergeHealthcheck } from '../../src/engine/container/merge-healthcheck.ts'
 import { planRestart } from '../../src/engine/container/restart.ts'
 import { sumCounters } from '../../src/engine/container/stats.ts'
 import { filterPs } from '../../src/engine/container/top.ts'
-import { EventLog } from '../../src/engine/event-log.ts'
-import { EventBus } from '../../src/engine/events.ts'
 import { addProbe, nextProbeMs, planProbes } from '../../src/engine/health/probe-plan.ts'
 import { parseProcess } from '../../src/kernel/process-list.ts'
 import type { HealthProbe, HealthState, RestartPolicy } from '../../src/model/container.ts'
@@ -134,50 +129,6 @@ describe('what is read from /proc', () => {
       processes: [['22', 'sleep 10 20']],
     })
     expect(() => filterPs('COMMAND\ninit\n', [1])).toThrow(/no column PID/)
-  })
-})
-
-describe('EventLog', () => {
-  let dir: string
-  beforeEach(() => {
-    dir = mkdtempSync(join(tmpdir(), 'tsrun-events-'))
-  })
-  afterEach(() => rmSync(dir, { recursive: true }))
-
-  test('never has more than two files, and follows from one to the next', async () => {
-    const path = join(dir, 'events.jsonl')
-    const log = new EventLog(path, { maxBytes: 1000 })
-    const stop = new AbortController()
-    const seen: string[] = []
-    const following = (async () => {
-      for await (const line of log.lines(stop.signal)) {
-        seen.push(line)
-        if (seen.length === 200) stop.abort()
-      }
-    })()
-
-    for (let number = 0; number < 200; number += 1) {
-      log.append(`line ${number}`)
-      if (number % 20 === 0) await new Promise(resolve => setTimeout(resolve, 30))
-    }
-    await following
-
-    expect(seen).toEqual(Array.from({ length: 200 }, (_, number) => `line ${number}`))
-    expect(existsSync(`${path}.2`)).toBe(false)
-    expect(statSync(`${path}.1`).size).toBeLessThan(1100)
-  })
-
-  test('a line that was cut off is passed over', async () => {
-    const log = new EventLog(join(dir, 'events.jsonl'))
-    const bus = new EventBus(log)
-    log.append('{"time":"20')
-    bus.emit({ type: 'volume', action: 'create', id: 'v', name: 'v' })
-
-    const events = []
-    for await (const event of bus.stream({ since: '2000-01-01T00:00:00Z', until: new Date().toISOString() }))
-      events.push(event)
-
-    expect(events).toMatchObject([{ action: 'create', id: 'v' }])
   })
 })
 
