@@ -1,5 +1,7 @@
 // Addresses: which are given, when they come back, and that no two containers ever have the same.
 
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { eventually, execute } from '../helpers/command.ts'
 import { expectError } from '../helpers/expect.ts'
@@ -48,6 +50,32 @@ describe('an address', () => {
 
       expect(await nextAddress(world, 'tiny')).toBe('10.51.0.2')
       expect(await nextAddress(world, 'tiny')).toBe('10.51.0.2')
+    }),
+  )
+
+  test(
+    'of a container that was removed while nobody could read the record of its network can be had again when it is repaired',
+    inWorld(async world => {
+      await world.ok(['network', 'create', '--subnet', '10.51.0.0/24', 'br'])
+      const record = join(world.root, 'networks', 'br.json')
+      const whole = readFileSync(record, 'utf8')
+      const create = ['create', '--name', 'c', '-net', 'br', '--ip', '10.51.0.77', 'busybox', 'true']
+      // The next command gives it back, or, where the record is still damaged then, whoever wants it.
+      for (const between of [[], ['ps']]) {
+        await world.ok(create)
+        writeFileSync(record, whole.slice(0, 20))
+        await world.ok(['rm', 'c'])
+        for (const command of between) await world.ok([command])
+        writeFileSync(record, whole)
+        expect(await owners(world, '10.51.0.77')).toHaveLength(1)
+        if (between.length === 0) {
+          await world.ok(['ps'])
+          expect(await owners(world, '10.51.0.77')).toEqual([])
+        }
+        await world.ok(create)
+        await world.ok(['rm', 'c'])
+      }
+      expect(await owners(world, '10.51.0.77')).toEqual([])
     }),
   )
 

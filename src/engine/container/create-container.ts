@@ -30,7 +30,7 @@ export interface ImageForContainer {
 
 export type CreateParts = Pick<
   EngineContext,
-  'paths' | 'store' | 'journal' | 'locks' | 'networks' | 'drivers' | 'ipam' | 'usernsRemap'
+  'paths' | 'store' | 'journal' | 'locks' | 'networks' | 'drivers' | 'ipam' | 'usernsRemap' | 'retryAfterReconcile'
 >
 
 /** @throws TsrunError invalid, conflict (name taken) */

@@ -108,8 +108,9 @@ export async function erase(context: EngineContext, container: Container, withVo
   const volumes = withVolumes ? anonymousVolumesOf(container) : []
   const job = context.journal.begin('container', container.id)
   if (volumes.length > 0) job.noteIfRoom(JSON.stringify(volumes))
-  await eraseContainer(context, container)
+  const isAll = await eraseContainer(context, container)
   context.volumes.removeUnused(volumes)
-  job.end()
+  if (isAll) job.end()
+  else job.abandon()
   emitContainer(context, container, 'destroy')
 }

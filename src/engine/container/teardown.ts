@@ -85,21 +85,26 @@ export function isStartedAgain(context: EngineContext, id: string, life?: RunRec
   return run !== undefined && (run.pid !== life.pid || run.pidStartTime !== life.pidStartTime)
 }
 
-/** Removes the container with all its files. The caller has torn it down. Idempotent. */
-export async function eraseContainer(context: EngineContext, container: Container): Promise<void> {
+/**
+ * Removes the container with all its files. The caller has torn it down. Idempotent.
+ * @returns whether that was all: false where the record of a network cannot be read that it may have an address of
+ */
+export async function eraseContainer(context: EngineContext, container: Container): Promise<boolean> {
   const { paths, store } = context
   // The record goes first: what is left of the folder then belongs to nobody, and any command may sweep it.
   rmSync(paths.containerFile(container.id, 'container.json'), { force: true })
   // Else it might start by itself after a power cut.
   if (startsByItself(container) && existsSync(paths.container(container.id))) syncPath(paths.container(container.id))
   faultPoint('container record removed')
+  let isAll = true
   for (const attachment of container.spec.networks ?? [])
-    if (staticIps(attachment).length > 0) await releaseStatic(context, container, attachment)
+    if (staticIps(attachment).length > 0 && !(await releaseStatic(context, container, attachment))) isAll = false
   store.unmarkRestarting(container.id)
   store.releaseName(container.name, container.id)
   faultPoint('container name released')
   rmSync(paths.container(container.id), { recursive: true, force: true })
   faultPoint('container folder removed')
+  return isAll
 }
 
 function startsByItself({ spec }: Container): boolean {

@@ -2,6 +2,7 @@
 // meanwhile. In the pool they look like every other address; what makes them static is the container's record.
 
 import type { Undo } from '../../lib/rollback.ts'
+import { unlessDamaged } from '../../lib/state-file.ts'
 import type { Container, NetworkAttachment } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Network } from '../../model/network.ts'
@@ -11,7 +12,7 @@ import { familyOf, withoutPrefix } from './address-text.ts'
 import { poolFor } from './connect-sandbox.ts'
 import { hasFamily, staticIps } from './plan-endpoints.ts'
 
-type Parts = Pick<EngineContext, 'networks' | 'ipam'>
+type Parts = Pick<EngineContext, 'networks' | 'ipam' | 'retryAfterReconcile'>
 
 /** The addresses that stay with the container while it is stopped. */
 export function reservedAddresses(container: Container): string[] {
@@ -34,7 +35,7 @@ export async function reserveStatic(
   for (const address of staticIps(attachment)) {
     const pool = poolFor(network.pools, address)
     if (pool === undefined) continue
-    await parts.ipam.requestAddress(pool, container.id, address)
+    await parts.retryAfterReconcile(() => parts.ipam.requestAddress(pool, container.id, address))
     undo.add('static address', () => parts.ipam.releaseAddress(pool, address, container.id))
   }
 }
@@ -55,18 +56,25 @@ export function checkFamilies(network: Network, attachment: NetworkAttachment): 
   }
 }
 
-/** Gives back one attachment's static addresses. Idempotent. */
+/**
+ * Gives back one attachment's static addresses. Idempotent.
+ * @returns false where the network's record cannot be read: it may have some
+ */
 export async function releaseStatic(
   parts: Parts,
   container: Pick<Container, 'id'>,
   attachment: NetworkAttachment,
-): Promise<void> {
+): Promise<boolean> {
   const network = networkOf(parts, attachment)
-  if (network === undefined) return
+  if (network === undefined) {
+    const all = unlessDamaged(() => parts.networks.all())
+    return all !== undefined && !all.some(({ id, name }) => [id, name].includes(attachment.network))
+  }
   for (const address of staticIps(attachment))
     for (const pool of network.pools)
       if (familyOf(pool.subnet) === familyOf(address))
         await parts.ipam.releaseAddress(pool, withoutPrefix(address), container.id)
+  return true
 }
 
 /** IPAM knows owners by id: here they get their names. */
