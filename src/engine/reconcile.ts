@@ -4,9 +4,10 @@
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { removeCgroup } from '../kernel/cgroup/cgroup.ts'
 import { readTextIfThere } from '../lib/if-there.ts'
-import { noteLeftOut, StateFileError, sweepTemporaries, writeWhole } from '../lib/state-file.ts'
-import type { Container } from '../model/container.ts'
+import { noteLeftOut, StateFileError, sweepTemporaries, unlessDamaged, writeWhole } from '../lib/state-file.ts'
+import type { Container, RunRecord } from '../model/container.ts'
 import type { Network } from '../model/network.ts'
+import { isAlive } from './container/container-store.ts'
 import type { EngineContext } from './context.ts'
 import { isResolverLost } from './dns/resolver-state.ts'
 import { usesResolver } from './dns/uses-resolver.ts'
@@ -56,6 +57,22 @@ export async function reconcileAll(context: EngineContext): Promise<void> {
     await reconcileContainer(context, id).catch(noteLeftOut)
   }
   await releaseOrphanAddresses(context).catch(noteLeftOut)
+}
+
+/**
+ * Tears down containers that have ended, and waits for those who are doing so. One that is being started has not ended, whatever is
+ * left of its last end: who starts it may be waiting for what the caller holds.
+ * @param isMeant default: all
+ */
+export async function reconcileEnded(
+  context: EngineContext,
+  isMeant: (run: RunRecord) => boolean = () => true,
+): Promise<void> {
+  for (const id of context.store.runningIds()) {
+    const run = unlessDamaged(() => context.store.readRun(id))
+    if (run?.phase === 'running' && !isAlive(run) && isMeant(run))
+      await reconcileContainer(context, id).catch(noteLeftOut)
+  }
 }
 
 /** Tears a container down whose process has gone while nobody was there to do it. */

@@ -30,7 +30,7 @@ import { NetworkService } from './network/network-service.ts'
 import { NetworkStore } from './network/network-store.ts'
 import { firewallRecords } from './network/stray-ports.ts'
 import { DEFAULT_ROOT, type Paths } from './paths.ts'
-import { reconcileContainer, releaseOrphanAddresses } from './reconcile.ts'
+import { reconcileContainer, reconcileEnded, releaseOrphanAddresses } from './reconcile.ts'
 import { VolumeService, volumeName } from './volume/volume-service.ts'
 
 /** What an engine is made of. */
@@ -124,6 +124,7 @@ export function wireEngine(paths: Paths, libraryDir: string, options: WireOption
       const { mendInside } = await import('./container/mend-inside.ts')
       await mendInside(context, network)
     },
+    tearDownEnded: ({ id }) => reconcileEnded(context, run => run.endpoints.some(({ networkId }) => networkId === id)),
   })
   const usersOf = (name: string) =>
     store.all().filter(c => c.spec.mounts?.some(m => m.type === 'volume' && volumeName(c.id, m) === name))
@@ -183,8 +184,7 @@ async function retryAfterReconcile<T>(context: EngineContext, task: () => Promis
     return await task()
   } catch (error) {
     if (!(error instanceof TsrunError) || (error.kind !== 'conflict' && error.kind !== 'unavailable')) throw error
-    const dead = context.store.runningIds().filter(id => context.store.state(id).status === 'exited')
-    for (const id of dead) await reconcileContainer(context, id)
+    await reconcileEnded(context)
     await releaseOrphanAddresses(context)
     return task()
   }

@@ -131,6 +131,11 @@ export class World {
     return stdout.replace(/\n$/, '')
   }
 
+  /** As ok(), for words without spaces in them. */
+  line(command: string): Promise<string> {
+    return this.ok(command.split(' '))
+  }
+
   /** Ends all containers and removes them, with the volumes that only they have. */
   async removeContainers(): Promise<void> {
     const ids = (await this.ok(['ps', '-aq'])).split('\n').filter(Boolean)

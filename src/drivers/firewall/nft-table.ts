@@ -117,9 +117,12 @@ export class NftTable {
     }
   }
 
-  /** Deletes those of `elements` that are there, in one transaction. @throws SyscallError */
+  /** Deletes those of `elements` that are there, with the comment that they have, in one transaction. @throws SyscallError */
   deleteExisting(elements: readonly SetElement[]): void {
-    let left = elements.filter(element => this.has(element))
+    let left = elements.filter(element => {
+      const found = this.find(element)
+      return found !== undefined && found.comment === element.comment
+    })
     while (left.length > 0) {
       const failures = this.socket.transaction(this.deletions(left))
       if (failures.length === 0) return

@@ -13,7 +13,7 @@ import { planEndpoints, type ResolvedAttachment, standsAlone } from '../network/
 import { releaseStatic, reserveStatic, withNames } from '../network/reservations.ts'
 import { emitConnection } from './container-events.ts'
 import { withSandbox } from './container-netns.ts'
-import { findNetwork, leaseFor, plugEndpoint, reserve } from './prepare-network.ts'
+import { assertMacFree, findNetwork, leaseFor, plugEndpoint, reserve } from './prepare-network.ts'
 import {
   attachmentsOf,
   changeConnections,
@@ -77,6 +77,7 @@ export async function connectNetwork(
       const reserved = await reserve(context, current, inside, undo)
       const joining = { ...run, endpoints: [...run.endpoints, reserved] }
       writeRun(context, current, joining, run, undo)
+      assertMacFree(context, current, plan)
       await plugEndpoint(context, network, { endpoint: reserved, sandbox, undo })
       const place = { plan: inside, endpoint: reserved, sandbox, pid: run.pid }
       const endpoint = await leaseFor(context, current, place, undo)

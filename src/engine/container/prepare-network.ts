@@ -109,6 +109,7 @@ export async function prepareNetwork(
     for (const [index, plan] of plans.entries()) {
       const endpoint = endpoints[index]
       if (endpoint === undefined) continue
+      assertMacFree(context, container, plan)
       await plugEndpoint(context, plan.network, { endpoint, sandbox, undo })
       plugged.push(await leaseFor(context, container, { plan, endpoint, sandbox, pid }, undo))
       emitConnection(context, container, plan.network, 'connect')
@@ -143,16 +144,17 @@ function newNetns(label: string): number {
 export async function reserve(
   context: EngineContext,
   container: Container,
-  { network, attachment, containerInterface, defaultRoutes, hasPorts }: EndpointPlan,
+  plan: EndpointPlan,
   undo: Undo,
 ): Promise<Endpoint> {
+  const { network, attachment, containerInterface, defaultRoutes, hasPorts } = plan
   const drivers = await context.drivers(network.driver)
   if (network.isLeased === true) assertLeasable(container, network, { attachment, hasPorts })
   // The network may have been made since the container was created.
   checkFamilies(network, attachment)
   checkDriversOptions(network, drivers.driver, attachment.driverOptions)
   const { mac, aliases, linkLocalIps, driverOptions } = attachment
-  if (mac !== undefined) assertMacFree(context, container, network, mac)
+  assertMacFree(context, container, plan)
   const { hostname } = container.spec
   const preferred = container.lastAddresses?.[network.id]
   const request = {
@@ -179,8 +181,17 @@ export async function reserve(
   return endpoint
 }
 
-/** The bridge would send what is for one of the two to whoever of them spoke last. @throws TsrunError conflict */
-function assertMacFree({ store }: EngineContext, container: Container, network: Network, mac: string): void {
+/**
+ * The bridge would send what is for one of the two to whoever of them spoke last. Asked once more when the container's own endpoint
+ * is on record: of two that ask at the same time, one finds the other there.
+ * @throws TsrunError conflict where the user has chosen a MAC address that another one has
+ */
+export function assertMacFree(
+  { store }: EngineContext,
+  container: Container,
+  { network, attachment: { mac } }: EndpointPlan,
+): void {
+  if (mac === undefined) return
   const others = store.runningIds().filter(id => id !== container.id)
   const owner = others
     .flatMap(id => store.readRun(id)?.endpoints ?? [])

@@ -11,7 +11,7 @@ import { type PruneFilter, passesPruneFilter } from '../prune-filter.ts'
 import type { NetworkUpdate } from './change-peers.ts'
 import type { CreateNetworkParts } from './create-network.ts'
 import type { NetworkGraph } from './network-graph.ts'
-import { nameTaken } from './network-store.ts'
+import { nameTaken, noSuchNetwork } from './network-store.ts'
 
 /** The network that containers join when none is named. Made on first use. */
 export const DEFAULT_NETWORK = 'bridge'
@@ -29,6 +29,8 @@ export interface NetworkServiceParts extends CreateNetworkParts {
   graph(networks: readonly Network[]): Promise<NetworkGraph>
   /** Restores what tsrun made in the namespaces of running containers on the network. */
   mendInside(network: Network): Promise<void>
+  /** Gives back what containers on the network held that have ended. Waits for those who are doing so. */
+  tearDownEnded(network: Network): Promise<void>
 }
 
 /** A network with what stands in the kernel and who is on it. */
@@ -184,8 +186,15 @@ export class NetworkService {
 
   /** @throws TsrunError not-found, conflict when running containers are on it */
   async remove(reference: string): Promise<Network> {
-    const network = this.find(reference)
+    return this.#remove(this.find(reference), reference)
+  }
+
+  async #remove(network: Network, reference: string): Promise<Network> {
+    // Outside of its lock: who starts a container holds that container's, and waits for this one.
+    await this.#parts.tearDownEnded(network)
     return this.#parts.locks.withNetwork(network.name, async () => {
+      // Somebody may have removed it meanwhile, and made another of its name, perhaps with its subnets.
+      if (this.#parts.store.get(network.name)?.id !== network.id) throw noSuchNetwork(reference)
       const users = this.#usersOf(network)
       if (users.length > 0)
         throw new TsrunError(
@@ -198,7 +207,11 @@ export class NetworkService {
         )
       const job = this.#parts.journal.begin('network', network.name)
       job.noteIfRoom(JSON.stringify(network))
-      await this.tearDown(network)
+      await this.#tearDown(network)
+      for (const pool of network.pools) {
+        await this.#parts.ipam.releasePool(pool)
+        faultPoint('pool released')
+      }
       job.end()
       this.#emit(network, 'destroy')
       return network
@@ -209,36 +222,39 @@ export class NetworkService {
   async prune(filter: PruneFilter = {}): Promise<string[]> {
     const removed: string[] = []
     for (const network of this.list()) {
-      if (network.name === DEFAULT_NETWORK || this.#usersOf(network).length > 0) continue
-      if (!passesPruneFilter(network, filter)) continue
-      await this.remove(network.name)
-      removed.push(network.name)
+      if (network.name === DEFAULT_NETWORK || !passesPruneFilter(network, filter)) continue
+      try {
+        await this.#remove(network, network.name)
+        removed.push(network.name)
+      } catch (error) {
+        // Removed by somebody else meanwhile, or in use.
+        if (!(error instanceof TsrunError && ['no-such-network', 'network-in-use'].includes(error.code))) throw error
+      }
     }
     this.#parts.events.emit({ type: 'network', action: 'prune', id: '', name: '', attributes: { reclaimed: '0' } })
     return removed
   }
 
-  /** @internal Finishes what was cut off: a network that is not on record goes. @returns whether it is on record */
+  /**
+   * @internal Finishes what was cut off: a network that is not on record goes, but for its pools, which may be another's by now.
+   * @returns whether it is on record
+   */
   async finish(intent: Network): Promise<boolean> {
     const isRecorded = this.#parts.store.get(intent.name)?.id === intent.id
     if (isRecorded) this.#parts.store.deleteDraft(intent)
-    else await this.tearDown(intent)
+    else await this.#tearDown(intent)
     return isRecorded
   }
 
-  /** @internal Takes a network away, or what there is of one. Idempotent; its record goes first, so nobody joins it meanwhile. */
-  async tearDown(network: Network): Promise<void> {
-    const { driver, firewall, ipam } = await this.#parts.drivers(network.driver)
+  /** Takes away what there is of a network but its pools. Idempotent; its record goes first, so nobody joins it meanwhile. */
+  async #tearDown(network: Network): Promise<void> {
+    const { driver, firewall } = await this.#parts.drivers(network.driver)
     this.#parts.store.delete(network)
     faultPoint('network record removed')
     await firewall.removeNetwork(network, this.list())
     faultPoint('firewall network removed')
     await driver.remove(network, this.list())
     faultPoint('network links removed')
-    for (const pool of network.pools) {
-      await ipam.releasePool(pool)
-      faultPoint('pool released')
-    }
   }
 
   async #create(spec: NetworkSpec): Promise<Network> {

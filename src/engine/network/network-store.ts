@@ -109,9 +109,7 @@ export class NetworkStore {
       )
     const [found] = matches
     if (found !== undefined) return found
-    throw new TsrunError('not-found', 'no-such-network', `no such network: "${printable(reference)}"`, {
-      hint: '`tsrun network list` shows all; `tsrun network create NAME` makes one',
-    })
+    throw noSuchNetwork(reference)
   }
 
   #names(): string[] {
@@ -134,6 +132,12 @@ export class NetworkStore {
   #path(name: string): string {
     return `${this.#directory}/${name}.json`
   }
+}
+
+export function noSuchNetwork(reference: string): TsrunError {
+  return new TsrunError('not-found', 'no-such-network', `no such network: "${printable(reference)}"`, {
+    hint: '`tsrun network list` shows all; `tsrun network create NAME` makes one',
+  })
 }
 
 export function nameTaken(name: string): TsrunError {
