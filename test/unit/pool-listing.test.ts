@@ -3,7 +3,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { FileIpam } from '../../src/drivers/ipam/file-ipam.ts'
 import { PoolListing } from '../../src/drivers/ipam/pool-listing.ts'
 import { formatRange, joinRanges, rangeOf, tryParseRange, withoutRange } from '../../src/drivers/ipam/taken-ranges.ts'
@@ -154,4 +154,17 @@ test('a subnet that overlaps one of many pools is refused with the name of that 
     message: 'cannot create a pool 10.210.12.128/25: it overlaps the pool 10.210.12.0/24',
   })
   expect(await ipam.requestPool({ subnet: '10.210.99.0/24' }, [])).toMatchObject({ subnet: '10.210.99.0/24' })
+})
+
+test('a listing that cannot be written takes nothing along: the pool is there, or nothing is', async () => {
+  await makePools(70)
+  const written = vi.spyOn(JSON, 'stringify').mockImplementation(() => {
+    throw new Error('no room')
+  })
+  const pool = await ipam.requestPool({}, []).finally(() => written.mockRestore())
+
+  expect((await ipam.listPools()).map(({ subnet }) => subnet)).toContain(pool.subnet)
+  expect(listed()).toBeUndefined()
+  await ipam.releasePool(pool)
+  expect(listed()).toEqual(truth())
 })

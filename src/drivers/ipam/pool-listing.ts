@@ -57,8 +57,12 @@ export class PoolListing {
   #changing(change: () => void, after: Known): void {
     rmSync(this.#file, { force: true })
     change()
-    if (after.pools < worthwhile) rmSync(join(this.#directory, folderName), { recursive: true, force: true })
-    else this.#write(after)
+    try {
+      if (after.pools < worthwhile) rmSync(join(this.#directory, folderName), { recursive: true, force: true })
+      else this.#write(after)
+    } catch {
+      // The change is made. Without a listing, or with one that is not believed, the folders are counted.
+    }
   }
 
   #write({ pools, ranges }: Known): void {
