@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { noteStuckCall } from '../lib/stuck-calls.ts'
 import { TsrunError } from '../model/errors.ts'
 import { errno, SyscallError } from './errno.ts'
-import type { NativeFunction } from './koffi.ts'
+import { koffi, type NativeFunction } from './koffi.ts'
 
 const patienceMs = 250
 
@@ -24,6 +24,14 @@ export function onPoolThread(native: NativeFunction, args: readonly unknown[]): 
       else reject(error instanceof Error ? error : new SyscallError('ffi', errno.EIO, String(error)))
     })
   })
+}
+
+/**
+ * Makes sure that the runtime has a pool thread, for whoever is about to stream files: its own calls wait for ever where it gets
+ * none. @throws TsrunError system
+ */
+export async function assurePoolThread(): Promise<void> {
+  await onPoolThread(koffi.load('libc.so.6').func('int getpid()'), [])
 }
 
 /** Looks once behind a call that takes long; that one is not waited for. */

@@ -8,6 +8,7 @@ import { BlobStore } from '../../drivers/image/blob-store.ts'
 import { ImageFiles } from '../../drivers/image/image-files.ts'
 import { LayerStore } from '../../drivers/image/layer-store.ts'
 import { Staging, sweepStaging } from '../../drivers/image/staging.ts'
+import { assurePoolThread } from '../../ffi/pool-thread.ts'
 import { OverlayView } from '../../kernel/overlay.ts'
 import { limiter } from '../../lib/limit.ts'
 import { TsrunError } from '../../model/errors.ts'
@@ -57,6 +58,7 @@ export async function buildImage(services: BuildServices, options: BuildOptions)
   signal.throwIfAborted()
   const store = new ImageStore(new ImageFiles(services.context.paths.root))
   store.files.create()
+  await assurePoolThread()
   const staging = Staging.open(store.files.staging)
   const secrets = join(services.context.paths.state, 'build')
   mkdirSync(secrets, { recursive: true, mode: 0o700 })

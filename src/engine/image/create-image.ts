@@ -5,6 +5,7 @@ import { BlobStore } from '../../drivers/image/blob-store.ts'
 import { decompress } from '../../drivers/image/decompress.ts'
 import { keep } from '../../drivers/image/keep.ts'
 import { Staging } from '../../drivers/image/staging.ts'
+import { assurePoolThread } from '../../ffi/pool-thread.ts'
 import {
   type ContainerDefaults,
   type Descriptor,
@@ -37,6 +38,7 @@ export interface CreateImageRequest extends Pick<AddImageRequest, 'limits' | 'si
 /** Makes the image and unpacks its new layer. @throws TsrunError invalid (not a tar archive, hostile, over a limit) */
 export async function createImage(store: ImageStore, request: CreateImageRequest): Promise<ImageRecord> {
   store.files.create()
+  await assurePoolThread()
   const staging = Staging.open(store.files.staging)
   try {
     const blobs = new BlobStore(store.files)

@@ -7,6 +7,7 @@ import { BlobStore } from '../../drivers/image/blob-store.ts'
 import { decompress } from '../../drivers/image/decompress.ts'
 import { Staging } from '../../drivers/image/staging.ts'
 import { defaultUnpackLimits, refuseBeyond } from '../../drivers/image/unpack-limits.ts'
+import { assurePoolThread } from '../../ffi/pool-thread.ts'
 import { TarFormatError } from '../../lib/tar-entry.ts'
 import { TarReader } from '../../lib/tar-reader.ts'
 import { TsrunError } from '../../model/errors.ts'
@@ -22,6 +23,7 @@ export async function loadImages(
   options: LoadLayoutOptions = {},
 ): Promise<LoadedImage[]> {
   store.files.create()
+  await assurePoolThread()
   const staging = Staging.open(store.files.staging)
   try {
     if (typeof source !== 'string') return await loadStream(store, staging, { source, options })

@@ -10,6 +10,7 @@ import { TransportError } from '../../drivers/image/registry/transport-error.ts'
 import { Staging } from '../../drivers/image/staging.ts'
 import { lockStore } from '../../drivers/image/store-lock.ts'
 import type { UnpackLimits } from '../../drivers/image/unpack-limits.ts'
+import { assurePoolThread } from '../../ffi/pool-thread.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { type Descriptor, type Digest, type ImageReference, mediaTypes, type Platform } from '../../model/image.ts'
 import { addImage } from './add-image.ts'
@@ -152,6 +153,7 @@ class Pull {
     this.#clients = clients
     this.#store.files.create()
     this.#tellBegin()
+    await assurePoolThread()
     const staging = Staging.open(this.#store.files.staging)
     try {
       const root = await this.#root(staging)

@@ -8,6 +8,7 @@ import type { RegistryClient } from '../../drivers/image/registry/registry-clien
 import { uploadBlob } from '../../drivers/image/registry/upload-blob.ts'
 import { Staging } from '../../drivers/image/staging.ts'
 import type { UnpackLimits } from '../../drivers/image/unpack-limits.ts'
+import { assurePoolThread } from '../../ffi/pool-thread.ts'
 import { limiter } from '../../lib/limit.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Descriptor, Digest, ImageManifest, ImageReference } from '../../model/image.ts'
@@ -55,6 +56,7 @@ export async function pushImage(store: ImageStore, request: PushImageRequest): P
     repository: `${registry}/${repository}`,
   })
   const access = new RegistryAccess()
+  await assurePoolThread()
   const staging = Staging.open(store.files.staging)
   try {
     const client = access.clients(reference, 'pull,push').at(-1)

@@ -4,6 +4,7 @@
 import { BlobStore } from '../../drivers/image/blob-store.ts'
 import { Staging } from '../../drivers/image/staging.ts'
 import { lockStore } from '../../drivers/image/store-lock.ts'
+import { assurePoolThread } from '../../ffi/pool-thread.ts'
 import { encodeTarFile, encodeTarHeader, tarEnd, tarEntry, tarPadding } from '../../lib/tar-writer.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { type Digest, digestHex, mediaTypes } from '../../model/image.ts'
@@ -31,6 +32,7 @@ export async function* saveImages(
 ): AsyncGenerator<Buffer> {
   if (texts.length === 0) throw new TsrunError('invalid', 'no-image', 'cannot save: no image was named')
   store.files.create()
+  await assurePoolThread()
   const staging = Staging.open(store.files.staging, false)
   try {
     const images = await choose(store, staging, texts)
