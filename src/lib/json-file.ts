@@ -22,8 +22,7 @@ export interface WriteJsonOptions {
 
 /** Writes `value` as JSON by temporary file and rename, so that the name always shows a whole file. */
 export function writeJsonFile(path: string, value: unknown, options: WriteJsonOptions = {}): void {
-  const temporary = `${path}.${process.pid}.${counter++}.tmp`
-  const fd = openSync(temporary, 'wx', options.mode ?? 0o644)
+  const [temporary, fd] = openDraft(path, options.mode ?? 0o644)
   try {
     try {
       writeFileSync(fd, `${JSON.stringify(value, null, 2)}\n`)
@@ -38,6 +37,18 @@ export function writeJsonFile(path: string, value: unknown, options: WriteJsonOp
     throw error
   }
   if (options.durable) syncPath(dirname(path))
+}
+
+/** A new file beside `path`: a killed process, perhaps of an earlier boot and of the same number, may have left some. */
+function openDraft(path: string, mode: number): [temporary: string, fd: number] {
+  for (;;) {
+    const temporary = `${path}.${process.pid}.${counter++}.tmp`
+    try {
+      return [temporary, openSync(temporary, 'wx', mode)]
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error
+    }
+  }
 }
 
 /** Makes the content of a file, or the names in a folder, survive a power loss. */

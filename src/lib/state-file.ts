@@ -140,10 +140,14 @@ export function writeWhole(path: string, text: string, options: { durable?: bool
   faultPoint(`write ${name}`)
 }
 
-/** Removes the temporary files and folders, `*.PID.tmp` and `*.PID.N.tmp`, of processes that were killed while they wrote. */
-export function sweepTemporaries(folder: string): void {
+/**
+ * Removes the temporary files and folders, `*.PID.tmp` and `*.PID.N.tmp`, of processes that were killed while they wrote.
+ * @param file only those of this name, in a folder that is not ours
+ */
+export function sweepTemporaries(folder: string, file?: string): void {
   for (const name of namesIfThere(folder)) {
-    const [, pid] = /\.(\d+)(?:\.\d+)?\.tmp$/.exec(name) ?? []
+    const [, of, pid] = /^(.*?)\.(\d+)(?:\.\d+)?\.tmp$/s.exec(name) ?? []
+    if (file !== undefined && file !== of) continue
     if (pid !== undefined && !existsSync(`/proc/${pid}`)) rmSync(`${folder}/${name}`, { recursive: true, force: true })
   }
 }

@@ -1,8 +1,9 @@
 // Who we are to a registry: basic and token authentication, and where the credentials are kept.
 
-import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { held, orWaits } from '../helpers/held.ts'
 import { Home, Registry, user } from '../helpers/registry.ts'
 import { TokenAuthority } from '../helpers/token-authority.ts'
 
@@ -224,4 +225,41 @@ describe('login', () => {
       /"a b" is not a registry/,
     )
   })
+
+  test('two that change the file at once do not undo each other', async () => {
+    configure({ auths: { 'one.test': entry, 'two.test': entry, 'three.test': entry } })
+    const goOn = await held(home, 'logout one.test', 'draft of the store')
+    const other = home.ok('logout', 'two.test')
+    await orWaits(other)
+
+    expect((await goOn()).code).toBe(0)
+
+    await other
+    expect(config()).toEqual({ auths: { 'three.test': entry } })
+    expect(readdirSync(dirname(home.dockerConfig))).toEqual(['config.json'])
+  })
+
+  test('what a killed one has left, which holds passwords, goes with the next', async () => {
+    configure({ auths: { 'one.test': entry, 'two.test': entry } })
+    writeFileSync(join(dirname(home.dockerConfig), 'theirs.99999999.tmp'), '')
+    const env = { ...home.env, TSRUN_FAULT: 'draft of the store:kill' }
+    expect((await home.tsrun(['logout', 'one.test'], { env })).signal).toBe('SIGKILL')
+    expect(config()).toEqual({ auths: { 'one.test': entry, 'two.test': entry } })
+
+    await home.ok('logout', 'two.test')
+
+    expect(config()).toEqual({ auths: { 'one.test': entry } })
+    expect(readdirSync(dirname(home.dockerConfig)).sort()).toEqual(['config.json', 'theirs.99999999.tmp'])
+  })
 })
+
+const entry = { auth: Buffer.from('me:secret').toString('base64') }
+
+function configure(value: object): void {
+  mkdirSync(dirname(home.dockerConfig))
+  writeFileSync(home.dockerConfig, JSON.stringify(value))
+}
+
+function config(): unknown {
+  return JSON.parse(readFileSync(home.dockerConfig, 'utf8'))
+}

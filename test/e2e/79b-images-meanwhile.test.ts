@@ -4,8 +4,8 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { eventually, succeed } from '../helpers/command.ts'
-import { held } from '../helpers/held.ts'
+import { succeed } from '../helpers/command.ts'
+import { held, orWaits } from '../helpers/held.ts'
 import { inWorld, type World } from '../helpers/world.ts'
 
 /** The archive of a root file system with one file. */
@@ -26,11 +26,6 @@ const inOwnWorld = (task: (world: World) => Promise<void>) =>
     await world.removeContainers()
     await world.ok(['image', 'prune', '-af'])
   })
-
-/** Gives a command that should wait the time to show that it does not. */
-async function orWaits(command: Promise<unknown>): Promise<void> {
-  await Promise.race([command, eventually('it goes on', () => false, 700).catch(() => {})])
-}
 
 const idOf = (world: World, image: string) => world.ok(['image', 'inspect', '-f', '{{.Id}}', image])
 

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { eventually, execute } from '../helpers/command.ts'
 import { expectError } from '../helpers/expect.ts'
-import { held } from '../helpers/held.ts'
+import { held, orWaits } from '../helpers/held.ts'
 import { inWorld, type World } from '../helpers/world.ts'
 
 const writer = ['busybox', 'sh', '-c', 'echo kept > /data/file; sleep 1000']
@@ -85,7 +85,7 @@ test(
     await world.ok(['volume', 'create', 'v'])
     const goOn = await held(world, 'volume rm v', 'volume unused')
     const other = world.tsrun(['volume', 'rm', 'v'])
-    await Promise.race([other, eventually('it waits', () => false, 500).catch(() => {})])
+    await orWaits(other)
     const codes = [await goOn(), await other].map(({ code, stderr }) => `${code} ${stderr}`)
     expect(codes.sort()).toEqual(['0 ', expect.stringMatching(/^1 .*no such volume/)])
   }),
@@ -171,7 +171,7 @@ test(
     const places = ['data', 'filling'].map(folder => join(world.root, 'volumes/v', folder, 'passwd'))
     await eventually('half of it is there', () => places.some(place => existsSync(place)))
     const second = world.ok(listEtc)
-    await Promise.race([second, eventually('it waits', () => false, 700).catch(() => {})])
+    await orWaits(second)
     writeFileSync(go, '')
     expect((await first).code).toBe(0)
     expect(await second).toBe(whole)

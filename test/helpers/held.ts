@@ -1,12 +1,17 @@
 // Commands that stand still - at a step of their own (TSRUN_FAULT, src/lib/fault.ts) or before a lock - until others have done something.
 
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
-import { type CommandOptions, eventually, type Result } from './command.ts'
-import type { World } from './world.ts'
+import { type CommandOptions, eventually, type Result, type Running, sleep } from './command.ts'
 
 export interface HeldOptions extends CommandOptions {
   /** What is to happen to it behind that, e.g. `ports:kill`. */
   readonly further?: string
+}
+
+/** A World, or a Home. */
+interface Place {
+  readonly env: NodeJS.ProcessEnv
+  start(args: readonly string[], options: CommandOptions): Running
 }
 
 /** A command that stands still: a call lets it go on, to its end. Its code is 137 where it was killed. */
@@ -17,18 +22,18 @@ export interface Held {
 
 /** Starts a command that stands still behind `step`. */
 export function held(
-  world: World,
+  place: Place,
   command: string | readonly string[],
   step: string,
   { further, ...options }: HeldOptions = {},
 ): Promise<Held> {
   const faults = [`${step}:stop`, further].filter(Boolean).join(';')
-  return standing(world, { command, options, faults, where: `behind "${step}"`, stands: isStopped })
+  return standing(place, { command, options, faults, where: `behind "${step}"`, stands: isStopped })
 }
 
 /** Starts a command that stands still while it waits for the lock `path`, which somebody else holds. */
 export function heldBefore(
-  world: World,
+  place: Place,
   command: string,
   path: string,
   { further = '', ...options }: HeldOptions = {},
@@ -38,7 +43,7 @@ export function heldBefore(
     process.kill(pid, 'SIGSTOP')
     return true
   }
-  return standing(world, { command, options, faults: further, where: `before the lock "${path}"`, stands })
+  return standing(place, { command, options, faults: further, where: `before the lock "${path}"`, stands })
 }
 
 interface Standing {
@@ -50,9 +55,9 @@ interface Standing {
   readonly stands: (pid: number) => boolean
 }
 
-async function standing(world: World, { command, options, faults, where, stands }: Standing): Promise<Held> {
+async function standing(place: Place, { command, options, faults, where, stands }: Standing): Promise<Held> {
   const args = typeof command === 'string' ? command.split(' ') : command
-  const client = world.start(args, { ...options, env: { ...(options.env ?? world.env), TSRUN_FAULT: faults } })
+  const client = place.start(args, { ...options, env: { ...(options.env ?? place.env), TSRUN_FAULT: faults } })
   let ended = false
   const result = client.result.finally(() => {
     ended = true
@@ -95,4 +100,9 @@ function hasOpen(pid: number, path: string): boolean {
       return false
     }
   })
+}
+
+/** Gives a command that should wait for another the time to show that it does not. */
+export async function orWaits(command: Promise<unknown>): Promise<void> {
+  await Promise.race([command, sleep(700)])
 }

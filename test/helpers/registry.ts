@@ -141,8 +141,8 @@ export class Home {
     return stderr
   }
 
-  start(args: readonly string[]): Running {
-    return start([...faceCommand(), ...args], { env: this.env })
+  start(args: readonly string[], options: CommandOptions = {}): Running {
+    return start([...faceCommand(), ...args], { env: this.env, ...options })
   }
 
   /** Runs a command in a container of the image, without a network. */

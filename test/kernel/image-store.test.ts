@@ -2,7 +2,17 @@
 
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { join, resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
@@ -91,6 +101,18 @@ describe('the embedded image', () => {
     await service(root).resolve('busybox')
     expect(readFileSync(join(layerDirs[0] ?? '', 'etc/passwd'), 'utf8')).toContain('root:x:0')
     expect(content(root).staging).toEqual([])
+  })
+
+  test('is not there where its record or its name is damaged; who looks moves nothing, since another may be writing them anew', async () => {
+    const root = temporaryFolder()
+    const { manifestDigest } = await service(root).resolve('busybox')
+    const files = [`records/${manifestDigest.slice(7)}.json`, 'names/docker.io+library+busybox/latest']
+    for (const file of files) truncateSync(join(root, 'images', file))
+
+    expect(await service(root).list()).toEqual([])
+    for (const file of files) expect(statSync(join(root, 'images', file)).size).toBe(0)
+    await service(root).resolve('busybox')
+    expect(await service(root).list()).toHaveLength(1)
   })
 
   test('is not unpacked again once it is settled', async () => {

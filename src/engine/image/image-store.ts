@@ -1,7 +1,7 @@
 // What the store knows: names, one file each, and records, one file for each complete image. Both are only ever written when
 // all blobs and layers they speak of are in their place. Looking up costs two file reads; nothing heavy is imported here.
 
-import { existsSync, mkdirSync, renameSync, rmdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, rmdirSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { currentBoot, hasLayer, type ImageFiles } from '../../drivers/image/image-files.ts'
 import { hasCode } from '../../ffi/errno.ts'
@@ -209,7 +209,6 @@ export class ImageStore {
   }
 }
 
-/** A file that is written whole; what a power loss made of one that was not synced counts as not there. */
 function removeEmptyFolder(path: string): void {
   try {
     rmdirSync(path)
@@ -218,15 +217,14 @@ function removeEmptyFolder(path: string): void {
   }
 }
 
+/** A file that is written whole; what a power loss made of one that was not synced counts as not there. */
 function readWhole<T>(path: string): T | undefined {
   try {
     const value = readJsonFile(path)
-    if (value === undefined) return undefined
-    if (typeof value !== 'object' || value === null) throw new SyntaxError('it is not a JSON object')
-    return value as T
+    // Left where it is: somebody may just be replacing it.
+    return typeof value === 'object' && value !== null ? (value as T) : undefined
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error
-    renameSync(path, `${path}.damaged.tmp`)
     return undefined
   }
 }

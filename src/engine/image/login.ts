@@ -2,7 +2,7 @@
 // helper where one is set, else in config.json, which is written whole and for its owner alone.
 
 import { chmodSync, mkdirSync, realpathSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { basename, dirname } from 'node:path'
 import { helperErase, helperStore } from '../../drivers/image/registry/credential-helper.ts'
 import type { Credentials } from '../../drivers/image/registry/credentials.ts'
 import {
@@ -18,7 +18,9 @@ import {
 } from '../../drivers/image/registry/docker-config.ts'
 import { defaultRegistry } from '../../drivers/image/registry/registries-config.ts'
 import { asRegistryError, refusal } from '../../drivers/image/registry/registry-error.ts'
+import { withLock } from '../../kernel/flock.ts'
 import { writeJsonFile } from '../../lib/json-file.ts'
+import { sweepTemporaries } from '../../lib/state-file.ts'
 import { TsrunError } from '../../model/errors.ts'
 import { RegistryAccess } from './registry-access.ts'
 
@@ -67,7 +69,7 @@ export async function logout(registry?: string): Promise<{ readonly registry: st
   const helper = helperFor(config, name)
   if (helper !== undefined) await helperErase(helper, serverName(name))
   const wasKnown = entryFor(config, name) !== undefined
-  if (wasKnown) write({ ...config, auths: without(config.auths ?? {}, name) })
+  if (wasKnown) await change(auths => without(auths, name))
   return { registry: name, wasKnown: wasKnown || helper !== undefined }
 }
 
@@ -110,7 +112,6 @@ async function verify(
 async function keep(registry: string, username: string, credentials: Credentials): Promise<LoginResult> {
   const config = readDockerConfig(dockerConfigPath())
   const helper = helperFor(config, registry)
-  const others = without(config.auths ?? {}, registry)
   if (helper !== undefined) {
     await helperStore(helper, serverName(registry), credentials)
     return { registry }
@@ -120,10 +121,11 @@ async function keep(registry: string, username: string, credentials: Credentials
     credentials.kind === 'identity'
       ? { auth: base64(`${username}:`), identitytoken: credentials.token }
       : { auth: base64(`${username}:${credentials.password}`) }
-  return { registry, file: write({ ...config, auths: { ...others, [serverName(registry)]: entry } }) }
+  const file = await change(auths => ({ ...without(auths, registry), [serverName(registry)]: entry }))
+  return { registry, file }
 }
 
-function without(auths: Readonly<Record<string, AuthEntry>>, registry: string): Record<string, AuthEntry> {
+function without(auths: Auths, registry: string): Record<string, AuthEntry> {
   return Object.fromEntries(Object.entries(auths).filter(([server]) => hostOf(server) !== registry || hasPath(server)))
 }
 
@@ -132,12 +134,22 @@ function hasPath(server: string): boolean {
   return !/^https?:/.test(server) && /^[^/]+\/./.test(server)
 }
 
-function write(config: DockerConfig): string {
+type Auths = Readonly<Record<string, AuthEntry>>
+
+/** Changes the entries of the file while no other tsrun does. @returns its path */
+async function change(alter: (auths: Auths) => Auths): Promise<string> {
   const path = realPath(dockerConfigPath())
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  writeJsonFile(path, config, { mode: 0o600 })
-  // Whatever the umask of whoever made it.
-  chmodSync(path, 0o600)
+  const folder = dirname(path)
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const write = () => {
+    const config = readDockerConfig(path)
+    const changed: DockerConfig = { ...config, auths: alter(config.auths ?? {}) }
+    sweepTemporaries(folder, basename(path))
+    writeJsonFile(path, changed, { mode: 0o600 })
+    // Whatever the umask of whoever made it.
+    chmodSync(path, 0o600)
+  }
+  await withLock(folder, write, { what: `"${path}"`, folder: true })
   return path
 }
 
