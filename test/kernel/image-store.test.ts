@@ -17,6 +17,7 @@ import { join, resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { packDirectory } from '../../src/drivers/image/layer-packer.ts'
 import { ImageService } from '../../src/engine/image/image-service.ts'
 import type { ImageUser } from '../../src/engine/image/remove-image.ts'
 import { archive, chunks, directory, file, sh, temporaryFolder, tree } from './image-fixtures.ts'
@@ -314,7 +315,7 @@ describe('import, commit, export', () => {
       )
       const { id } = await images.commit({
         base: 'busybox',
-        upperDirectory: join(root, 'upper'),
+        layer: packDirectory(join(root, 'upper'), { kind: 'upper' }),
         reference: 'changed',
         changes: ['CMD x'],
       })

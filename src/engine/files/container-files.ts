@@ -15,39 +15,49 @@ export class ContainerFiles {
     this.#context = context
   }
 
-  /** What differs from the image, by path. @throws TsrunError not-found */
+  /** What differs from the image, by path. @throws TsrunError not-found, conflict (removed meanwhile) */
   async diff(reference: string): Promise<FileChange[]> {
     const { listChanges } = await import('./diff.ts')
-    return listChanges(this.#context, this.#store.find(reference))
+    const { whileThere } = await import('./while-there.ts')
+    const container = this.#store.find(reference)
+    return whileThere(this.#context, container, () => listChanges(this.#context, container))
   }
 
-  /** The container's file system as a tar archive, without what is mounted in it. @throws TsrunError not-found */
+  /**
+   * The container's file system as a tar archive, without what is mounted in it.
+   * @throws TsrunError not-found, conflict (removed meanwhile)
+   */
   async *export(reference: string): AsyncGenerator<Buffer> {
     const { exportTree } = await import('./container-tree.ts')
+    const { streamWhileThere } = await import('./while-there.ts')
     const container = this.#store.find(reference)
     emitContainer(this.#context, container, 'export')
-    yield* exportTree(this.#context, container)
+    yield* streamWhileThere(this.#context, container, () => exportTree(this.#context, container))
   }
 
   /**
    * Copies `path` of the container to `hostPath`, by the rules of docker's cp.
-   * @returns the bytes of the archive @throws TsrunError not-found, conflict (file for directory), denied
+   * @returns the bytes of the archive
+   * @throws TsrunError not-found, conflict (file for directory, removed meanwhile), denied
    */
   async copyOut(reference: string, path: string, hostPath: string, options: CopyOptions = {}): Promise<number> {
     const { copyFiles } = await import('./copy-files.ts')
     const { openContainer, openHost } = await import('./container-tree.ts')
+    const { whileThere } = await import('./while-there.ts')
     const container = this.#store.find(reference)
-    const from = openContainer(this.#context, container, path, 'read')
-    const to = openHost(hostPath)
-    emitContainer(this.#context, container, 'archive-path')
-    try {
-      // Files on the host belong to whoever copies them, unless the archive is to be kept as it is.
-      const owner = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 }
-      return await copyFiles(from, to, { ...options, ...(options.archive === true ? {} : { owner }) })
-    } finally {
-      from.close()
-      to.close()
-    }
+    return whileThere(this.#context, container, async () => {
+      const from = openContainer(this.#context, container, path, 'read')
+      const to = openHost(hostPath)
+      emitContainer(this.#context, container, 'archive-path')
+      try {
+        // Files on the host belong to whoever copies them, unless the archive is to be kept as it is.
+        const owner = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 }
+        return await copyFiles(from, to, { ...options, ...(options.archive === true ? {} : { owner }) })
+      } finally {
+        from.close()
+        to.close()
+      }
+    })
   }
 
   /** The other way. */
@@ -66,15 +76,16 @@ export class ContainerFiles {
     }
   }
 
-  /** A file, or a directory with all below it, as a tar archive. @throws TsrunError not-found */
+  /** A file, or a directory with all below it, as a tar archive. @throws TsrunError not-found, conflict (removed meanwhile) */
   async *archive(reference: string, path: string, options: { followLink?: boolean } = {}): AsyncGenerator<Buffer> {
     const { packPlace } = await import('./copy-files.ts')
     const { openContainer } = await import('./container-tree.ts')
+    const { streamWhileThere } = await import('./while-there.ts')
     const container = this.#store.find(reference)
     const from = openContainer(this.#context, container, path, 'read')
     emitContainer(this.#context, container, 'archive-path')
     try {
-      yield* packPlace(from, options)
+      yield* streamWhileThere(this.#context, container, () => packPlace(from, options))
     } finally {
       from.close()
     }

@@ -48,8 +48,8 @@ export interface ImportImageOptions {
 export interface CommitImageOptions {
   /** The image the container was made of: an id or a name. */
   readonly base: string
-  /** The upper directory of the container's overlay. */
-  readonly upperDirectory: string
+  /** What the container has changed, as tar. */
+  readonly layer: AsyncIterable<Buffer>
   readonly reference?: string
   readonly changes?: readonly string[]
   /** The container's own defaults, where they differ from the image's. */

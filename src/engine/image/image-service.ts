@@ -242,13 +242,12 @@ export class ImageService {
   async commit(options: CommitImageOptions): Promise<LoadedImageSummary> {
     const { applyChanges } = await import('./config-changes.ts')
     const { createImage } = await import('./create-image.ts')
-    const { packDirectory } = await import('../../drivers/image/layer-packer.ts')
     const base = await this.#record(options.base)
     const names = options.reference === undefined ? [] : [parseReference(options.reference)]
     const { message, author, changes = [] } = options
     const record = await createImage(this.#store, {
       base,
-      layer: packDirectory(options.upperDirectory, { kind: 'upper' }),
+      layer: options.layer,
       defaults: applyChanges(options.defaults ?? base.config.config ?? {}, changes),
       names,
       createdBy: options.createdBy ?? 'tsrun commit',
