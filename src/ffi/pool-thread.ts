@@ -7,7 +7,9 @@ import { TsrunError } from '../model/errors.ts'
 import { errno, SyscallError } from './errno.ts'
 import { koffi, type NativeFunction } from './koffi.ts'
 
-const patienceMs = 250
+const pauseMs = 500
+/** On a machine that has much to do a new thread may wait long before it gives itself its name. */
+const looks = 4
 
 /** Each gives up the call that it belongs to. */
 const pending = new Set<(error: unknown) => void>()
@@ -17,7 +19,7 @@ let isWatched = false
 export function onPoolThread(native: NativeFunction, args: readonly unknown[]): Promise<number> {
   return new Promise((resolve, reject) => {
     pending.add(reject)
-    if (!isWatched) watch()
+    if (!isWatched) watch(looks)
     native.async(...args, (error: unknown, result: unknown) => {
       pending.delete(reject)
       if (error === null || error === undefined) resolve(Number(result))
@@ -34,16 +36,17 @@ export async function assurePoolThread(): Promise<void> {
   await onPoolThread(koffi.load('libc.so.6').func('int getpid()'), [])
 }
 
-/** Looks once behind a call that takes long; that one is not waited for. */
-function watch(): void {
+/** Looks for the thread of a call that takes long; nobody waits for the look. */
+function watch(looksLeft: number): void {
   isWatched = true
   setTimeout(() => {
     isWatched = false
     if (pending.size === 0 || hasPool()) return
+    if (looksLeft > 1) return watch(looksLeft - 1)
     noteStuckCall()
     for (const reject of pending) reject(noThread())
     pending.clear()
-  }, patienceMs).unref()
+  }, pauseMs).unref()
 }
 
 function noThread(): TsrunError {
