@@ -6,7 +6,7 @@ import type { PortMapping } from '../../model/network.ts'
 import { type PortRequest, toPortMapping } from '../../model/port-request.ts'
 import type { EngineContext } from '../context.ts'
 import { emitContainer } from './container-events.ts'
-import { withHostPorts } from './host-ports.ts'
+import { portsInUse, withHostPorts } from './host-ports.ts'
 import { changeConnections, settleWith } from './settle-connections.ts'
 
 /** Which ports come and which go; those that are in neither list stay as they are. */
@@ -42,7 +42,8 @@ export async function changePorts(
         `cannot publish ports of "${current.name}": it is on no network of its own`,
         { hint: 'connect it to one first: tsrun network connect bridge NAME' },
       )
-    const changed = { ...current, ports: [...left, ...(run === undefined ? wanted : withHostPorts(wanted, left))] }
+    const others = [...left, ...portsInUse(context, { id: current.id, ports: wanted })]
+    const changed = { ...current, ports: [...left, ...(run === undefined ? wanted : withHostPorts(wanted, others))] }
     if (run !== undefined) await settleWith(context, changed, run, { undo, note, added: wanted })
     // Before the write: it may fail when it is done.
     undo.add('port record', () => context.store.write(current))

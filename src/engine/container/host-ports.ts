@@ -16,9 +16,19 @@ const TRIES = 10
 /** The container's ports, each with a host port. Writes the record when one had to be chosen. */
 export function chooseHostPorts(context: EngineContext, container: Container): readonly PortMapping[] {
   if (container.ports.every(port => port.hostPort !== 0)) return container.ports
-  const ports = withHostPorts(container.ports)
+  const ports = withHostPorts(container.ports, portsInUse(context, container))
   context.store.write({ ...container, ports })
   return ports
+}
+
+/**
+ * The ports that other containers have, where `container` chooses from a range: those of a start that is under way, or of the real
+ * host in a rehearsal, are not found by trying.
+ */
+export function portsInUse({ store }: EngineContext, { id, ports }: Pick<Container, 'id' | 'ports'>): PortMapping[] {
+  if (ports.every(port => port.hostPortRange === undefined)) return []
+  const others = store.runs().flatMap(({ endpoints }) => endpoints.filter(({ containerId }) => containerId !== id))
+  return others.flatMap(endpoint => endpoint.ports)
 }
 
 /**
@@ -107,14 +117,15 @@ export async function withFreePorts<T>(context: EngineContext, id: string, start
 }
 
 /** @returns false where all that tsrun has chosen are free: then it was another one that is taken */
-function moveTakenPorts({ store }: EngineContext, id: string, message: string): boolean {
+function moveTakenPorts(context: EngineContext, id: string, message: string): boolean {
+  const { store } = context
   const { ports } = store.find(id)
   // Of another start that is under way the rules come first and the socket later: then only the message knows the port.
   const isNamed = (port: PortMapping) => message.includes(`:${placeOf(port)} `)
   const isLost = ports.map(port => port.isChosen === true && (isNamed(port) || isTaken(port)))
   if (!isLost.includes(true)) return false
   const open = ports.map((port, index) => (isLost[index] === true ? { ...port, hostPort: 0 } : port))
-  const moved = withHostPorts(open, ports)
+  const moved = withHostPorts(open, [...ports, ...portsInUse(context, { id, ports })])
   store.change(id, current => ({ ...current, ports: moved }))
   return true
 }
