@@ -58,7 +58,8 @@ function addLateComers(table: NftTable, { networks, endpoints }: FirewallSnapsho
     const { comment } = table.find(published.owner) ?? {}
     if (published.ports.length === 0 || comment === published.owner.comment) continue
     try {
-      publish(table, endpoint, published)
+      // Gone again: whoever comes next makes it anew.
+      if (publish(table, endpoint, published) === undefined) return false
       added = true
     } catch (error) {
       // Its own addEndpoint has said so, or is about to.
