@@ -2,6 +2,7 @@
 
 import { join } from 'node:path'
 import { ImageFiles } from '../../drivers/image/image-files.ts'
+import { Staging } from '../../drivers/image/staging.ts'
 import { namesIfThere } from '../../lib/if-there.ts'
 import type { EngineContext } from '../context.ts'
 import type { UsageLine } from '../disk-usage.ts'
@@ -44,10 +45,21 @@ export async function pruneBuilds(
   const measure = (directory: string) => {
     bytes += folderSize(directory)
   }
-  const cacheMounts = until === undefined ? pruneCaches(join(context.paths.build, 'mounts'), measure) : 0
+  const cacheMounts = until === undefined ? await pruneMounts(context, measure) : 0
   // No image is that old: only what nobody needs goes.
   const { reclaimedBytes } = await images.prune({ until: new Date(0).toISOString() })
   return { steps: going.length, cacheMounts, reclaimedBytes: reclaimedBytes + bytes }
+}
+
+async function pruneMounts(context: EngineContext, measure: (directory: string) => void): Promise<number> {
+  const files = new ImageFiles(context.paths.root)
+  files.create()
+  const staging = Staging.open(files.staging, false)
+  try {
+    return pruneCaches(join(context.paths.build, 'mounts'), staging, measure)
+  } finally {
+    await staging.close()
+  }
 }
 
 /** The line of `system df`: steps and cache mounts; layers that are an image's as well count there. */

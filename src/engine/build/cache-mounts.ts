@@ -1,12 +1,13 @@
 // The directories of RUN --mount=type=cache: `<root>/build/mounts/<hash of the id>/N/{data,lock}`. They are in no layer and in no
 // key; a step has the lock of the one it uses: shared, or alone.
 
-import { chmodSync, chownSync, closeSync, existsSync, mkdirSync } from 'node:fs'
+import { chmodSync, chownSync, closeSync, existsSync, mkdirSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { sha256 } from '../../drivers/image/digest.ts'
-import { removeTree } from '../../drivers/image/staging.ts'
+import type { Staging } from '../../drivers/image/staging.ts'
 import { lockIfFree } from '../../kernel/flock.ts'
+import { faultPoint } from '../../lib/fault.ts'
 import { namesIfThere } from '../../lib/if-there.ts'
 import { writeWhole } from '../../lib/state-file.ts'
 import { digestHex } from '../../model/image.ts'
@@ -44,8 +45,11 @@ export async function holdCache(root: string, mount: CacheMount, signal: AbortSi
   }
 }
 
-/** Removes the directories that no step uses. @returns how many @param measure told of each before it goes */
-export function pruneCaches(root: string, measure: (directory: string) => void): number {
+/**
+ * Takes out the directories that no step uses. @returns how many
+ * @param staging where they die @param measure told of each before it goes
+ */
+export function pruneCaches(root: string, staging: Staging, measure: (directory: string) => void): number {
   let count = 0
   for (const id of namesIfThere(root, 'ENOTDIR')) {
     for (const number of namesIfThere(join(root, id), 'ENOTDIR').filter(name => /^\d+$/.test(name))) {
@@ -54,9 +58,9 @@ export function pruneCaches(root: string, measure: (directory: string) => void):
       if (fd === undefined) continue
       try {
         measure(join(place, 'data'))
-        // Its lock goes last: who waits for it finds it gone, and makes a new one.
-        removeTree(join(place, 'data'))
-        removeTree(place)
+        // With its lock, at once: who waits for it finds it gone, and makes a new one.
+        renameSync(place, staging.temporary('cache'))
+        faultPoint('cache mount taken out')
         count += 1
       } finally {
         closeSync(fd)

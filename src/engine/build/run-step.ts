@@ -1,9 +1,9 @@
 // RUN: a container of the layers so far, through the same code as `tsrun run`; what it has changed is moved out of it as the new
-// layer. The container is removed whatever happens; one whose build was killed is found by its label.
+// layer. The container is removed whatever happens.
 
 import { mkdirSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
-import { isStagingHeld } from '../../drivers/image/staging.ts'
+import { faultPoint } from '../../lib/fault.ts'
 import type { ContainerSpec, MountSpec } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { ContainerDefaults } from '../../model/image.ts'
@@ -13,10 +13,9 @@ import { createContainer } from '../container/create-container.ts'
 import { erase } from '../container/remove-container.ts'
 import type { BuildParts } from './build-parts.ts'
 import { removeStubs } from './mount-stubs.ts'
+import { removeStepContainer } from './step-containers.ts'
+import { labelsOfStep } from './step-label.ts'
 import type { StepReport } from './step-log.ts'
-
-/** What containers of builds are marked with; the value is the build's staging folder. */
-const BUILD_LABEL = 'run.tsrun.build'
 
 export interface RunRequest {
   readonly args: readonly string[]
@@ -53,6 +52,7 @@ export async function runStep(parts: BuildParts, folder: string, request: RunReq
     const code = await follow(started, step)
     const exitCode = code ?? (await containers.wait(container.id))
     signal.throwIfAborted()
+    faultPoint('step ended')
     if (exitCode !== 0) throw failed(parts, container.id, exitCode, request)
     await context.locks.withContainer(container.id, async () => {
       await context.tearDown(container)
@@ -69,20 +69,12 @@ export async function runStep(parts: BuildParts, folder: string, request: RunReq
   } finally {
     signal.removeEventListener('abort', stop)
     try {
-      if (!isFinished) await removeWhatIsThere(parts, container.id)
+      // The removal may have begun already, and failed behind the record: the next command finishes it.
+      if (!isFinished) await removeStepContainer(parts, container.id)
     } finally {
       // While it is held, the process does not end.
       started?.attachment.release()
     }
-  }
-}
-
-/** The removal may have begun already, and failed behind the record: the next command finishes it. */
-async function removeWhatIsThere({ containers }: BuildParts, id: string): Promise<void> {
-  try {
-    await containers.remove(id, { force: true, volumes: true })
-  } catch (error) {
-    if (!(error instanceof TsrunError && error.code === 'no-such-container')) throw error
   }
 }
 
@@ -105,7 +97,7 @@ function toSpec(parts: BuildParts, request: RunRequest): ContainerSpec {
     command: request.args,
     env: request.env,
     hostname: 'buildkitsandbox',
-    labels: { [BUILD_LABEL]: staging.path },
+    labels: labelsOfStep(staging.path),
     autoRemove: true,
     mounts: request.mounts,
     log: { driver: 'none', maxSizeBytes: 0, maxFiles: 1 },
@@ -128,15 +120,4 @@ function failed({ context }: BuildParts, id: string, exitCode: number, { text }:
   const isKilled = context.store.readExit(id)?.oomKilled === true
   const reason = isKilled ? 'it ran out of memory' : `exit code: ${exitCode}`
   return new TsrunError('system', 'step-failed', `"${text}" did not complete successfully: ${reason}`)
-}
-
-/** Removes the containers of builds that were killed: their staging folder is held by nobody any more. */
-export async function removeLostContainers({
-  context,
-  containers,
-}: Pick<BuildParts, 'context' | 'containers'>): Promise<void> {
-  for (const { id, spec } of context.store.list()) {
-    const folder = spec.labels?.[BUILD_LABEL]
-    if (folder !== undefined && !isStagingHeld(folder)) await containers.remove(id, { force: true, volumes: true })
-  }
 }

@@ -5,6 +5,7 @@
 import { mkdirSync, rmSync, statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import type { LayerStore } from '../../drivers/image/layer-store.ts'
+import { hasCode } from '../../ffi/errno.ts'
 import { faultPoint } from '../../lib/fault.ts'
 import { namesIfThere } from '../../lib/if-there.ts'
 import { readJsonFile, writeJsonFile } from '../../lib/json-file.ts'
@@ -43,8 +44,9 @@ export class StepCache {
   find(key: Digest): CachedStep | undefined {
     const path = this.#path(key)
     const step = readStep(path)
-    if (step !== undefined) utimesSync(path, new Date(), new Date())
-    return step
+    if (step === undefined) return undefined
+    faultPoint('build step found')
+    return isTouched(path) ? step : undefined
   }
 
   /** Whether its layer can be used. */
@@ -89,6 +91,17 @@ export class StepCache {
 
   #path(key: Digest): string {
     return join(this.#directory, `${digestHex(key)}.json`)
+  }
+}
+
+/** Notes that it was used now. @returns false where it has just been removed */
+function isTouched(path: string): boolean {
+  try {
+    utimesSync(path, new Date(), new Date())
+    return true
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return false
+    throw error
   }
 }
 

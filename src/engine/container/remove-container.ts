@@ -71,18 +71,19 @@ function stillUp({ name }: Container, status: string): TsrunError {
   })
 }
 
-/** Removes all that do not run and pass the filter. One that starts meanwhile stays. */
+/** Removes all that do not run and pass the filter. One that starts meanwhile stays, and so does one that a build under way needs. */
 export async function pruneContainers(
   context: EngineContext,
   views: readonly { readonly container: Container; readonly state: { readonly status: string } }[],
   filter: PruneFilter,
 ): Promise<PrunedContainers> {
   const { folderSize } = await import('../folder-size.ts')
+  const { isStepUnderWay } = await import('../build/step-label.ts')
   const removed: Container[] = []
   let reclaimedBytes = 0
   for (const { container, state } of views) {
     const thing = { createdAt: container.createdAt, labels: container.spec.labels ?? {} }
-    if (isUp(state.status) || !passesPruneFilter(thing, filter)) continue
+    if (isUp(state.status) || !passesPruneFilter(thing, filter) || isStepUnderWay(container) === true) continue
     const bytes = folderSize(context.paths.containerFile(container.id, 'upper'))
     try {
       await removeContainer(context, container, context.store.state(container.id).status, {})
