@@ -1,6 +1,6 @@
 // Images with more layers than one overlay takes, and file systems that take no overlay.
 
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { execute } from '../helpers/command.ts'
@@ -55,6 +55,10 @@ describe('an image', () => {
     // One layer more is cut at the same place.
     expect(await home.run('more:1', 'sh', '-c', 'cat latest n/outside; ls n | wc -l')).toBe('new\nfrom outside\n600')
     expect(merged()).toHaveLength(1)
+
+    // Another image with the topmost merged layer was unpacked again after a power cut, and what was derived went with the old one.
+    for (const name of merged()) rmSync(join(home.root, 'layers', name, 'merged'), { recursive: true })
+    expect(await home.ok('start', '-a', 'c')).toBe('600')
 
     // The container holds what it needs of an image that is taken away by force.
     await home.ok('rmi', '-f', image, 'more:1')

@@ -1,6 +1,7 @@
 // Layers are not synced when they are unpacked (see layer-store.ts): after a power cut those of a container may be files without
 // content. Whoever starts it looks first, and has them unpacked again.
 
+import { existsSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import { LayerStore } from '../../drivers/image/layer-store.ts'
 import type { Container } from '../../model/container.ts'
@@ -17,9 +18,11 @@ export async function mendLayers(
   const layers = new LayerStore(store.files)
   // Those of a build that goes on are elsewhere, and of this boot.
   const stored = image.layerDirs.map(folder => dirname(folder)).filter(folder => dirname(folder) === store.files.layers)
+  // What many layers were merged into goes with the topmost of them when another image's pull unpacks that again.
+  const areThere = (): boolean => image.layerDirs.every(folder => existsSync(folder))
   const areSound = (): boolean =>
     stored.every(folder => layers.get(`sha256:${basename(folder)}` as Digest) !== undefined)
-  if (areSound() || store.find(image.id)?.record.isSettled === true) return
+  if (areThere() && (areSound() || store.find(image.id)?.record.isSettled === true)) return
   const { resolveImage } = await import('./resolve-image.ts')
   let cause: unknown
   // By name as well: an embedded image comes again out of the program.
@@ -30,7 +33,7 @@ export async function mendLayers(
       if (!(error instanceof TsrunError)) throw error
       cause ??= error
     }
-    if (areSound()) return
+    if (areThere() && areSound()) return
   }
   throw new TsrunError(
     'system',
