@@ -93,6 +93,17 @@ export class Journal {
     }
   }
 
+  /** Whether somebody is at such a job; whoever took a cut-off one over counts. */
+  isUnderWay(kind: JobKind, key: string): boolean {
+    return this.#entries()
+      .filter(name => name.startsWith(`${kind}-${key}.`))
+      .some(name => {
+        const fd = lockIfFree(`${this.#directory}/${name}`, { flags: 'r+' })
+        if (fd !== undefined) closeSync(fd)
+        return fd === undefined
+      })
+  }
+
   /** The jobs that were cut off; each is locked for the caller. */
   cutOff(): CutOffJob[] {
     return this.#entries().flatMap(name => {

@@ -54,6 +54,8 @@ export async function reconcileAtOpen(context: EngineContext): Promise<void> {
 export async function reconcileAll(context: EngineContext): Promise<void> {
   const ids = new Set([...context.store.ids(), ...context.store.runningIds()])
   for (const id of ids) {
+    // Without a record it may be just coming, or going.
+    if (!context.store.has(id) && context.journal.isUnderWay('container', id)) continue
     await reconcileContainer(context, id).catch(noteLeftOut)
   }
   await releaseOrphanAddresses(context).catch(noteLeftOut)
@@ -75,15 +77,18 @@ export async function reconcileEnded(
   }
 }
 
-/** Tears a container down whose process has gone while nobody was there to do it. */
+/** Tears a container down whose process has gone while nobody was there to do it; with `autoRemove`, removes it. */
 export async function reconcileContainer(context: EngineContext, id: string): Promise<void> {
   await context.locks.withContainer(id, async () => {
     const container = context.store.read(id)
     const { status } = context.store.state(id)
     if (status === 'running' || status === 'paused') return restoreNames(context, id)
-    if (container === undefined) await eraseRemains(context, id)
-    else if (existsSync(context.paths.run(id))) await context.tearDown(container)
+    if (container === undefined) return eraseRemains(context, id)
+    if (existsSync(context.paths.run(id))) await context.tearDown(container)
     else if (status === 'created' && container.startedAt !== undefined) await findLost(context, container)
+    if (container.spec.autoRemove !== true || context.store.state(id).status !== 'exited') return
+    const { eraseEnded } = await import('./container/remove-container.ts')
+    await eraseEnded(context, container)
   })
 }
 
@@ -100,10 +105,8 @@ async function restoreNames(context: EngineContext, id: string): Promise<void> {
 async function findLost(context: EngineContext, container: Container): Promise<void> {
   const { adoptContainer } = await import('./container/adopt-container.ts')
   if (adoptContainer(context, container)) return
-  if (container.spec.autoRemove !== true) return recordLostEnd(context, container)
-  const { eraseEnded } = await import('./container/remove-container.ts')
-  await context.tearDown(container)
-  await eraseEnded(context, container)
+  if (container.spec.autoRemove === true) await context.tearDown(container)
+  recordLostEnd(context, container)
 }
 
 /** It ran when the machine went down, which took its run folder along: docker's code for that is 255. */

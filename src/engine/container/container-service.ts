@@ -172,10 +172,15 @@ export class ContainerService {
   /** Stops it, where it runs, and starts it. @throws TsrunError as stop() and start() */
   async restart(reference: string, options: StopOptions = {}): Promise<RunRecord> {
     const container = this.find(reference)
-    await stopContainer(this.#context, container, options)
-    const run = await this.start(container.id)
-    emitContainer(this.#context, container, 'restart')
-    return run
+    const { store } = this.#context
+    try {
+      await stopContainer(this.#context, container, { ...options, isToStart: true })
+      const run = await this.start(container.id)
+      emitContainer(this.#context, container, 'restart')
+      return run
+    } finally {
+      if (store.isRestarter(container.id)) store.unmarkRestarting(container.id)
+    }
   }
 
   /** Stops every process where it is. @throws TsrunError conflict when it is not running, or paused already */
@@ -291,7 +296,10 @@ export class ContainerService {
     const containers = options.all === true ? this.#context.store.list() : runningContainers(this.#context)
     for (const container of containers) {
       const state = await this.state(container).catch(noteLeftOut)
-      if (state !== undefined && (options.all === true || isUp(state.status))) views.push({ container, state })
+      if (state === undefined || (options.all !== true && !isUp(state.status))) continue
+      // One with --rm whose end nobody had seen to has gone by looking at it.
+      if (container.spec.autoRemove === true && !this.#context.store.has(container.id)) continue
+      views.push({ container, state })
     }
     return views
   }

@@ -98,6 +98,11 @@ export class ContainerStore {
     return readJson<Container>(this.#paths.containerFile(id, 'container.json'), containerShape)
   }
 
+  /** Whether there is a record, damaged or not. */
+  has(id: string): boolean {
+    return existsSync(this.#paths.containerFile(id, 'container.json'))
+  }
+
   /** All containers, the newest first, without those whose record is damaged: see unlessDamaged(). */
   list(): Container[] {
     return newestFirst(this.ids().flatMap(id => unlessDamaged(() => this.read(id)) ?? []))
@@ -155,8 +160,7 @@ export class ContainerStore {
     const named = reference.includes('/') ? undefined : this.#idOfName(reference)
     // A whole id is looked up and not searched: `run` and monitors give those, among any number of containers.
     const exact = named ?? (/^[0-9a-f]{64}$/.test(reference) ? reference : undefined)
-    if (exact !== undefined && (existsSync(this.#paths.containerFile(exact, 'container.json')) || this.hasRun(exact)))
-      return exact
+    if (exact !== undefined && (this.has(exact) || this.hasRun(exact))) return exact
     const matches = /^[0-9a-f]{1,64}$/.test(reference) ? this.#idsLike(reference) : []
     if (matches.length > 1)
       throw new TsrunError(
@@ -255,8 +259,13 @@ export class ContainerStore {
 
   /** Whether a process lives that is going to start the container again. */
   waitsForRestart(id: string): boolean {
-    const waiting = readJson<RestartMarker>(`${this.#paths.restarting}/${id}`, { pid: 'number' })
+    const waiting = this.#restarterOf(id)
     return waiting !== undefined && processStartTime(waiting.pid) === waiting.pidStartTime
+  }
+
+  /** Whether that is this process: somebody else may have become it. */
+  isRestarter(id: string): boolean {
+    return this.waitsForRestart(id) && this.#restarterOf(id)?.pid === process.pid
   }
 
   /** Whether somebody was going to start it again, who may have been killed since: see waitsForRestart(). */
@@ -274,6 +283,10 @@ export class ContainerStore {
   /** Nobody is going to: the one who waits ends when the file goes. Idempotent. */
   unmarkRestarting(id: string): void {
     rmSync(`${this.#paths.restarting}/${id}`, { force: true })
+  }
+
+  #restarterOf(id: string): RestartMarker | undefined {
+    return readJson<RestartMarker>(`${this.#paths.restarting}/${id}`, { pid: 'number' })
   }
 
   /** The whole ids that begin so. */

@@ -79,12 +79,12 @@ export async function startExec<C extends ContainerClient>(
       { hint: `\`tsrun restart ${container.name}\` writes it again` },
     )
   await mendNamesOf(context, container, run)
-  const pidfd = openPidfd(run.pid)
   const execId = newId()
   const socketPath = context.paths.runFile(container.id, `exec-${execId.slice(0, 12)}.sock`)
+  let pidfd: number | undefined
   try {
-    if (!isAlive(run))
-      throw new TsrunError('conflict', 'not-running', `cannot exec in "${container.name}": it has just ended`)
+    pidfd = openPidfd(run.pid)
+    if (!isAlive(run)) throw hasJustEnded(container)
     const config = buildConfig(context, container, { spec, oci, cgroup: run.cgroup, pid: run.pid, socketPath, execId })
     if (isExplaining()) {
       const { explainExec } = await import('../../drivers/runtime/explain-init.ts')
@@ -120,10 +120,15 @@ export async function startExec<C extends ContainerClient>(
     }
   } catch (error) {
     rmSync(socketPath, { force: true })
-    throw error
+    // Whatever that was in the way of, this is why.
+    throw isAlive(run) ? error : hasJustEnded(container, error)
   } finally {
-    closeSync(pidfd)
+    if (pidfd !== undefined) closeSync(pidfd)
   }
+}
+
+function hasJustEnded({ name }: Container, cause?: unknown): TsrunError {
+  return new TsrunError('conflict', 'not-running', `cannot exec in "${name}": it has just ended`, { cause })
 }
 
 /** Names that are gone since somebody flushed the rules in the container are back for who looks into it. */
@@ -208,7 +213,6 @@ function buildConfig(context: EngineContext, container: Container, input: ExecIn
     ? { ...rest, consoleSize: { height: spec.consoleSize.rows, width: spec.consoleSize.columns } }
     : rest
   const cgroup = openCgroup(input.cgroup)
-  mkdirSync(context.paths.run(container.id), { recursive: true, mode: 0o700 })
   mkdirSync(context.paths.execs, { recursive: true, mode: 0o700 })
   forgetUntold(context.paths.execs)
   return {

@@ -1,11 +1,10 @@
 // Which containers there are and how each is doing. Whoever looks settles what he finds: a container whose process has gone
 // unseen is torn down on the way, and started again where its policy says so.
 
-import { hasCode } from '../../ffi/errno.ts'
 import { unlessDamaged } from '../../lib/state-file.ts'
 import type { Container, ContainerState } from '../../model/container.ts'
 import type { EngineContext } from '../context.ts'
-import { OutputRelay } from './output-relay.ts'
+import { untilRecorded } from './monitor-end.ts'
 import { restartsByPolicy } from './start-with-client.ts'
 import { isTornDown } from './teardown.ts'
 
@@ -36,26 +35,13 @@ export async function settledState(
   const { store } = context
   const state = store.state(container.id, container)
   if (state.status !== 'exited') return state
-  if (state.run !== undefined) {
-    await waitForMonitor(context, container.id)
-    if (!(await isTornDown(reconcile(container.id)))) return store.state(container.id)
-  }
   // Its monitor was killed, or who waited to start it again was: somebody has to do it now.
-  else if (!store.isMarkedRestarting(container.id)) return state
+  if (state.run === undefined && !store.isMarkedRestarting(container.id)) return state
+  if (state.run !== undefined) await untilRecorded(context, container.id)
+  if (!(await isTornDown(reconcile(container.id)))) return store.state(container.id)
   if (restartsByPolicy(container) && container.stoppedByUser !== true) {
     const { resumeRestart } = await import('./restart.ts')
     await resumeRestart(context, container)
   }
   return store.state(container.id)
-}
-
-/** The process has gone a moment ago: its monitor may be about to write the exit record. */
-async function waitForMonitor(context: EngineContext, id: string): Promise<void> {
-  try {
-    const watcher = new OutputRelay(context.paths.runFile(id, 'attach.sock'))
-    await watcher.exit
-    watcher.close()
-  } catch (error) {
-    if (!hasCode(error, 'ENOENT', 'ECONNREFUSED')) throw error
-  }
 }

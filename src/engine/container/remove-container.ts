@@ -35,7 +35,7 @@ export async function endContainer(context: EngineContext, id: string, life?: Ru
     const container = context.store.read(id)
     if (container === undefined || isStartedAgain(context, id, life)) return
     await context.tearDown(container)
-    if (container.spec.autoRemove === true) await eraseEnded(context, container)
+    if (container.spec.autoRemove === true && !context.store.waitsForRestart(id)) await eraseEnded(context, container)
   })
 }
 

@@ -32,13 +32,13 @@ export async function restartByPolicy(context: EngineContext, container: Contain
   if (delayMs === undefined) return
   try {
     await waitUnlessUnmarked(context, id, delayMs)
-    await startContainer(context, id, { automatic: () => store.waitsForRestart(id) })
+    await startContainer(context, id, { automatic: () => store.isRestarter(id) })
   } catch (error) {
     if (error instanceof NotWanted || (error instanceof TsrunError && error.code === 'no-such-container')) return
     store.writeExit(id, failedStart(store.readExit(id), error))
     throw error
   } finally {
-    store.unmarkRestarting(id)
+    if (store.isRestarter(id)) store.unmarkRestarting(id)
   }
 }
 
@@ -84,7 +84,7 @@ function waitUnlessUnmarked(context: EngineContext, id: string, delayMs: number)
       resolve()
     }
     const look = () => {
-      if (!context.store.waitsForRestart(id)) done()
+      if (!context.store.isRestarter(id)) done()
     }
     const timer = setTimeout(done, delayMs)
     // For what a watch misses: a removal between marking and watching, or no inotify at all.

@@ -26,6 +26,7 @@ import { defaultSymlinks } from './default-mounts.ts'
 import { findDevices, type HostDevices } from './devices.ts'
 import { prepareEtc } from './etc-dir.ts'
 import { withFreePorts } from './host-ports.ts'
+import { notingJoined } from './joined-namespace.ts'
 import { confinementOf, labelEtc } from './labels.ts'
 import { type PreparedNetwork, prepareNetwork } from './prepare-network.ts'
 import { prepareProcess } from './prepare-process.ts'
@@ -61,10 +62,16 @@ export async function startContainer(
     if (state.run !== undefined) await context.tearDown(container)
     store.unmarkRestarting(id)
     await context.mendLayers(container)
+    const assertJoined = notingJoined(context, container)
     const job = context.journal.begin('container', id)
     return withFreePorts(context, id, () =>
-      withRollback(undo => start(context, store.find(id), undo, options)),
-    ).finally(() => job.end())
+      withRollback(undo => start(context, store.find(id), undo, { ...options, assertJoined })),
+    )
+      .catch((error: unknown) => {
+        assertJoined(error)
+        throw error
+      })
+      .finally(() => job.end())
   })
 }
 
@@ -72,7 +79,7 @@ async function start(
   context: EngineContext,
   container: Container,
   undo: Undo,
-  options: StartOptions,
+  options: StartOptions & { readonly assertJoined: () => void },
 ): Promise<RunRecord> {
   const { paths, store } = context
   const { id } = container
@@ -119,6 +126,8 @@ async function start(
   // tsrun-init holds the namespace now.
   network.released()
   const pid = first ?? init.waitReady()
+  // Their namespaces have been opened, by the pids that they had.
+  options.assertJoined()
   users?.released()
   oci.released()
   mark('tsrun-init ready')

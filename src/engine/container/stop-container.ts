@@ -2,6 +2,7 @@
 // the monitor's socket does the teardown, so that it is over when the verb returns.
 
 import { existsSync, rmSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { hasCode, isRefusedWrite } from '../../ffi/errno.ts'
 import { killCgroup, thawCgroup } from '../../kernel/cgroup/cgroup.ts'
 import { closePidfd, openPidfd, sendSignal } from '../../kernel/pidfd.ts'
@@ -16,15 +17,22 @@ import { isStartedAgain, isTornDown } from './teardown.ts'
 
 /** docker's: how long `stop` waits between asking and killing. */
 const DEFAULT_STOP_TIMEOUT_SECONDS = 10
+/** Without a monitor nobody tells the end. */
+const UNMONITORED_POLL_MS = 50
+/** The exit code of what SIGKILL has ended. */
+const KILLED = 137
 
 /** Sends a signal to the container's first process. @throws TsrunError conflict when it is not running */
 export async function killContainer(context: EngineContext, container: Container, signal: string): Promise<void> {
-  const run = runningOrThrow(context, container, 'kill')
+  runningOrThrow(context, container, 'kill')
   const number = signalNumber(signal)
   if (number === 9 || number === signalNumber(container.stopSignal)) await markStopped(context, container.id)
+  // It may have ended meanwhile, or have been restarted.
+  const run = context.store.liveRun(container.id)
+  if (run === undefined) return
   emitContainer(context, container, 'kill', { signal: String(number) })
   if (number === 9)
-    await withEnd(context, container, { life: run, isNear: true }, () => context.kill(container.id, run))
+    await withEnd(context, container, { life: run, isNear: true }, () => killLife(context, container.id, run))
   else signalInit(run, number)
   // A frozen process takes no signal; docker thaws it for those that are to end it.
   if (number === signalNumber(container.stopSignal)) thawIfPaused(context, container.id, run)
@@ -38,14 +46,18 @@ export interface StopOptions {
   readonly stopSignal?: string
 }
 
-/** Asks with the stop signal, kills after the timeout, and tears the container down. @throws TsrunError invalid (signal) */
+/**
+ * Asks with the stop signal, kills after the timeout, and tears the container down.
+ * @param options isToStart: the caller starts it again, so one with `autoRemove` stays
+ * @throws TsrunError invalid (signal)
+ */
 export async function stopContainer(
   context: EngineContext,
   container: Container,
-  { timeoutSeconds, stopSignal = container.stopSignal }: StopOptions = {},
+  { timeoutSeconds, stopSignal = container.stopSignal, isToStart = false }: StopOptions & { isToStart?: boolean } = {},
 ): Promise<void> {
   const number = signalNumber(stopSignal)
-  await markStopped(context, container.id)
+  await markStopped(context, container.id, isToStart)
   const run = context.store.liveRun(container.id)
   if (run === undefined) return
   const timeout = timeoutSeconds ?? container.spec.stopTimeoutSeconds ?? DEFAULT_STOP_TIMEOUT_SECONDS
@@ -57,13 +69,16 @@ export async function stopContainer(
       if (await endsWithin(ended, timeout)) return
     }
     emitContainer(context, container, 'kill', { signal: '9' })
-    await context.kill(container.id, run)
+    await killLife(context, container.id, run)
   })
   emitContainer(context, container, 'stop')
 }
 
-/** From now on its restart policy leaves the container alone, and one that waits for its restart waits in vain. */
-async function markStopped(context: EngineContext, id: string): Promise<void> {
+/**
+ * From now on its restart policy leaves the container alone, and one that waits for its restart waits in vain.
+ * @param isToStart whether this process starts it again
+ */
+async function markStopped(context: EngineContext, id: string, isToStart = false): Promise<void> {
   await context.locks.withContainer(id, async () => {
     try {
       const marked = context.store.change(id, container => ({ ...container, stoppedByUser: true }))
@@ -76,7 +91,8 @@ async function markStopped(context: EngineContext, id: string): Promise<void> {
       const container = context.store.read(id)
       if (container !== undefined && restartsByPolicy(container)) throw error
     }
-    context.store.unmarkRestarting(id)
+    if (isToStart) context.store.markRestarting(id)
+    else context.store.unmarkRestarting(id)
   })
 }
 
@@ -87,20 +103,19 @@ function thawIfPaused(context: EngineContext, id: string, run: RunRecord): void 
   rmSync(marker, { force: true })
 }
 
-/** Waits until the container has ended. @returns its exit code */
-export async function waitContainer(
-  context: EngineContext,
-  container: Container,
-  signal?: AbortSignal,
-): Promise<number> {
-  const watcher = await openWatcher(context, container.id, signal === undefined ? {} : { signal })
+/** Waits until the container has ended. @returns its exit code; that of a kill where its monitor was killed, and it with that */
+export async function waitContainer(context: EngineContext, { id }: Container, signal?: AbortSignal): Promise<number> {
+  const { store } = context
+  const run = store.readRun(id)
+  const watcher = await openWatcher(context, id, signal === undefined ? {} : { signal })
   if (watcher !== undefined) {
     const code = await watcher.exit
     watcher.close()
     signal?.throwIfAborted()
     if (code !== undefined) return code
   }
-  return context.store.readExit(container.id)?.exitCode ?? 0
+  for (; store.liveRun(id) !== undefined; signal?.throwIfAborted()) await sleep(UNMONITORED_POLL_MS)
+  return store.readExit(id)?.exitCode ?? (watcher !== undefined || run?.phase === 'running' ? KILLED : 0)
 }
 
 /** Ends every process of the container. */
@@ -125,15 +140,27 @@ async function withEnd(
     : await openWatcher(context, container.id, { owner: true })
   const ended = watcher === undefined ? Promise.resolve() : watcher.exit
   try {
+    // Then the watcher may be one of the new life, and that is not to end.
+    if (isStartedAgain(context, container.id, life)) return
     await end(ended)
     await ended
     await context.locks.withContainer(container.id, async () => {
-      if (!isStartedAgain(context, container.id, life)) await isTornDown(context.tearDown(container))
+      // As it is on record now: it may have joined networks while it was ending.
+      const current = context.store.read(container.id)
+      if (current !== undefined && !isStartedAgain(context, container.id, life))
+        await isTornDown(context.tearDown(current))
     })
     watcher?.release(context.takeLeftover)
   } finally {
     watcher?.close()
   }
+}
+
+/** Kills the container in this life of it alone: the next one has the same cgroup. */
+async function killLife(context: EngineContext, id: string, life: RunRecord): Promise<void> {
+  await context.locks.withContainer(id, async () => {
+    if (!isStartedAgain(context, id, life)) await context.kill(id, life)
+  })
 }
 
 /** A client that may wait long, and asks for nothing but the end; undefined when the monitor has gone. */

@@ -18,9 +18,14 @@ import { onHostAddresses } from '../network/port-routes.ts'
 import { releaseStatic, reservedAddresses } from '../network/reservations.ts'
 import { withdrawAgain } from '../network/stray-ports.ts'
 import { emitConnection, emitContainer, emitMounts } from './container-events.ts'
+import { withRestOfNamespace } from './joined-namespace.ts'
+import { untilRecorded } from './monitor-end.ts'
 
 /** In the run folder, while a start is under way: how the container ended before. */
 export const LAST_EXIT = 'last-exit.json'
+
+/** Below the 30 s that others wait for the container's lock. */
+const MONITOR_PATIENCE_MS = 10_000
 
 /** @throws CleanupError with everything that could not be given back */
 export async function tearDownContainer(context: EngineContext, container: Container): Promise<void> {
@@ -29,11 +34,12 @@ export async function tearDownContainer(context: EngineContext, container: Conta
   const run = store.readRun(id)
   await doAll([
     ['kill leftovers', () => killLeftovers(context, container, run)],
+    // Early: what it says of memory is read from the cgroup, and the monitor holds the ports until then.
+    ['exit record', () => ensureExitRecord(context, id, run)],
     // Before the rest of the network: the resolver's sockets keep the namespace, and with it the links.
     ['take names away', () => takeNamesAway(context, container)],
     ['disconnect', () => disconnectAll(context, container, run)],
     ['remove cgroup', () => removeCgroupOf(context, container, run)],
-    ['exit record', () => ensureExitRecord(context, id, run)],
     ['stop health checks', () => stopHealthChecks(context, container)],
   ])
   // What could not be given back is on record there, and with it whoever looks next tries again.
@@ -124,15 +130,14 @@ async function killLeftovers(context: EngineContext, container: Container, run: 
 
 async function disconnectAll(context: EngineContext, container: Container, run: RunRecord | undefined): Promise<void> {
   const keepAddresses = reservedAddresses(container)
-  for (const endpoint of run?.endpoints ?? []) {
-    const network = context.networks.ofEndpoint(endpoint, container)
-    if (network === undefined) continue
-    await disconnectSandbox(await context.drivers(network.driver), network, endpoint, {
-      sandboxGone: true,
-      keepAddresses,
-    })
-    emitConnection(context, container, network, 'disconnect')
-  }
+  await withRestOfNamespace(context, container.id, async rest => {
+    for (const endpoint of run?.endpoints ?? []) {
+      const network = context.networks.ofEndpoint(endpoint, container)
+      if (network === undefined) continue
+      await disconnectSandbox(await context.drivers(network.driver), network, endpoint, { ...rest, keepAddresses })
+      emitConnection(context, container, network, 'disconnect')
+    }
+  })
   // A start that was cut off before its first record: what it may have taken carries the container's id, and is looked for among
   // all addresses. The run folder is the first thing that a start makes, and the last that is removed.
   const wasCutOff = run === undefined ? existsSync(context.paths.run(container.id)) : run.phase === 'starting'
@@ -192,13 +197,15 @@ function reportEnd(context: EngineContext, container: Container, run: RunRecord 
 }
 
 /** A container whose monitor was killed has no exit record: it was killed along. */
-function ensureExitRecord(context: EngineContext, id: string, run: RunRecord | undefined): void {
+async function ensureExitRecord(context: EngineContext, id: string, run: RunRecord | undefined): Promise<void> {
   if (context.store.readExit(id) !== undefined) return
   if (run?.phase !== 'running') {
     const last = readJson<ExitRecord>(context.paths.runFile(id, LAST_EXIT))
     if (last !== undefined) context.store.writeExit(id, last)
     return
   }
+  await untilRecorded(context, id, MONITOR_PATIENCE_MS)
+  if (context.store.readExit(id) !== undefined) return
   context.store.writeExit(id, {
     exitCode: 137,
     signal: 9,
