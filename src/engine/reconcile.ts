@@ -39,7 +39,10 @@ export async function reconcileAtOpen(context: EngineContext): Promise<void> {
   }
   const cutOff = context.journal.cutOff()
   for (const job of cutOff) await finish(context, job)
-  if (cutOff.length > 0) for (const folder of [context.paths.networks, context.paths.state]) sweepTemporaries(folder)
+  if (cutOff.length > 0) {
+    const { networks, ipam, state } = context.paths
+    for (const folder of [networks, ipam, state]) sweepTemporaries(folder)
+  }
   if (lostLeases(context).length > 0) {
     const { healLeases } = await import('./network/leases.ts')
     await healLeases(context)
@@ -77,16 +80,21 @@ export async function reconcileEnded(
   }
 }
 
-/** Tears a container down whose process has gone while nobody was there to do it; with `autoRemove`, removes it. */
+/**
+ * Tears a container down whose process has gone while nobody was there to do it, or whose start was cut off; with `autoRemove`,
+ * removes it.
+ */
 export async function reconcileContainer(context: EngineContext, id: string): Promise<void> {
   await context.locks.withContainer(id, async () => {
     const container = context.store.read(id)
     const { status } = context.store.state(id)
     if (status === 'running' || status === 'paused') return restoreNames(context, id)
     if (container === undefined) return eraseRemains(context, id)
-    if (existsSync(context.paths.run(id))) await context.tearDown(container)
+    const wasBegun = existsSync(context.paths.run(id))
+    if (wasBegun) await context.tearDown(container)
     else if (status === 'created' && container.startedAt !== undefined) await findLost(context, container)
-    if (container.spec.autoRemove !== true || context.store.state(id).status !== 'exited') return
+    const ended = wasBegun ? ['exited', 'created'] : ['exited']
+    if (container.spec.autoRemove !== true || !ended.includes(context.store.state(id).status)) return
     const { eraseEnded } = await import('./container/remove-container.ts')
     await eraseEnded(context, container)
   })

@@ -142,3 +142,25 @@ test(
     expect((await world.outside.curl(`http://${addresses.host}:8080/passwd`)).status).toBe(200)
   }),
 )
+
+test(
+  'a container with --rm whose start fails, or is killed, is gone with its anonymous volumes, as with docker',
+  inWorld(async world => {
+    const left = async () => [await world.ok(['ps', '-aq']), await world.ok(['volume', 'ls', '-q'])]
+    await world.ok(['create', '--rm', '--name', 'box', '-v', '/data', 'busybox', 'nonsense'])
+    const { code, stderr } = await world.tsrun(['start', 'box'])
+    expect(code).toBe(1)
+    expect(stderr).toContain('"nonsense" was not found')
+    expect(await left()).toEqual(['', ''])
+
+    const env = { ...world.env, TSRUN_FAULT: 'init:kill' }
+    const killed = await world.tsrun('run --rm --name box -v /data -p 8080:80 busybox true'.split(' '), { env })
+    expect(killed.signal).toBe('SIGKILL')
+    expect(await left()).toEqual(['', ''])
+
+    // Without --rm it stays, for another try.
+    await world.ok(['create', '--name', 'box', 'busybox', 'nonsense'])
+    expect((await world.tsrun(['start', 'box'])).code).toBe(1)
+    expect(await world.ok(['ps', '-a', '--format', '{{.Names}} {{.Status}}'])).toBe('box Created')
+  }),
+)

@@ -46,7 +46,7 @@ export interface StartOptions {
 /** Why an automatic start did not come about. */
 export class NotWanted extends Error {}
 
-/** @throws TsrunError; nothing is left behind then */
+/** @throws TsrunError; nothing is left behind then, and nothing at all of a container with `autoRemove` */
 export async function startContainer(
   context: EngineContext,
   id: string,
@@ -67,12 +67,19 @@ export async function startContainer(
     return withFreePorts(context, id, () =>
       withRollback(undo => start(context, store.find(id), undo, { ...options, assertJoined })),
     )
-      .catch((error: unknown) => {
+      .catch(async (error: unknown) => {
+        if (container.spec.autoRemove === true && !isRehearsal()) await eraseUnstarted(context, container)
         assertJoined(error)
         throw error
       })
       .finally(() => job.end())
   })
+}
+
+/** As docker does: a start that failed was its end. Why it failed is what has to be told. */
+async function eraseUnstarted(context: EngineContext, container: Container): Promise<void> {
+  const { eraseEnded } = await import('./remove-container.ts')
+  await eraseEnded(context, container).catch(() => {})
 }
 
 async function start(
