@@ -1,6 +1,6 @@
 // What --security-opt, --sysctl and exec's flags allow and refuse: seen from inside, and nothing changed outside.
 
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -226,4 +226,17 @@ describe('every way to start a process', () => {
     )
     await world.ok(['rm', '-f', 'box'])
   })
+})
+
+test('a command that is killed while it keeps a seccomp program leaves nothing to the next', async () => {
+  const run = ['run', '--rm', '--net', 'none', '--cap-add', 'SYS_ADMIN', 'busybox', 'true']
+  const env = { ...world.env, TSRUN_FAULT: 'draft of a seccomp program:kill' }
+  expect((await world.tsrun(run, { env })).signal).toBe('SIGKILL')
+  const programs = () => readdirSync(join(world.root, 'seccomp'))
+  expect(programs().some(name => name.endsWith('.tmp'))).toBe(true)
+
+  await world.ok(run)
+
+  expect(programs().filter(name => name.endsWith('.tmp'))).toEqual([])
+  await world.removeContainers()
 })

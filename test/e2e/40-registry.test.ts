@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { BreakingProxy } from '../helpers/breaking-proxy.ts'
 import { execute, succeed } from '../helpers/command.ts'
+import { held } from '../helpers/held.ts'
 import { Home, makeLargeImage, Registry } from '../helpers/registry.ts'
 import { faceCommand } from '../helpers/world.ts'
 
@@ -310,5 +311,20 @@ test('two pulls of the same at once fetch every blob once', async () => {
   expect(results.map(({ code }) => code)).toEqual([0, 0])
   expect(proxy.blobs()).toHaveLength(2)
   expect(readFileSync(join(other.root, 'images/oci-layout'), 'utf8')).toContain('1.0.0')
+  other.remove()
+})
+
+test('a pull of what is here under another name brings it anew where that is removed meanwhile', async () => {
+  const [one, two] = [await pushed(), `${fresh()}:1`]
+  await home.ok('tag', one, two)
+  await home.ok('push', two)
+  const other = new Home()
+  await other.ok('pull', one)
+  const goOn = await held(other, `pull ${two}`, 'image known')
+  await other.ok('rmi', one)
+
+  expect(await goOn()).toMatchObject({ code: 0 })
+
+  expect(await other.run(two, 'echo', 'hello')).toBe('hello')
   other.remove()
 })

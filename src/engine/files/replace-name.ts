@@ -28,25 +28,35 @@ export function openNew(parentFd: number, name: Buffer, path: string): number {
   return fd
 }
 
+/** Others may make and remove the same name at this moment; nobody does so for ever. */
+const MAX_ATTEMPTS = 100
+
 /** Runs `create`; when the name is taken by something else than a directory, removes that and runs it again. @throws TsrunError conflict */
-export function replacing(parentFd: number, name: Buffer, path: string, create: () => void): void {
+export function replacing(
+  parentFd: number,
+  name: Buffer,
+  path: string,
+  create: () => void,
+  attempts = MAX_ATTEMPTS,
+): void {
   try {
     create()
   } catch (error) {
-    if (!hasCode(error, 'EEXIST')) throw error
+    if (!hasCode(error, 'EEXIST') || attempts === 0) throw error
     if (isMountPoint(parentFd, name))
       throw new SyscallError('unlinkat', errno.EBUSY, `"${displayName(path)}" is mounted`)
     try {
       unlinkAt(parentFd, name, 0)
     } catch (refusal) {
-      if (!hasCode(refusal, 'EISDIR')) throw refusal
-      throw new TsrunError(
-        'conflict',
-        'is-a-directory',
-        `cannot overwrite the directory "${displayName(path)}" with a file`,
-      )
+      if (hasCode(refusal, 'EISDIR'))
+        throw new TsrunError(
+          'conflict',
+          'is-a-directory',
+          `cannot overwrite the directory "${displayName(path)}" with a file`,
+        )
+      if (!hasCode(refusal, 'ENOENT')) throw refusal
     }
-    create()
+    replacing(parentFd, name, path, create, attempts - 1)
   }
 }
 

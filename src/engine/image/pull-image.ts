@@ -11,7 +11,7 @@ import { Staging } from '../../drivers/image/staging.ts'
 import { lockStore } from '../../drivers/image/store-lock.ts'
 import type { UnpackLimits } from '../../drivers/image/unpack-limits.ts'
 import { assurePoolThread } from '../../ffi/pool-thread.ts'
-import { TsrunError } from '../../model/errors.ts'
+import { faultPoint } from '../../lib/fault.ts'
 import { type Descriptor, type Digest, type ImageReference, mediaTypes, type Platform } from '../../model/image.ts'
 import { addImage } from './add-image.ts'
 import { chooseManifest, documentType, noSuchPlatform } from './choose-manifest.ts'
@@ -159,7 +159,8 @@ class Pull {
       const root = await this.#root(staging)
       const manifest = await this.#choose(staging, root)
       const known = this.#known(manifest)
-      if (known !== undefined) return await this.#keep(root, known)
+      const named = known === undefined ? undefined : await this.#name(root, known)
+      if (named !== undefined) return named
       return pulled(this.#reference, root, await this.#fetch(staging, root, manifest), true)
     } finally {
       await staging.close()
@@ -196,15 +197,16 @@ class Pull {
     return record !== undefined && this.#store.isComplete(record) ? record : undefined
   }
 
-  async #keep(root: Descriptor, record: ImageRecord): Promise<PulledImage> {
+  /** Gives an image that is here the name; undefined where it has been removed meanwhile. */
+  async #name(root: Descriptor, record: ImageRecord): Promise<PulledImage | undefined> {
     this.#checkPlatform(record)
     const name = this.#store.name(this.#reference)
     if (name?.target.digest === root.digest && name.manifest === record.manifest.digest)
       return pulled(this.#reference, root, record, false)
+    faultPoint('image known')
     const unlock = await lockStore(this.#store.files.lock, 'shared')
     try {
-      if (this.#store.record(record.manifest.digest) === undefined)
-        throw new TsrunError('conflict', 'image-removed', 'it is being removed at this moment', { hint: 'try again' })
+      if (this.#store.record(record.manifest.digest) === undefined) return undefined
       this.#store.setName(this.#reference, { target: root, manifest: record.manifest.digest }, true)
     } finally {
       unlock()

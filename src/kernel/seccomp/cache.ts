@@ -3,6 +3,8 @@
 
 import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { hasCode } from '../../ffi/errno.ts'
+import { faultPoint } from '../../lib/fault.ts'
+import { sweepTemporaries } from '../../lib/state-file.ts'
 import { compileSeccomp } from './compile.ts'
 import type { OciSeccomp } from './profile.ts'
 
@@ -53,8 +55,10 @@ function writeEntry(cacheDir: string, path: string, program: Uint8Array): void {
   const stamp = library === undefined ? undefined : stampOf(library)
   if (library === undefined || stamp === undefined) return
   mkdirSync(cacheDir, { recursive: true, mode: 0o700 })
-  const temporary = `${path}.${process.pid}`
+  sweepTemporaries(cacheDir)
+  const temporary = `${path}.${process.pid}.tmp`
   writeFileSync(temporary, Buffer.concat([Buffer.from(`${library}\t${stamp}\n`), program]), { mode: 0o600 })
+  faultPoint('draft of a seccomp program')
   renameSync(temporary, path)
 }
 
