@@ -12,6 +12,8 @@ export interface FaultCase {
   readonly clean: readonly string[]
   /** Whether tsrun-init takes part, whose fault points are then tried as well. */
   readonly usesInit?: boolean
+  /** The container whose monitor is never killed: other cases need what it keeps. */
+  readonly spared?: string
 }
 
 const running = 'run -d --name victim -net br -p 8080:80 -v data:/data busybox sleep 1000'
@@ -159,6 +161,7 @@ export const faultCases: readonly FaultCase[] = [
   },
   {
     title: 'system prune',
+    spared: 'keeper',
     prepare: [
       // Who is on them keeps the networks that the other cases need.
       'run -d --name keeper -net br -net other busybox sleep 1000',

@@ -133,7 +133,8 @@ export class FaultWorld {
       ended = true
     })
     await eventually('the client gets there, or ends', () => ended || this.#isAtPoint(client.pid), boundMs)
-    const monitors = this.#monitors()
+    const spared = of.spared === undefined ? '' : await this.world.ok(['ps', '-q', '-f', `name=^${of.spared}$`])
+    const monitors = this.#monitors(spared)
     for (const pid of monitors) killQuietly(pid, 'SIGKILL')
     this.#killedMonitors += monitors.length
     for (const pid of this.#stopped()) killQuietly(pid, 'SIGCONT')
@@ -160,10 +161,11 @@ export class FaultWorld {
     return stopped.filter(pid => own.has(pid) || own.has(parent(pid)))
   }
 
-  /** The monitors of the world: outside of the container's pid namespace, whose processes go with them. */
-  #monitors(): number[] {
+  /** The monitors of the world, but for one of a container: outside of the container's pid namespace, whose processes go with them. */
+  #monitors(spared: string): number[] {
     return this.world
       .processes()
+      .filter(({ command }) => spared === '' || !command.startsWith(`tsrun-monitor ${spared}`))
       .filter(({ pid, command }) => command.startsWith('tsrun-monitor') || commandName(pid) === 'fault-stopped')
       .map(({ pid }) => pid)
       .filter(pid => /^NSpid:\t\d+$/m.test(procFile(pid, 'status')))
