@@ -127,13 +127,13 @@ export class FaultWorld {
     const command = words(of.command)
     if (kind !== 'kill-monitor') return this.world.tsrun(command, { env, timeoutMs: boundMs })
 
+    const spared = of.spared === undefined ? '' : await this.world.ok(['ps', '-q', '-f', `name=^${of.spared}$`])
     const client = this.world.start(command, { env })
     let ended = false
     const result = client.result.finally(() => {
       ended = true
     })
     await eventually('the client gets there, or ends', () => ended || this.#isAtPoint(client.pid), boundMs)
-    const spared = of.spared === undefined ? '' : await this.world.ok(['ps', '-q', '-f', `name=^${of.spared}$`])
     const monitors = this.#monitors(spared)
     for (const pid of monitors) killQuietly(pid, 'SIGKILL')
     this.#killedMonitors += monitors.length
