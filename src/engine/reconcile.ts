@@ -94,10 +94,17 @@ export async function reconcileContainer(context: EngineContext, id: string): Pr
     if (wasBegun) await context.tearDown(container)
     else if (status === 'created' && container.startedAt !== undefined) await findLost(context, container)
     const ended = wasBegun ? ['exited', 'created'] : ['exited']
-    if (container.spec.autoRemove !== true || !ended.includes(context.store.state(id).status)) return
-    const { eraseEnded } = await import('./container/remove-container.ts')
-    await eraseEnded(context, container)
+    if (container.spec.autoRemove === true && ended.includes(context.store.state(id).status))
+      await eraseUnneeded(context, container)
   })
+}
+
+/** What a build's step has written is needed when it has ended. */
+async function eraseUnneeded(context: EngineContext, container: Container): Promise<void> {
+  const { isStepUnderWay } = await import('./build/step-label.ts')
+  if (isStepUnderWay(container) === true) return
+  const { eraseEnded } = await import('./container/remove-container.ts')
+  await eraseEnded(context, container)
 }
 
 /** What the resolver knows of a container whose change was cut off may not be what is on record. */

@@ -89,12 +89,22 @@ async function relay(engine: Engine, { id, spec: { attach } }: Container, forwar
   const stopForwarding = forward
     ? forwardSignals(signal => void engine.containers.kill(id, signal).catch(() => {}))
     : () => {}
-  const code = (await started.attachment.exit) ?? (await engine.containers.wait(id))
+  const code = (await started.attachment.exit) ?? (await untoldCode(engine, id))
   stopForwarding()
   mark('container ended')
   await engine.containers.finish(started)
   mark('given back')
   return isReaderGone ? SIGPIPE_EXIT_CODE : code
+}
+
+/** The exit code where its monitor was killed, and it with that. With --rm whoever looks at it then removes it. */
+async function untoldCode(engine: Engine, id: string): Promise<number> {
+  try {
+    return await engine.containers.wait(id)
+  } catch (error) {
+    if (error instanceof TsrunError && error.code === 'no-such-container') return 137
+    throw error
+  }
 }
 
 /** docker's: where no output is joined, there is its id to wait for it by. */
@@ -135,7 +145,7 @@ async function follow(
     return SIGPIPE_EXIT_CODE
   }
   mark('container ended')
-  const code = result.code ?? (await engine.containers.wait(container.id))
+  const code = result.code ?? (await untoldCode(engine, container.id))
   await engine.containers.finish(started)
   mark('given back')
   await engine.close()
