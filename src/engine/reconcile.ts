@@ -103,7 +103,7 @@ export async function reconcileContainer(context: EngineContext, id: string): Pr
 async function eraseUnneeded(context: EngineContext, container: Container): Promise<void> {
   const { isStepUnderWay } = await import('./build/step-label.ts')
   if (isStepUnderWay(container) === true) return
-  const { eraseEnded } = await import('./container/remove-container.ts')
+  const { eraseEnded } = await import('./container/erase-container.ts')
   await eraseEnded(context, container)
 }
 

@@ -4,11 +4,10 @@ import type { Container, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { EngineContext } from '../context.ts'
 import { type PruneFilter, passesPruneFilter } from '../prune-filter.ts'
-import { anonymousVolumesOf } from '../volume/volume-service.ts'
-import { emitContainer } from './container-events.ts'
+import { erase, eraseEnded } from './erase-container.ts'
 import { isUp } from './list-containers.ts'
 import { stopContainer } from './stop-container.ts'
-import { eraseContainer, isStartedAgain } from './teardown.ts'
+import { isStartedAgain } from './teardown.ts'
 
 /** How a container is removed. */
 export interface RemoveOptions {
@@ -37,11 +36,6 @@ export async function endContainer(context: EngineContext, id: string, life?: Ru
     await context.tearDown(container)
     if (container.spec.autoRemove === true && !context.store.waitsForRestart(id)) await eraseEnded(context, container)
   })
-}
-
-/** Removes a container with `autoRemove` that has been torn down. The caller holds its lock. */
-export async function eraseEnded(context: EngineContext, container: Container): Promise<void> {
-  await erase(context, container, true)
 }
 
 /** @param status as `docker ps` has it @throws TsrunError conflict when it is up, unless `force` */
@@ -102,16 +96,4 @@ export async function pruneContainers(
     attributes: { reclaimed: String(reclaimedBytes) },
   })
   return { removed, reclaimedBytes }
-}
-
-/** Removes a container that has been torn down; where this command is cut off, the next one goes on. The caller holds its lock. */
-export async function erase(context: EngineContext, container: Container, withVolumes: boolean): Promise<void> {
-  const volumes = withVolumes ? anonymousVolumesOf(container) : []
-  const job = context.journal.begin('container', container.id)
-  if (volumes.length > 0) job.noteIfRoom(JSON.stringify(volumes))
-  const isAll = await eraseContainer(context, container)
-  context.volumes.removeUnused(volumes)
-  if (isAll) job.end()
-  else job.abandon()
-  emitContainer(context, container, 'destroy')
 }

@@ -78,7 +78,7 @@ export async function startContainer(
 
 /** As docker does: a start that failed was its end. Why it failed is what has to be told. */
 async function eraseUnstarted(context: EngineContext, container: Container): Promise<void> {
-  const { eraseEnded } = await import('./remove-container.ts')
+  const { eraseEnded } = await import('./erase-container.ts')
   await eraseEnded(context, container).catch(() => {})
 }
 
