@@ -91,6 +91,22 @@ test(
   }),
 )
 
+test.each([
+  ['is being made', [], 'volume create v', 'volume draft', 'v'],
+  ['is being removed', [['volume', 'create', 'v']], 'volume rm v', 'volume taken out', ''],
+])('a volume that %s is not listed', (_, before, command, step, after) =>
+  inOwnWorld(async world => {
+    for (const args of before) await world.ok(args)
+    const goOn = await held(world, command, step)
+    expect(await world.ok(['volume', 'ls', '-q'])).toBe('')
+    expect(await world.ok(['system', 'df', '--format', '{{.Type}} {{.TotalCount}}'])).toContain('Local Volumes 0')
+
+    expect((await goOn()).code).toBe(0)
+
+    expect(await world.ok(['volume', 'ls', '-q'])).toBe(after)
+  })(),
+)
+
 /** A directory for PATH whose `cp` copies /etc/passwd alone and then does `script`. */
 function halfCopier(world: World, script: string): NodeJS.ProcessEnv {
   const folder = join(world.dir, 'work', 'bin')

@@ -13,6 +13,11 @@ export function draftPath(directory: string): string {
   return `${directory}/.${process.pid}-${processStartTime(process.pid) ?? ''}.${count}`
 }
 
+/** Whether something in the folder of the volumes is none. */
+export function isDraft(name: string): boolean {
+  return name.startsWith('.')
+}
+
 /** Removes the drafts of processes that are no more. */
 export function sweepDrafts(directory: string): void {
   for (const name of namesIfThere(directory)) {

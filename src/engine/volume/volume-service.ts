@@ -16,7 +16,7 @@ import { assertName, newId } from '../ids.ts'
 import type { Paths } from '../paths.ts'
 import { type PruneFilter, passesPruneFilter } from '../prune-filter.ts'
 import { fillVolume } from './fill-volume.ts'
-import { draftPath, sweepDrafts } from './volume-drafts.ts'
+import { draftPath, isDraft, sweepDrafts } from './volume-drafts.ts'
 import { type VolumeContent, volumeContent } from './volume-options.ts'
 
 /** A named folder that outlives containers. */
@@ -129,6 +129,7 @@ export class VolumeService {
   /** All volumes, by name, without those whose record is damaged: see unlessDamaged(). */
   list(): Volume[] {
     return namesIfThere(this.#paths.volumes)
+      .filter(name => !isDraft(name))
       .sort()
       .flatMap(name => unlessDamaged(() => this.get(name)) ?? [])
   }
