@@ -9,6 +9,8 @@ import { openIfThere } from '../lib/if-there.ts'
 import { watchQuietly } from './watch-quietly.ts'
 
 const DEFAULT_MAX_BYTES = 1 << 20
+/** It is renamed within microseconds; who was stopped in the middle of that must not keep others from writing. */
+const MAX_ATTEMPTS = 1000
 /** What a watch cannot see (another file system, no inotify watches left) is seen by then. */
 const POLL_MS = 500
 
@@ -34,11 +36,20 @@ export class EventLog {
   }
 
   #append(line: string): void {
-    const fd = this.#open()
+    const fd = this.#openShared()
     try {
       writeSync(fd, `${line}\n`)
       if (fstatSync(fd).size >= this.#maxBytes) this.#rotate(fd)
     } finally {
+      closeSync(fd)
+    }
+  }
+
+  /** The newest file, which nobody renames as long as it is open: who follows would not look into it again. */
+  #openShared(): number {
+    for (let attempt = 0; ; attempt += 1) {
+      const fd = this.#open()
+      if ((tryLock(fd, true) && isStill(this.#path, fd)) || attempt === MAX_ATTEMPTS) return fd
       closeSync(fd)
     }
   }
@@ -67,7 +78,10 @@ export class EventLog {
     }
   }
 
-  /** Only the one who holds the lock of the file that still stands there renames it: a fresh one must not follow it. */
+  /**
+   * Only the one who alone holds the lock of the file that still stands there renames it: a fresh one must not follow it. Where
+   * another is about to write, the next one does it.
+   */
   #rotate(fd: number): void {
     if (tryLock(fd) && isStill(this.#path, fd)) renameSync(this.#path, `${this.#path}.1`)
   }
@@ -101,7 +115,7 @@ class Reader {
     for (;;) {
       if (this.#fd === undefined && !this.#goOver()) return
       const fd = this.#fd ?? -1
-      // Looked at before reading: nothing is added to a file that has been renamed and read after that.
+      // Looked at before reading: nothing is added to a file that has been renamed.
       const isNewest = isStill(this.#path, fd)
       yield* this.#readOpen(fd)
       if (isNewest || !this.#goOver()) return

@@ -1,7 +1,10 @@
 // stats, events, info, system df, ps filters, inspect, groups, prune, commit: what people and scripts look at.
 
+import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { eventually } from '../helpers/command.ts'
+import { EventLog } from '../../src/engine/event-log.ts'
+import { eventually, execute } from '../helpers/command.ts'
 import { expectError } from '../helpers/expect.ts'
 import { World } from '../helpers/world.ts'
 
@@ -227,4 +230,21 @@ test('info, version and system df have forms for people and for scripts', async 
   const [head, images] = (await world.ok(['system', 'df'])).split('\n')
   expect(head).toMatch(/^TYPE +TOTAL +ACTIVE +SIZE +RECLAIMABLE$/)
   expect(images).toMatch(/^Images +\d+ +1 +/)
+})
+
+test('an event is in a file that nobody renames between its opening and the writing, which who follows would miss', async () => {
+  const path = join(world.state, 'events.jsonl')
+  const log = join(world.dir, 'work', 'strace.log')
+  await world.ok(['volume', 'create', 'earlier'])
+  const slow = ['-f', '-P', path, '-e', 'trace=openat,write', '-e', 'inject=write:delay_enter=700000', '-o', log]
+  const writer = execute(['strace', ...slow, ...world.tsrunCommand(['volume', 'create', 'late'])], { env: world.env })
+  await eventually('it is about to write', () => existsSync(log) && readFileSync(log, 'utf8').includes('openat('))
+
+  new EventLog(path, { maxBytes: 1 }).append('{"action":"between"}')
+
+  expect((await writer).code).toBe(0)
+  const renamed = existsSync(`${path}.1`) ? readFileSync(`${path}.1`, 'utf8') : ''
+  expect(renamed).not.toContain('"late"')
+  expect(readFileSync(path, 'utf8')).toContain('"late"')
+  rmSync(log)
 })

@@ -1,11 +1,12 @@
 // The file of events, with several that write and read it.
 
-import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs'
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { EventLog } from '../../src/engine/event-log.ts'
 import { EventBus } from '../../src/engine/events.ts'
+import { tryLock } from '../../src/kernel/flock.ts'
 
 describe('EventLog', () => {
   let dir: string
@@ -35,6 +36,17 @@ describe('EventLog', () => {
     expect(seen).toEqual(Array.from({ length: 200 }, (_, number) => `line ${number}`))
     expect(existsSync(`${path}.2`)).toBe(false)
     expect(statSync(`${path}.1`).size).toBeLessThan(1100)
+  })
+
+  test('who was stopped while it renames the file keeps nobody from writing', () => {
+    const path = join(dir, 'events.jsonl')
+    const log = new EventLog(path)
+    log.append('first')
+    const renaming = openSync(path, 'a')
+    expect(tryLock(renaming)).toBe(true)
+    log.append('all the same')
+    closeSync(renaming)
+    expect(readFileSync(path, 'utf8')).toBe('first\nall the same\n')
   })
 
   test('a line that was cut off is passed over', async () => {
