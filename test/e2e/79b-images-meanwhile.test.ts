@@ -129,3 +129,20 @@ test.each([
     }
   })(),
 )
+
+test.each([
+  ['commit', 'commit box made', /no such image: "sha256:/],
+  ['push', 'push 127.0.0.1:1/me/app:1', /cannot push .*: no such image: "127.0.0.1:1\/me\/app:1"/],
+])('%s of an image that is removed meanwhile says so', (_, command, message) =>
+  inOwnWorld(async world => {
+    await world.ok(['run', '--name', 'box', 'busybox', 'touch', '/file'])
+    await world.ok(['tag', 'busybox', '127.0.0.1:1/me/app:1'])
+    const goOn = await held(world, command, 'staging folder')
+    await world.ok(['rmi', '-f', 'busybox', '127.0.0.1:1/me/app:1'])
+
+    const { code, stderr } = await goOn()
+
+    expect(code).toBe(1)
+    expect(stderr).toMatch(message)
+  })(),
+)

@@ -80,3 +80,18 @@ test('a cache mount that a step takes while it is being pruned is its own', asyn
   const [id = ''] = readdirSync(join(world.root, 'build/mounts'))
   expect(existsSync(join(world.root, 'build/mounts', id, '0/data/x'))).toBe(true)
 })
+
+test.each(['container record', 'step ended'])(
+  'a build whose step\'s container somebody removes behind "%s" says so',
+  async step => {
+    const goOn = await held(world, build('RUN echo hello > /file'), step)
+    await world.ok(['rm', '-f', await world.ok(['ps', '-aq'])])
+
+    const { code, stderr } = await goOn()
+
+    expect(code).toBe(1)
+    expect(stderr).toMatch(
+      /^tsrun: "\/bin\/sh -c echo hello > \/file" did not complete: its container was removed meanwhile$/m,
+    )
+  },
+)

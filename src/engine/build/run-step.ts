@@ -13,7 +13,7 @@ import { createContainer } from '../container/create-container.ts'
 import { erase } from '../container/erase-container.ts'
 import type { BuildParts } from './build-parts.ts'
 import { removeStubs } from './mount-stubs.ts'
-import { removeStepContainer } from './step-containers.ts'
+import { isNoSuchContainer, removeStepContainer } from './step-containers.ts'
 import { labelsOfStep } from './step-label.ts'
 import type { StepReport } from './step-log.ts'
 
@@ -30,7 +30,7 @@ export interface RunRequest {
   readonly text: string
 }
 
-/** Runs the step; its layer's tree is then `<folder>/fs`. @throws TsrunError step-failed: it ended with another code than 0 */
+/** Runs the step; its layer's tree is then `<folder>/fs`. @throws TsrunError step-failed: it ended with another code than 0; step-removed */
 export async function runStep(parts: BuildParts, folder: string, request: RunRequest, step: StepReport): Promise<void> {
   const { context, containers, signal } = parts
   signal.throwIfAborted()
@@ -55,6 +55,8 @@ export async function runStep(parts: BuildParts, folder: string, request: RunReq
     faultPoint('step ended')
     if (exitCode !== 0) throw failed(parts, container.id, exitCode, request)
     await context.locks.withContainer(container.id, async () => {
+      // What a removal has left of its files is no layer.
+      if (context.store.read(container.id) === undefined) throw removed(request)
       await context.tearDown(container)
       mkdirSync(folder, { recursive: true })
       renameSync(context.paths.containerFile(container.id, 'upper'), join(folder, 'fs'))
@@ -66,6 +68,8 @@ export async function runStep(parts: BuildParts, folder: string, request: RunReq
       request.layerDirs,
       request.mounts.map(mount => mount.target),
     )
+  } catch (error) {
+    throw isNoSuchContainer(error) ? removed(request, error) : error
   } finally {
     signal.removeEventListener('abort', stop)
     try {
@@ -76,6 +80,11 @@ export async function runStep(parts: BuildParts, folder: string, request: RunReq
       started?.attachment.release()
     }
   }
+}
+
+function removed({ text }: RunRequest, cause?: unknown): TsrunError {
+  const message = `"${text}" did not complete: its container was removed meanwhile`
+  return new TsrunError('conflict', 'step-removed', message, cause === undefined ? {} : { cause })
 }
 
 /** Its output to whoever watches. @returns the exit code; undefined where the monitor told none */

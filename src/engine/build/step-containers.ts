@@ -11,8 +11,12 @@ export async function removeStepContainer({ containers }: Pick<Parts, 'container
   try {
     await containers.remove(id, { force: true, volumes: true })
   } catch (error) {
-    if (!(error instanceof TsrunError && error.code === 'no-such-container')) throw error
+    if (!isNoSuchContainer(error)) throw error
   }
+}
+
+export function isNoSuchContainer(error: unknown): boolean {
+  return error instanceof TsrunError && error.code === 'no-such-container'
 }
 
 /** Removes the containers of builds that were killed. */

@@ -18,6 +18,7 @@ import {
 import { type AddImageRequest, addImage } from './add-image.ts'
 import type { ImageRecord, ImageStore } from './image-store.ts'
 import { asOci, hostPlatform, parseConfig, parseManifest } from './manifest.ts'
+import { assertKept } from './resolve-image.ts'
 
 export interface CreateImageRequest extends Pick<AddImageRequest, 'limits' | 'signal'> {
   /** What the new layer goes on; nothing for an image of its own. */
@@ -70,9 +71,12 @@ async function readBase(
   store: ImageStore,
   staging: Staging,
   blobs: BlobStore,
-  { manifest: { digest }, id, layers }: ImageRecord,
+  record: ImageRecord,
 ): Promise<{ manifest: ImageManifest; config: ImageConfig }> {
+  const { id, layers } = record
+  const { digest } = record.manifest
   await keep(store.files, staging, [digest, id, ...layers.flatMap(layer => [layer.digest, layer.chainId])])
+  assertKept(store, record, id)
   return { manifest: parseManifest(blobs.read(digest)), config: parseConfig(blobs.read(id)) }
 }
 

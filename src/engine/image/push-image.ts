@@ -17,7 +17,7 @@ import { familiarReference, parseReference } from './image-reference.ts'
 import type { ImageRecord, ImageStore } from './image-store.ts'
 import { parseManifest } from './manifest.ts'
 import { aboutImage, RegistryAccess } from './registry-access.ts'
-import { notFound } from './resolve-image.ts'
+import { assertKept, notFound } from './resolve-image.ts'
 import type { OnTransfer } from './transfer-events.ts'
 
 export interface PushImageRequest {
@@ -62,6 +62,7 @@ export async function pushImage(store: ImageStore, request: PushImageRequest): P
     const client = access.clients(reference, 'pull,push').at(-1)
     if (client === undefined) throw new Error('every registry is an endpoint of its own')
     await keep(store.files, staging, [record.manifest.digest, record.id, ...record.layers.map(layer => layer.digest)])
+    assertKept(store, record, request.reference)
     const { manifest: descriptor } = await compressLayers(store, staging, { ...request, record, name: reference })
     const bytes = new BlobStore(store.files).read(descriptor.digest)
     await uploadAll(store, client, { manifest: parseManifest(bytes), reference, request })

@@ -174,6 +174,11 @@ function describe(
   }
 }
 
+/** For an image whose blobs are kept now: whether it was removed before. @throws TsrunError not-found */
+export function assertKept(store: ImageStore, { id, manifest }: ImageRecord, text: string): void {
+  if (![id, manifest.digest].every(digest => existsSync(store.files.blob(digest)))) throw notFound(text)
+}
+
 /** The error for an image that the store does not have. */
 export function notFound(text: string): TsrunError {
   const isId = /^(sha256:)?[0-9a-f]{12,}$/.test(text)
