@@ -46,10 +46,14 @@ export interface Job {
   end(): void
   /** It could not be undone: the next command finds it cut off. */
   abandon(): void
+  /** The next job of this process on the same thing goes on with it: it ends when that has begun. */
+  handOn(): void
 }
 
 export class Journal {
   readonly #directory: string
+  /** Jobs that were handed on, by kind and key. */
+  readonly #handedOn = new Map<string, Job>()
 
   constructor(directory: string) {
     this.#directory = directory
@@ -58,7 +62,8 @@ export class Journal {
   /** Enters a job. */
   begin(kind: JobKind, key: string): Job {
     // Several jobs may touch one key one after another while an entry waits for its lock: each has a name of its own.
-    const name = `${kind}-${key}.${process.pid}.${nextNumber()}`
+    const subject = `${kind}-${key}`
+    const name = `${subject}.${process.pid}.${nextNumber()}`
     const path = `${this.#directory}/${name}`
     const draft = `${this.#directory}/.${name}`
     const fd = this.#open(draft)
@@ -73,7 +78,9 @@ export class Journal {
       closeSync(fd)
       throw error
     }
-    return {
+    this.#handedOn.get(subject)?.end()
+    this.#handedOn.delete(subject)
+    const job: Job = {
       note: text => {
         writeFileSync(path, text)
         faultPoint('job noted')
@@ -90,7 +97,9 @@ export class Journal {
         closeSync(fd)
       },
       abandon: () => closeSync(fd),
+      handOn: () => this.#handedOn.set(subject, job),
     }
+    return job
   }
 
   /** Whether somebody is at such a job; whoever took a cut-off one over counts. */

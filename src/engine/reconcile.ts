@@ -88,7 +88,7 @@ export async function reconcileContainer(context: EngineContext, id: string): Pr
   await context.locks.withContainer(id, async () => {
     const container = context.store.read(id)
     const { status } = context.store.state(id)
-    if (status === 'running' || status === 'paused') return restoreNames(context, id)
+    if (status === 'running' || status === 'paused') return restoreRunning(context, id)
     if (container === undefined) return eraseRemains(context, id)
     const wasBegun = existsSync(context.paths.run(id))
     if (wasBegun) await context.tearDown(container)
@@ -107,11 +107,16 @@ async function eraseUnneeded(context: EngineContext, container: Container): Prom
   await eraseEnded(context, container)
 }
 
-/** What the resolver knows of a container whose change was cut off may not be what is on record. */
-async function restoreNames(context: EngineContext, id: string): Promise<void> {
+/** One whose start was cut off may have nobody who probes it; one whose change was, may be known to the resolver as it was. */
+async function restoreRunning(context: EngineContext, id: string): Promise<void> {
   const container = context.store.read(id)
   const run = context.store.readRun(id)
-  if (container === undefined || run === undefined || !usesResolver(context, id)) return
+  if (container === undefined || run === undefined) return
+  if (container.healthcheck !== undefined) {
+    const { hasHealthLoop, startHealthLoop } = await import('./health/health-loop.ts')
+    if (!hasHealthLoop(context, id)) await startHealthLoop(context, container)
+  }
+  if (!usesResolver(context, id)) return
   const { updateNames } = await import('./dns/serve-names.ts')
   await updateNames(context, container, run)
 }

@@ -118,3 +118,14 @@ test(
     })
   }),
 )
+
+test(
+  'a start whose network is removed meanwhile says which, and leaves nothing',
+  inWorld(async world => {
+    await world.line(`${create} br`)
+    await world.line('create --name web -net br busybox true')
+    const start = await held(world, 'start web', 'address')
+    await world.line('network rm br')
+    expect(await start()).toMatchObject({ code: 1, stderr: expect.stringContaining('no such network: "br"') })
+  }),
+)

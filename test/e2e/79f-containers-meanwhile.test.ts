@@ -1,10 +1,10 @@
 // Containers and commands that meet: one stands still half-way, another does its part, and the first goes on with what it knew.
 
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { eventually, sleep } from '../helpers/command.ts'
-import { held, heldBefore, isDead, isStopped, monitorOf } from '../helpers/held.ts'
+import { held, heldBefore, isDead, isStopped, monitorOf, stopsBefore } from '../helpers/held.ts'
 import { inWorld, type World } from '../helpers/world.ts'
 
 const folderOf = (world: World, id: string) => join(world.root, 'containers', id)
@@ -13,6 +13,9 @@ const pidOf = async (world: World, name: string) => Number(await world.line(`ins
 const eventsOf = (world: World, action: string) =>
   world.line(`events --since 1h --until 0s --filter event=${action} --format {{.Type}}:{{.Actor.Attributes.exitCode}}`)
 const statusOf = (world: World, name: string) => world.line(`inspect -f {{.State.Status}} ${name}`)
+
+const isFree = async (world: World, path: string) =>
+  (await world.host.sh(`flock -n ${path} true && echo free || true`)).includes('free')
 
 /** Kills the monitor of a container, which takes it along, so that nobody sees to its end. */
 async function killMonitor(world: World, name: string): Promise<void> {
@@ -33,6 +36,25 @@ test.each(['container folder', 'container name'])('a prune leaves a container al
     expect(await world.line('ps -a --format {{.Names}}')).toBe('web')
     await world.line('start web')
   })(),
+)
+
+test(
+  'a prune leaves a container alone that `run` has made and is about to start',
+  inWorld(async world => {
+    const run = await held(world, 'run --name web busybox true', 'container record')
+    const [id = ''] = readdirSync(join(world.root, 'containers'))
+    const folder = folderOf(world, id)
+    const lock = world.host.start('flock', [folder, 'cat'])
+    await eventually('it is locked', async () => !(await isFree(world, folder)))
+    process.kill(run.pid, 'SIGCONT')
+    await eventually('the start waits', () => stopsBefore(run.pid, folder))
+    lock.endInput()
+    await lock.result
+    expect(await world.line('container prune -f')).not.toContain(id)
+    expect(await run()).toMatchObject({ code: 0, stderr: '' })
+    expect(await world.line('container prune -f')).toContain(id)
+    await world.line('network rm bridge')
+  }),
 )
 
 test(

@@ -38,12 +38,15 @@ export function heldBefore(
   path: string,
   { further = '', ...options }: HeldOptions = {},
 ): Promise<Held> {
-  const stands = (pid: number) => {
-    if (!hasOpen(pid, path)) return false
-    process.kill(pid, 'SIGSTOP')
-    return true
-  }
+  const stands = (pid: number) => stopsBefore(pid, path)
   return standing(place, { command, options, faults: further, where: `before the lock "${path}"`, stands })
+}
+
+/** Has a process stand still that waits for the lock `path`. @returns false as long as it does not */
+export function stopsBefore(pid: number, path: string): boolean {
+  if (!hasOpen(pid, path)) return false
+  process.kill(pid, 'SIGSTOP')
+  return true
 }
 
 interface Standing {

@@ -75,7 +75,9 @@ export class ContainerService {
   ): Promise<Container> {
     const container = await withImage(spec.image, pull, {
       use: reference =>
-        this.#parts.useImage(reference, image => createContainer(this.#context, { ...spec, image: reference }, image)),
+        this.#parts.useImage(reference, image =>
+          createContainer(this.#context, { ...spec, image: reference }, image, { isToStart: !durable }),
+        ),
       pull: async reference => nameToUse(reference, await this.#parts.pullImage(reference, options)),
     })
     if (durable) this.#context.store.persist(container.id)

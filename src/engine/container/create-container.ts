@@ -33,18 +33,28 @@ export type CreateParts = Pick<
   'paths' | 'store' | 'journal' | 'locks' | 'networks' | 'drivers' | 'ipam' | 'usernsRemap' | 'retryAfterReconcile'
 >
 
+/** How a container is made. */
+interface CreateContainerOptions {
+  /** This process starts or removes it next; until then no prune takes it away. Default false. */
+  readonly isToStart?: boolean
+}
+
 /** @throws TsrunError invalid, conflict (name taken) */
 export async function createContainer(
   parts: CreateParts,
   spec: ContainerSpec,
   image: ImageForContainer,
+  options: CreateContainerOptions = {},
 ): Promise<Container> {
   assertValidSpec(spec)
-  if (!mayMapIds(parts, spec)) return create(parts, spec, image, undefined)
+  if (!mayMapIds(parts, spec)) return create(parts, spec, image, options)
   const { chooseIdMaps, takesIds } = await import('../userns/choose-id-maps.ts')
   const { store, usernsRemap } = parts
   const sources = { usernsRemap, containers: () => store.all(), find: (name: string) => store.find(name) }
-  const choose = () => create(parts, spec, image, chooseIdMaps(sources, spec))
+  const choose = () => {
+    const idMaps = chooseIdMaps(sources, spec)
+    return create(parts, spec, image, idMaps === undefined ? options : { ...options, idMaps })
+  }
   return takesIds(spec) ? parts.locks.withIds(choose) : choose()
 }
 
@@ -60,7 +70,7 @@ async function create(
   parts: CreateParts,
   spec: ContainerSpec,
   image: ImageForContainer,
-  idMaps: IdMaps | undefined,
+  { isToStart = false, idMaps }: CreateContainerOptions & { readonly idMaps?: IdMaps },
 ): Promise<Container> {
   if (spec.name !== undefined) assertName('container', spec.name)
   if (spec.autoRemove === true && spec.restart !== undefined && spec.restart.name !== 'no')
@@ -129,7 +139,17 @@ async function create(
           throw withNames(parts, error)
         })
     return container
-  }).finally(() => job.end())
+  }).then(
+    container => {
+      if (isToStart) job.handOn()
+      else job.end()
+      return container
+    },
+    (error: unknown) => {
+      job.end()
+      throw error
+    },
+  )
 }
 
 /** A network that there is not yet, or whose driver has gone, is passed over: the start asks again. @throws TsrunError invalid */

@@ -229,7 +229,7 @@ export async function plugEndpoint(
   const { driver, firewall } = await context.drivers(network.driver)
   const join = async () => {
     // It may have been removed since it was looked up; from our record on nobody removes it.
-    context.networks.find(network.id)
+    context.networks.assertThere(network)
     await driver.connect(network, endpoint, sandbox, undo)
     await context.retryAfterReconcile(() => firewall.addEndpoint(network, kernelPorts(endpoint), undo))
   }

@@ -78,6 +78,8 @@ export async function pruneContainers(
   for (const { container, state } of views) {
     const thing = { createdAt: container.createdAt, labels: container.spec.labels ?? {} }
     if (isUp(state.status) || !passesPruneFilter(thing, filter) || isStepUnderWay(container) === true) continue
+    // Being made, started or removed: who does that goes on with it.
+    if (context.journal.isUnderWay('container', container.id)) continue
     const bytes = folderSize(context.paths.containerFile(container.id, 'upper'))
     try {
       await removeContainer(context, container, context.store.state(container.id).status, {})

@@ -237,6 +237,8 @@ export async function changeConnections(
   await context.locks.withContainer(id, async () => {
     const current = context.store.read(id)
     if (current === undefined) throw new TsrunError('not-found', 'no-such-container', `no such container: "${name}"`)
+    // Somebody was cut off while we waited for the lock: the next command would see to it, but what is planned here builds on it.
+    if (isUnsettled(context, current)) await settleNow(context, id, { strayPorts: [] })
     const job = context.journal.begin('connection', id)
     let strayPorts: readonly HeldPort[] = []
     const note = (ports: readonly HeldPort[]) => {
@@ -255,6 +257,13 @@ export async function changeConnections(
       throw error
     }
   })
+}
+
+/** Whether it runs with an endpoint that is not on its record: one half made, or half gone. */
+function isUnsettled(context: EngineContext, container: Container): boolean {
+  const known = resolve(context, attachmentsOf(container)).map(({ network }) => network.id)
+  const endpoints = context.store.liveRun(container.id)?.endpoints ?? []
+  return endpoints.some(({ networkId }) => !known.includes(networkId))
 }
 
 export function attachmentsOf({ spec }: Container): readonly NetworkAttachment[] {

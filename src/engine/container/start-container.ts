@@ -59,7 +59,8 @@ export async function startContainer(
     const state = store.state(id)
     if (state.status === 'running' || state.status === 'paused')
       throw new TsrunError('conflict', 'already-running', `cannot start "${container.name}": it is running`)
-    if (state.run !== undefined) await context.tearDown(container)
+    // Also of a start that was cut off before its first record, while this one waited for the lock.
+    if (store.hasRun(id)) await context.tearDown(container)
     store.unmarkRestarting(id)
     await context.mendLayers(container)
     const assertJoined = notingJoined(context, container)

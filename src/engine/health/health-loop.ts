@@ -32,9 +32,14 @@ export async function startHealthLoop(context: EngineContext, container: Contain
   writeJson(context.paths.runFile(id, 'health-loop.json'), record)
 }
 
+/** Whether a container that runs was given its loop: its start may have been cut off before. */
+export function hasHealthLoop(context: EngineContext, id: string): boolean {
+  return readLoop(context, id) !== undefined
+}
+
 /** Ends the loop at once, but not the probe that may be the caller. Idempotent. */
 export function stopHealthLoop(context: EngineContext, id: string): void {
-  const record = readJson<LoopRecord>(context.paths.runFile(id, 'health-loop.json'))
+  const record = readLoop(context, id)
   if (record === undefined || processStartTime(record.pid) !== record.pidStartTime) return
   if (ownProcessGroup() === record.pid) return
   try {
@@ -42,6 +47,10 @@ export function stopHealthLoop(context: EngineContext, id: string): void {
   } catch (error) {
     if (!hasCode(error, 'ESRCH')) throw error
   }
+}
+
+function readLoop({ paths }: EngineContext, id: string): LoopRecord | undefined {
+  return readJson<LoopRecord>(paths.runFile(id, 'health-loop.json'))
 }
 
 /** What sleep(1) takes. */

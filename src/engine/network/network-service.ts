@@ -176,6 +176,14 @@ export class NetworkService {
   }
 
   /**
+   * @internal That nobody has removed it since it was looked up, be there another of its name. The caller holds its lock.
+   * @throws TsrunError not-found
+   */
+  assertThere({ id, name }: Network, reference = name): void {
+    if (this.#parts.store.get(name)?.id !== id) throw noSuchNetwork(reference)
+  }
+
+  /**
    * What stands in the kernel, both ends of every link.
    * @param references default: all networks @throws TsrunError not-found
    */
@@ -193,8 +201,8 @@ export class NetworkService {
     // Outside of its lock: who starts a container holds that container's, and waits for this one.
     await this.#parts.tearDownEnded(network)
     return this.#parts.locks.withNetwork(network.name, async () => {
-      // Somebody may have removed it meanwhile, and made another of its name, perhaps with its subnets.
-      if (this.#parts.store.get(network.name)?.id !== network.id) throw noSuchNetwork(reference)
+      // Another of its name may have its subnets by now.
+      this.assertThere(network, reference)
       const users = this.#usersOf(network)
       if (users.length > 0)
         throw new TsrunError(
