@@ -40,8 +40,8 @@ export async function reconcileAtOpen(context: EngineContext): Promise<void> {
   const cutOff = context.journal.cutOff()
   for (const job of cutOff) await finish(context, job)
   if (cutOff.length > 0) {
-    const { networks, ipam, state } = context.paths
-    for (const folder of [networks, ipam, state]) sweepTemporaries(folder)
+    const { networks, ipam, restarting, state } = context.paths
+    for (const folder of [networks, ipam, restarting, state]) sweepTemporaries(folder)
   }
   if (lostLeases(context).length > 0) {
     const { healLeases } = await import('./network/leases.ts')

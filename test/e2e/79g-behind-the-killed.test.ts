@@ -84,3 +84,18 @@ test(
     await world.line('network rm bridge')
   }),
 )
+
+test(
+  'half the mark of a restart that is killed goes with the next command',
+  inWorld(async world => {
+    const marks = () => readdirSync(join(world.state, 'restarting'))
+    await world.line('run -d --name web busybox sleep 1000')
+    const env = { ...world.env, TSRUN_FAULT: 'draft by id:kill' }
+    expect((await world.tsrun(['restart', '-t', '0', 'web'], { env })).signal).toBe('SIGKILL')
+    expect(marks()).toHaveLength(1)
+    await world.line('ps')
+    expect(marks()).toEqual([])
+    await world.line('rm -f web')
+    await world.line('network rm bridge')
+  }),
+)

@@ -91,9 +91,19 @@ async function markStopped(context: EngineContext, id: string, isToStart = false
       const container = context.store.read(id)
       if (container !== undefined && restartsByPolicy(container)) throw error
     }
-    if (isToStart) context.store.markRestarting(id)
+    if (isToStart) markToStart(context, id)
     else context.store.unmarkRestarting(id)
   })
+}
+
+/** As a job: who is killed over it leaves half a mark. */
+function markToStart({ journal, store }: EngineContext, id: string): void {
+  const job = journal.begin('container', id)
+  try {
+    store.markRestarting(id)
+  } finally {
+    job.end()
+  }
 }
 
 function thawIfPaused(context: EngineContext, id: string, run: RunRecord): void {
