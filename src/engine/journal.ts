@@ -102,6 +102,12 @@ export class Journal {
     return job
   }
 
+  /** What there are jobs of this kind for, also ones that were cut off. */
+  keysOf(kind: JobKind): ReadonlySet<string> {
+    const keys = this.#entries().map(name => /^([a-z]+)-(.+)\.\d+\.\d+$/.exec(name))
+    return new Set(keys.flatMap(match => (match?.[1] === kind && match[2] !== undefined ? [match[2]] : [])))
+  }
+
   /** Whether somebody is at such a job; whoever took a cut-off one over counts. */
   isUnderWay(kind: JobKind, key: string): boolean {
     return this.#entries()

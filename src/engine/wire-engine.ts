@@ -61,7 +61,7 @@ export function wireEngine(paths: Paths, libraryDir: string, options: WireOption
   const readableEndpoints = () => store.runs().flatMap(run => run.endpoints)
   const firewall = new NftFirewall({
     engineId,
-    records: () => firewallRecords(networkStore, store),
+    records: () => firewallRecords(networkStore, store, journal),
     beginRebuild: () => journal.begin('rules', engineId),
   })
   const ownCommand = (verb: string, ...ids: string[]) => [

@@ -254,6 +254,11 @@ export interface FirewallDriver {
    * @throws TsrunError conflict when a port is published already
    */
   addEndpoint(network: Network, endpoint: Endpoint, undo: Undo): Promise<void>
+  /**
+   * For an endpoint whose container is on record as running now: whoever made the rules anew before left it out, if it had not
+   * published its ports by then. @throws as addEndpoint
+   */
+  confirmEndpoint(network: Network, endpoint: Endpoint): Promise<void>
   /** Idempotent. */
   removeEndpoint(network: Network, endpoint: Endpoint): Promise<void>
   /** Takes out the ports of all endpoints that are not on record: left by commands that were killed. */

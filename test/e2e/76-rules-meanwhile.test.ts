@@ -72,11 +72,62 @@ test(
     expect(await published(world)).toEqual(all)
     const goOn = await held(world, 'ps', 'disconnect')
     expect(await published(world)).toEqual([])
+    // It waits for the container when it has made the rules anew.
     const reload = world.ok(['network', 'reload', 'br'])
-    await eventually('the rules are made anew', async () => (await published(world)).length > 0)
-    expect((await goOn()).code).toBe(0)
+    expect(await goOn()).toMatchObject({ code: 0 })
     await reload
     expect(await published(world)).toEqual([])
+  }),
+)
+
+/** Which of the containers has port 8080. */
+const owner = async (world: World) =>
+  (await sets(world)).find(({ name }) => name === 'published')?.elem?.map(one => JSON.stringify(one))
+
+test.each([
+  [
+    'a start',
+    ['create', '-net', 'br', '-p', '8080:80', '--name', 'other', 'busybox', 'sleep', '1000'],
+    'start other',
+    'starting record',
+  ],
+  [
+    'a change',
+    ['run', '-d', '-net', 'br', '--name', 'other', 'busybox', 'sleep', '1000'],
+    'update --publish-add 8080:80 other',
+    'endpoint record',
+  ],
+] as const)(
+  'whoever has a port keeps it while %s of another claims it, also in rules made anew',
+  (_, prepare, command, step) =>
+    inWorld(async world => {
+      await world.ok(['network', 'create', 'br'])
+      await world.ok(run.split(' '))
+      await world.ok(prepare)
+      const before = await owner(world)
+      for (const damage of ['true', 'nft flush ruleset']) {
+        const goOn = await held(world, command, step)
+        await world.host.sh(damage)
+        const reload = world.ok(['network', 'reload', 'br'])
+        await eventually('the rules are there', async () => (await published(world)).length > 0)
+        expect(await goOn()).toMatchObject({ code: 1, stderr: expect.stringContaining('"web"') })
+        await reload
+        expect(await owner(world), damage).toEqual(before)
+        expect(await published(world)).toEqual(all)
+      }
+    })(),
+)
+
+test(
+  'a start whose ports were flushed away before it was on record as running has them all the same',
+  inWorld(async world => {
+    await world.ok(['network', 'create', 'br'])
+    const goOn = await held(world, run, 'firewall endpoint')
+    await world.host.sh('nft flush ruleset')
+    await world.ok(['network', 'create', 'two'])
+    expect(await published(world)).toEqual([])
+    expect(await goOn()).toMatchObject({ code: 0 })
+    expect(await published(world)).toEqual(all)
   }),
 )
 

@@ -18,7 +18,13 @@ interface Request {
 
 const networks = new Map<string, Network>()
 const endpoints = new Map<string, Endpoint>()
-const records = () => ({ networks: [...networks.values()], endpoints: [...endpoints.values()], isComplete: true })
+const records = () => ({
+  networks: [...networks.values()],
+  endpoints: [...endpoints.values()],
+  changing: [],
+  starting: [],
+  isComplete: true,
+})
 const beginRebuild = () => ({ end: () => {}, abandon: () => {} })
 let firewall = new NftFirewall({ engineId: 'tsrun', records, beginRebuild })
 let undo = new Undo()

@@ -2,15 +2,16 @@
 // old one what the new one has not, and took out of it what the new one has.
 
 import { TsrunError } from '../../model/errors.ts'
-import type { Network, PortMapping } from '../../model/network.ts'
+import type { Endpoint, Network, PortMapping } from '../../model/network.ts'
 import { addNetworkElements } from './add-network.ts'
 import { isRouted, networkElements } from './network-elements.ts'
-import { type FirewallSnapshot, ownerOf, publishableElements } from './nft-rules.ts'
+import { type FirewallSnapshot, ownerElementOf, ownerOf, publishableElements } from './nft-rules.ts'
 import type { NftTable } from './nft-table.ts'
 import { publish, withdrawStrays } from './published-ports.ts'
 
-/** More than can be: each pass has added what came meanwhile. */
+/** More than there are: each pass has added what came meanwhile, or waited for whoever is in the way. */
 const MAX_PASSES = 100
+const PAUSE_MS = 20
 
 /**
  * Brings a table that was just made in line with the records. What it adds may have gone from the records since they were read, so
@@ -23,8 +24,26 @@ export function catchUp(table: NftTable, before: FirewallSnapshot, records: () =
     const now = records()
     removeGoneNetworks(table, before.networks, now.networks)
     removeStrays(table, records)
-    if (!addLateComers(table, records())) return
+    const found = addLateComers(table, records())
+    if (found === 'nothing') return
+    // A start that gets the port from nobody but a rebuild fails at the monitor that holds it, and gives it back.
+    if (found === 'refused') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE_MS)
   }
+}
+
+/**
+ * What the new table is made of: of two that claim one port, whoever has published it comes first, and of those that are being
+ * started only they. The others look for themselves when they run.
+ */
+export function withStanding(
+  table: NftTable,
+  { endpoints, changing, starting, ...rest }: FirewallSnapshot,
+): FirewallSnapshot {
+  const standing = new Set(table.list('published').map(({ comment }) => comment))
+  const stands = (endpoint: Endpoint) => standing.has(ownerElementOf(endpoint).comment)
+  const published = [...endpoints, ...changing, ...starting].filter(stands)
+  const others = [...endpoints, ...changing].filter(endpoint => !stands(endpoint))
+  return { ...rest, endpoints: [...published, ...others], changing: [], starting: [] }
 }
 
 /**
@@ -34,9 +53,10 @@ export function catchUp(table: NftTable, before: FirewallSnapshot, records: () =
 export function removeStrays(table: NftTable, records: () => FirewallSnapshot): PortMapping[] {
   if (!records().isComplete) return []
   return withdrawStrays(table, () => {
-    const { networks, endpoints } = records()
+    const { networks, endpoints, changing, starting } = records()
     const routed = new Set(networks.filter(isRouted).map(({ id }) => id))
-    return new Set(endpoints.filter(({ ports, networkId }) => ports.length > 0 && routed.has(networkId)).map(ownerOf))
+    const present = [...endpoints, ...changing, ...starting]
+    return new Set(present.filter(({ ports, networkId }) => ports.length > 0 && routed.has(networkId)).map(ownerOf))
   })
 }
 
@@ -46,11 +66,14 @@ function removeGoneNetworks(table: NftTable, before: readonly Network[], now: re
   for (const network of gone) table.deleteExisting(networkElements(network))
 }
 
-/** @returns whether anything was added */
-function addLateComers(table: NftTable, { networks, endpoints }: FirewallSnapshot): boolean {
-  let added = false
-  for (const network of networks) if (addNetworkElements(table, network) === 'added') added = true
-  for (const endpoint of endpoints) {
+/** @returns 'refused' where somebody has a port of an endpoint, other than one that is being changed */
+function addLateComers(
+  table: NftTable,
+  { networks, endpoints, changing }: FirewallSnapshot,
+): 'nothing' | 'added' | 'refused' {
+  let found: 'nothing' | 'added' | 'refused' = 'nothing'
+  for (const network of networks) if (addNetworkElements(table, network) === 'added') found = 'added'
+  for (const endpoint of [...endpoints, ...changing]) {
     const network = networks.find(candidate => candidate.id === endpoint.networkId)
     if (network === undefined || !isRouted(network)) continue
     const published = publishableElements(network, endpoint)
@@ -59,12 +82,12 @@ function addLateComers(table: NftTable, { networks, endpoints }: FirewallSnapsho
     if (published.ports.length === 0 || comment === published.owner.comment) continue
     try {
       // Gone again: whoever comes next makes it anew.
-      if (publish(table, endpoint, published) === undefined) return false
-      added = true
+      if (publish(table, endpoint, published) === undefined) return 'nothing'
+      found = 'added'
     } catch (error) {
-      // Its own addEndpoint has said so, or is about to.
       if (!(error instanceof TsrunError && error.code === 'port-taken')) throw error
+      if (found === 'nothing' && endpoints.includes(endpoint)) found = 'refused'
     }
   }
-  return added
+  return found
 }

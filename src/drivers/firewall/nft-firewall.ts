@@ -8,13 +8,13 @@ import { NFPROTO_BRIDGE, NFPROTO_INET, type NfMessage, throwFailure } from '../.
 import { deleteTable, listTables } from '../../kernel/nftables/ruleset.ts'
 import { faultPoint } from '../../lib/fault.ts'
 import { parsePrefix } from '../../lib/ip.ts'
-import type { Undo } from '../../lib/rollback.ts'
+import { Undo } from '../../lib/rollback.ts'
 import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, FirewallDriver, Network } from '../../model/network.ts'
 import { policyOf } from '../../model/network-policy.ts'
 import { addNetworkElements } from './add-network.ts'
 import { baseRuleset, portIsolationRuleset, userRuleset, userTable } from './base-ruleset.ts'
-import { catchUp, removeStrays } from './catch-up.ts'
+import { catchUp, removeStrays, withStanding } from './catch-up.ts'
 import { shareRuleset, shareTable } from './connection-share.ts'
 import {
   type ForwardHook,
@@ -29,6 +29,7 @@ import {
   addElementsText,
   endpointElements,
   type FirewallSnapshot,
+  ownerElementOf,
   publishableElements,
   snapshotElements,
 } from './nft-rules.ts'
@@ -130,6 +131,11 @@ export class NftFirewall implements FirewallDriver {
       flushFlows(this.#table.socket, { ports: changed ?? [] })
     }
     this.#admitInForeignChains(network, undo, hook)
+  }
+
+  async confirmEndpoint(network: Network, endpoint: Endpoint): Promise<void> {
+    if (endpoint.ports.length === 0 || !isRouted(network)) return
+    if (!this.#table.has(ownerElementOf(endpoint))) await this.addEndpoint(network, endpoint, new Undo())
   }
 
   async removeEndpoint(network: Network, endpoint: Endpoint): Promise<void> {
@@ -250,7 +256,7 @@ export class NftFirewall implements FirewallDriver {
     const job = this.#beginRebuild()
     let isDone = false
     try {
-      const snapshot = this.#records()
+      const snapshot = withStanding(this.#table, this.#records())
       faultPoint('firewall records read')
       if (this.#table.stands()) this.#replaceTable(snapshot)
       else this.#createTable(snapshot)

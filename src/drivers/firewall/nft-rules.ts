@@ -19,7 +19,12 @@ import { isRouted, networkElements } from './network-elements.ts'
 /** What should stand: all networks, and the endpoints of all running containers. */
 export interface FirewallSnapshot {
   readonly networks: readonly Network[]
+  /** Of containers that run. */
   readonly endpoints: readonly Endpoint[]
+  /** Of those whose connections or ports are just being changed: they may claim what another one has. */
+  readonly changing: readonly Endpoint[]
+  /** Of containers that are being started: theirs is only what they have published already. */
+  readonly starting: readonly Endpoint[]
   /** False where the record of a container cannot be read: nobody can tell then that something has no owner. */
   readonly isComplete: boolean
 }
@@ -86,7 +91,7 @@ function withoutPrefix(text: string): IpAddress[] {
 }
 
 /** The element that says that the endpoint's ports are there, and in its comment which. */
-function ownerElementOf(endpoint: Endpoint): SetElement {
+export function ownerElementOf(endpoint: Endpoint): SetElement {
   return { ...ownerElement(ownerOf(endpoint)), comment: `${endpointComment(endpoint)} #${fingerprint(endpoint)}` }
 }
 

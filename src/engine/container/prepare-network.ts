@@ -44,11 +44,14 @@ export interface PreparedNetwork {
    * @returns the endpoints with what was leased
    */
   plug(undo: Undo, pid?: number): Promise<readonly Endpoint[]>
+  /** The container is on record as running: whoever made the rules anew until now may have left its ports out. */
+  confirm(): Promise<void>
   /** The descriptor has been handed over: closes ours. */
   released(): void
 }
 
 const nothingToPlug = async () => []
+const nothingToConfirm = async () => {}
 
 /** @param takeNetns gives a network namespace that was made already; the default is a new one */
 export async function prepareNetwork(
@@ -74,6 +77,7 @@ export async function prepareNetwork(
       hostname: own,
       hasLeases: false,
       plug: nothingToPlug,
+      confirm: nothingToConfirm,
       released: () => {},
     }
   }
@@ -87,6 +91,7 @@ export async function prepareNetwork(
       hostname,
       hasLeases: false,
       plug: nothingToPlug,
+      confirm: nothingToConfirm,
       released: () => {},
     }
   }
@@ -122,8 +127,16 @@ export async function prepareNetwork(
     }
     return plugged
   }
+  const confirm = async () => {
+    for (const [index, { network }] of plans.entries()) {
+      const endpoint = endpoints[index]
+      if (endpoint === undefined || endpoint.ports.length === 0) continue
+      await (await context.drivers(network.driver)).firewall.confirmEndpoint(network, kernelPorts(endpoint))
+    }
+  }
   return {
     netnsFd: fd,
+    confirm,
     namespaces: [...namespaces, { type: 'network' }],
     endpoints,
     networkNames: plans.map(({ network }) => network.name),

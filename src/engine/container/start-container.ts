@@ -1,7 +1,7 @@
 // Starts a created or stopped container. This file is the list of what a container is, in order; each step registers its
 // inverse (design decision D9). Afterwards nothing of it depends on this process: the container has its monitor.
 
-import { mkdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { InitProcess } from '../../drivers/runtime/init-process.ts'
 import { type InitExtras, toInitConfig } from '../../drivers/runtime/oci-to-init.ts'
 import { type CgroupHandle, createCgroup } from '../../kernel/cgroup/cgroup.ts'
@@ -79,6 +79,8 @@ export async function startContainer(
 
 /** As docker does: a start that failed was its end. Why it failed is what has to be told. */
 async function eraseUnstarted(context: EngineContext, container: Container): Promise<void> {
+  // What could not be undone is given back by the next command, which has to know what it belongs to.
+  if (existsSync(context.paths.run(container.id))) return
   const { eraseEnded } = await import('./erase-container.ts')
   await eraseEnded(context, container).catch(() => {})
 }
@@ -142,6 +144,7 @@ async function start(
   const run: RunRecord = { ...plugged, phase: 'running', pid, pidStartTime: processStartTime(pid) ?? '' }
   store.writeRun(id, run)
   undo.add('running record', () => {})
+  await network.confirm()
   await names?.register(run)
   const automatic = options.automatic !== undefined
   // Not from the record read above: the host ports may have been chosen meanwhile.

@@ -3,10 +3,11 @@
 
 import type { FirewallSnapshot } from '../../drivers/firewall/nft-rules.ts'
 import { unlessDamaged } from '../../lib/state-file.ts'
-import type { Container } from '../../model/container.ts'
+import type { Container, RunRecord } from '../../model/container.ts'
 import type { Endpoint } from '../../model/network.ts'
 import { type ContainerStore, isAlive } from '../container/container-store.ts'
 import type { EngineContext } from '../context.ts'
+import type { Journal } from '../journal.ts'
 import type { NetworkStore } from './network-store.ts'
 import { kernelPorts } from './port-routes.ts'
 
@@ -33,13 +34,23 @@ export async function removeStrayPorts(context: EngineContext): Promise<void> {
  * What should stand in the firewall. A container that has ended has no ports, though its end was not seen to yet: whoever does so
  * withdraws them, and nobody who makes the rules anew then publishes them once more.
  */
-export function firewallRecords(networks: NetworkStore, containers: ContainerStore): FirewallSnapshot {
+export function firewallRecords(
+  networks: NetworkStore,
+  containers: ContainerStore,
+  journal: Journal,
+): FirewallSnapshot {
   const all = unlessDamaged(() => networks.all())
   const runs = containers.runningIds().map(id => unlessDamaged(() => ({ record: containers.readRun(id) })))
-  const present = runs.flatMap(run => run?.record ?? []).filter(run => run.phase === 'starting' || isAlive(run))
+  const records = runs.flatMap(run => run?.record ?? [])
+  const changing = journal.keysOf('connection')
+  const endpointsOf = (some: readonly RunRecord[]) => some.flatMap(({ endpoints }) => endpoints).map(kernelPorts)
+  const isChanging = ({ containerId }: Endpoint) => changing.has(containerId)
+  const endpoints = endpointsOf(records.filter(isAlive))
   return {
     networks: all ?? networks.list(),
-    endpoints: present.flatMap(({ endpoints }) => endpoints).map(kernelPorts),
+    endpoints: endpoints.filter(endpoint => !isChanging(endpoint)),
+    changing: endpoints.filter(isChanging),
+    starting: endpointsOf(records.filter(({ phase }) => phase === 'starting')),
     isComplete: all !== undefined && runs.every(run => run !== undefined),
   }
 }
