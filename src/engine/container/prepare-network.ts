@@ -1,8 +1,7 @@
 // The network side of a start: which namespace the container gets, and its endpoints in the order the user gave.
 
-import { closeSync, readFileSync, statfsSync } from 'node:fs'
+import { closeSync, readFileSync } from 'node:fs'
 import { bringLoopbackUp } from '../../drivers/network/none-driver.ts'
-import { hasCode } from '../../ffi/errno.ts'
 import { createNetns } from '../../kernel/netns.ts'
 import type { Undo } from '../../lib/rollback.ts'
 import type { Container, NetworkAttachment } from '../../model/container.ts'
@@ -11,7 +10,7 @@ import { TsrunError } from '../../model/errors.ts'
 import type { Endpoint, Network, Sandbox } from '../../model/network.ts'
 import type { OciSpec } from '../../model/oci-spec.ts'
 import type { EngineContext } from '../context.ts'
-import { printable, shortId } from '../ids.ts'
+import { shortId } from '../ids.ts'
 import { endpointId, reserveEndpoint } from '../network/connect-sandbox.ts'
 import { DEFAULT_NETWORK } from '../network/network-service.ts'
 import {
@@ -25,7 +24,7 @@ import { checkProxiedPorts, kernelPorts, onHostAddresses } from '../network/port
 import { checkFamilies, withNames } from '../network/reservations.ts'
 import { emitConnection } from './container-events.ts'
 import { chooseHostPorts } from './host-ports.ts'
-import { joinedNamespace } from './joined-namespace.ts'
+import { sharedNamespaces, sharedNetns } from './shared-namespaces.ts'
 
 export interface PreparedNetwork {
   /** The new network namespace, or undefined where the container shares another one. */
@@ -301,43 +300,4 @@ async function findNetworks(
 export async function findNetwork(context: EngineContext, reference: string): Promise<Network> {
   const isDefault = reference === DEFAULT_NETWORK || reference === 'default'
   return isDefault ? context.networks.ensureDefault() : context.networks.find(reference)
-}
-
-/** The network namespace that the container shares, by path; undefined where it has its own. */
-function sharedNetns(context: EngineContext, container: Container, mode: string): string | undefined {
-  if (mode.startsWith('container:')) return joinedNamespace(context, container, mode.slice('container:'.length), 'net')
-  if (!mode.startsWith('ns:')) return undefined
-  const path = mode.slice('ns:'.length)
-  if (path.startsWith('/') && isNamespaceFile(path)) return path
-  throw new TsrunError('invalid', 'no-namespace', `cannot join "${mode}": ${printable(path)} is no namespace`, {
-    hint: 'ns: takes the absolute path of a network namespace, e.g. ns:/run/netns/blue or ns:/proc/1234/ns/net',
-  })
-}
-
-/** Namespaces are files of nsfs, which has no other; tsrun-init finds out whether it is one of a network. */
-function isNamespaceFile(path: string): boolean {
-  try {
-    // NSFS_MAGIC of linux/magic.h.
-    return statfsSync(path).type === 0x6e736673
-  } catch (error) {
-    if (hasCode(error, 'ENOENT', 'ENOTDIR', 'EACCES', 'ELOOP')) return false
-    throw error
-  }
-}
-
-/** pid, ipc, uts and the others: new ones, but for those the user shares with the host or another container. */
-function sharedNamespaces(context: EngineContext, container: Container): OciSpec['linux']['namespaces'] {
-  const { pidMode, ipcMode, utsMode, cgroupnsMode } = container.spec
-  const wanted = [
-    ['pid', 'pid', pidMode],
-    ['ipc', 'ipc', ipcMode],
-    ['uts', 'uts', utsMode],
-  ] as const
-  const shared = wanted.flatMap(([type, file, mode]) => {
-    if (mode === 'host') return []
-    if (mode?.startsWith('container:'))
-      return [{ type, path: joinedNamespace(context, container, mode.slice('container:'.length), file) }]
-    return [{ type }]
-  })
-  return [...shared, { type: 'mount' }, ...(cgroupnsMode === 'host' ? [] : [{ type: 'cgroup' as const }])]
 }

@@ -4,35 +4,26 @@
 import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { InitProcess } from '../../drivers/runtime/init-process.ts'
 import { type InitExtras, toInitConfig } from '../../drivers/runtime/oci-to-init.ts'
-import { type CgroupHandle, createCgroup } from '../../kernel/cgroup/cgroup.ts'
+import { createCgroup } from '../../kernel/cgroup/cgroup.ts'
 import { isExplaining, isRehearsal, record } from '../../kernel/explain.ts'
 import { processStartTime } from '../../kernel/pidfd.ts'
-import type { SeccompFilter } from '../../kernel/seccomp/profile.ts'
 import { type Undo, withRollback } from '../../lib/rollback.ts'
-import { writeJson, writeWhole } from '../../lib/state-file.ts'
 import { mark } from '../../lib/trace.ts'
 import type { Container, RunRecord } from '../../model/container.ts'
 import { TsrunError } from '../../model/errors.ts'
-import type { OciMount, OciSpec } from '../../model/oci-spec.ts'
-import { defaultDeviceRules, type Resources } from '../../model/resources.ts'
+import type { OciSpec } from '../../model/oci-spec.ts'
 import type { EngineContext } from '../context.ts'
 import { needsResolver } from '../dns/uses-resolver.ts'
 import { addressesByNetwork } from '../network/connect-sandbox.ts'
-import { heldPorts } from '../network/port-routes.ts'
 import { removeStrayPorts } from '../network/stray-ports.ts'
 import type { PreparedUserNamespace } from '../userns/prepare-userns.ts'
+import { buildBundle, initExtras, resourcesOf } from './bundle.ts'
 import { emitContainer, emitMounts } from './container-events.ts'
-import { defaultSymlinks } from './default-mounts.ts'
-import { findDevices, type HostDevices } from './devices.ts'
-import { prepareEtc } from './etc-dir.ts'
+import { findDevices } from './devices.ts'
 import { withFreePorts } from './host-ports.ts'
 import { notingJoined } from './joined-namespace.ts'
-import { confinementOf, labelEtc } from './labels.ts'
 import { type PreparedNetwork, prepareNetwork } from './prepare-network.ts'
-import { prepareProcess } from './prepare-process.ts'
-import { buildSpec } from './spec-builder.ts'
-import { cgroupPathOf, LAST_EXIT } from './teardown.ts'
-import { prepareMounts } from './user-mounts.ts'
+import { cgroupPathOf } from './teardown.ts'
 
 /** How a container is started. */
 export interface StartOptions {
@@ -115,7 +106,14 @@ async function start(
   undo.add('starting record', () => {})
 
   const hasResolver = needsResolver(network.networkNames)
-  const oci = await buildBundle(context, container, { network, hasResolver, cgroup, devices, undo, options })
+  const oci = await buildBundle(context, container, {
+    network,
+    hasResolver,
+    cgroup,
+    devices,
+    undo,
+    consoleSize: options.consoleSize,
+  })
   mark('bundle built')
   const extras = initExtras(context, container, { network, cgroup, devices, users, seccomp: oci.seccomp })
   if (isExplaining()) await explain(container, oci.spec, extras)
@@ -211,133 +209,4 @@ function noteStart(container: Container, { startedAt, endpoints }: RunRecord, au
   if (automatic) return { ...started, restartCount: (container.restartCount ?? 0) + 1 }
   const { stoppedByUser: _stopped, restartCount: _count, restartDelayMs: _delay, ...rest } = started
   return rest
-}
-
-interface BundleParts {
-  readonly devices: HostDevices
-  readonly network: PreparedNetwork
-  readonly hasResolver: boolean
-  readonly cgroup: CgroupHandle
-  readonly undo: Undo
-  readonly options: StartOptions
-}
-
-/** The OCI configuration, also on disk as the bundle's config.json. */
-async function buildBundle(
-  context: EngineContext,
-  container: Container,
-  parts: BundleParts,
-): Promise<{ spec: OciSpec; seccomp: SeccompFilter | undefined; released(): void }> {
-  const { paths } = context
-  const { id } = container
-  const { network, cgroup, options } = parts
-  const confinement = await confinementOf(container)
-  const prepared = await prepareMounts(context, container, parts.undo, confinement)
-  const process = prepareProcess(context, container)
-  const etcDir = prepareEtc(context, container, { ...network, hasResolver: parts.hasResolver })
-  if (confinement.selinux !== undefined) await labelEtc(etcDir, confinement.selinux.files)
-  const spec = buildSpec({
-    container,
-    user: process.user,
-    hostname: network.hostname,
-    rootfs: paths.runFile(id, 'rootfs'),
-    layerDirs: container.image.layerDirs,
-    upperDir: paths.containerFile(id, 'upper'),
-    workDir: paths.containerFile(id, 'work'),
-    etcDir,
-    capabilities: process.capabilities,
-    userMounts: prepared.mounts,
-    cgroupMounts: cgroupMounts(cgroup),
-    devices: parts.devices.nodes,
-    namespaces: network.namespaces,
-    confinement,
-    cgroupsPath: cgroup.path,
-    ...(options.consoleSize
-      ? { consoleSize: { height: options.consoleSize.rows, width: options.consoleSize.columns } }
-      : {}),
-  })
-  writeWhole(paths.runFile(id, 'config.json'), JSON.stringify(spec))
-  const lastExit = context.store.readExit(id)
-  // For whoever takes a start back that was cut off: until there is another end, this is the last one.
-  if (lastExit !== undefined) writeJson(paths.runFile(id, LAST_EXIT), lastExit)
-  rmSync(paths.containerFile(id, 'exit.json'), { force: true })
-  if (lastExit !== undefined) parts.undo.add('last exit record', () => context.store.writeExit(id, lastExit))
-  return { spec, seccomp: process.seccomp, released: prepared.release }
-}
-
-function initExtras(
-  context: EngineContext,
-  container: Container,
-  parts: {
-    network: PreparedNetwork
-    cgroup: CgroupHandle
-    devices: HostDevices
-    users: PreparedUserNamespace | undefined
-    seccomp: SeccompFilter | undefined
-  },
-): InitExtras {
-  const { paths } = context
-  const { id, spec } = container
-  return {
-    id,
-    seccomp: parts.seccomp,
-    cgroup: parts.cgroup,
-    netnsFd: parts.network.netnsFd !== undefined,
-    usernsPath: parts.users?.path,
-    deviceSources: parts.devices.sources,
-    stdin: spec.openStdin === true,
-    stdinOnce: spec.stdinOnce === true,
-    init: spec.init === true,
-    symlinks: defaultSymlinks,
-    monitor: {
-      attachSocket: paths.runFile(id, 'attach.sock'),
-      log:
-        spec.log?.driver === 'none'
-          ? undefined
-          : {
-              path: paths.containerFile(id, 'container.log'),
-              maxBytes: spec.log?.maxSizeBytes ?? 0,
-              maxFiles: spec.log?.maxFiles ?? 1,
-            },
-      exitFile: paths.containerFile(id, 'exit.json'),
-      exitCommand: context.exitCommand(id),
-      exitEnv: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
-      reservedPorts: parts.network.endpoints.flatMap(heldPorts),
-    },
-  }
-}
-
-/** The limits asked for, and the device list that every unprivileged container has. */
-function resourcesOf({ spec }: Container, devices: HostDevices): Resources {
-  const { resources = {}, privileged, deviceRules = [] } = spec
-  if (privileged === true) return resources
-  return { ...resources, devices: resources.devices ?? [...defaultDeviceRules, ...devices.rules, ...deviceRules] }
-}
-
-/** The container's own cgroup, read-only: the namespace shows it as the root of each hierarchy. */
-function cgroupMounts(cgroup: CgroupHandle): OciMount[] {
-  const isV2Only = cgroup.v1Dirs.size === 0
-  if (isV2Only)
-    return [
-      {
-        destination: '/sys/fs/cgroup',
-        type: 'cgroup2',
-        source: 'cgroup',
-        options: ['nosuid', 'noexec', 'nodev', 'relatime', 'ro'],
-      },
-    ]
-  return [
-    {
-      destination: '/sys/fs/cgroup',
-      type: 'tmpfs',
-      source: 'tmpfs',
-      options: ['nosuid', 'noexec', 'nodev', 'mode=755'],
-    },
-    ...[...cgroup.v1Dirs].map(([controller, source]) => ({
-      destination: `/sys/fs/cgroup/${controller}`,
-      type: 'bind',
-      source,
-      options: ['bind', 'ro', 'nosuid', 'noexec', 'nodev', 'rprivate'],
-    })),
-  ]
 }
