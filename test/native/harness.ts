@@ -89,8 +89,12 @@ export class Workbench {
       control.destroy()
       for (const message of messages)
         if (message.kind === 'ready' && isOurs(message.pid)) {
-          monitors.push(parentOf(message.pid))
-          process.kill(message.pid, 'SIGKILL')
+          try {
+            monitors.push(parentOf(message.pid))
+            process.kill(message.pid, 'SIGKILL')
+          } catch {
+            // It has ended just now.
+          }
         }
     }
     // They write to the directory until they have ended.
