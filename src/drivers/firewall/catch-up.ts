@@ -20,12 +20,14 @@ const PAUSE_MS = 20
  * @param records as they are when it asks
  */
 export function catchUp(table: NftTable, before: FirewallSnapshot, records: () => FirewallSnapshot): void {
+  let last = before
   for (let pass = 0; pass < MAX_PASSES; pass++) {
     const now = records()
-    removeGoneNetworks(table, before.networks, now.networks)
+    removeGoneNetworks(table, last.networks, now.networks)
     removeStrays(table, records)
-    const found = addLateComers(table, records())
+    const found = addLateComers(table, now)
     if (found === 'nothing') return
+    last = now
     // A start that gets the port from nobody but a rebuild fails at the monitor that holds it, and gives it back.
     if (found === 'refused') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE_MS)
   }
@@ -51,9 +53,9 @@ export function withStanding(
  * @returns the ports that went
  */
 export function removeStrays(table: NftTable, records: () => FirewallSnapshot): PortMapping[] {
-  if (!records().isComplete) return []
   return withdrawStrays(table, () => {
-    const { networks, endpoints, changing, starting } = records()
+    const { networks, endpoints, changing, starting, isComplete } = records()
+    if (!isComplete) return undefined
     const routed = new Set(networks.filter(isRouted).map(({ id }) => id))
     const present = [...endpoints, ...changing, ...starting]
     return new Set(present.filter(({ ports, networkId }) => ports.length > 0 && routed.has(networkId)).map(ownerOf))

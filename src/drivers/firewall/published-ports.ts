@@ -149,17 +149,17 @@ function deleteAllOf(table: NftTable, endpoint: Endpoint, owner: SetElement): vo
 /**
  * Withdraws the ports of all that are not in `owners`, each in one transaction that the kernel refuses if anything came or went
  * since the records were read.
- * @param owners asked again before each change: whoever publishes is on record before
+ * @param owners asked again before each change: whoever publishes is on record before. Undefined: nobody can tell, and all stays
  * @returns the ports that went @throws SyscallError
  */
-export function withdrawStrays(table: NftTable, owners: () => ReadonlySet<string>): PortMapping[] {
+export function withdrawStrays(table: NftTable, owners: () => ReadonlySet<string> | undefined): PortMapping[] {
   const gone: PortMapping[] = []
   for (;;) {
     let found: Everything | undefined
     const failures = table.optimistically(() => {
       const standing = table.list('published').flatMap(({ comment }) => ownerIn(comment) ?? [])
       const known = owners()
-      const stray = standing.find(owner => !known.has(owner))
+      const stray = standing.find(owner => known?.has(owner) === false)
       found = stray === undefined ? undefined : everythingOf(table, stray)
       return table.deletions(found?.elements ?? [])
     })
