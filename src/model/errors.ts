@@ -32,3 +32,8 @@ export class TsrunError extends Error {
     this.hint = options.hint
   }
 }
+
+/** Whether `error` says that there is no container of that name or id: for whoever wanted it gone, or saw it there a moment ago. */
+export function isNoSuchContainer(error: unknown): boolean {
+  return error instanceof TsrunError && error.code === 'no-such-container'
+}

@@ -1,6 +1,6 @@
 // How containers of RUN steps go.
 
-import { TsrunError } from '../../model/errors.ts'
+import { isNoSuchContainer } from '../../model/errors.ts'
 import type { BuildParts } from './build-parts.ts'
 import { isStepUnderWay } from './step-label.ts'
 
@@ -13,10 +13,6 @@ export async function removeStepContainer({ containers }: Pick<Parts, 'container
   } catch (error) {
     if (!isNoSuchContainer(error)) throw error
   }
-}
-
-export function isNoSuchContainer(error: unknown): boolean {
-  return error instanceof TsrunError && error.code === 'no-such-container'
 }
 
 /** Removes the containers of builds that were killed. */

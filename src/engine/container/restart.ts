@@ -2,7 +2,7 @@
 // here, and starts the container again. While it waits, `<state>/restarting/<id>` names it; who removes that file ends it.
 
 import type { Container, ExitRecord } from '../../model/container.ts'
-import { TsrunError } from '../../model/errors.ts'
+import { isNoSuchContainer, TsrunError } from '../../model/errors.ts'
 import { startInBackground } from '../background.ts'
 import type { EngineContext } from '../context.ts'
 import { watchQuietly } from '../watch-quietly.ts'
@@ -34,7 +34,7 @@ export async function restartByPolicy(context: EngineContext, container: Contain
     await waitUnlessUnmarked(context, id, delayMs)
     await startContainer(context, id, { automatic: () => store.isRestarter(id) })
   } catch (error) {
-    if (error instanceof NotWanted || (error instanceof TsrunError && error.code === 'no-such-container')) return
+    if (error instanceof NotWanted || isNoSuchContainer(error)) return
     store.writeExit(id, failedStart(store.readExit(id), error))
     throw error
   } finally {

@@ -2,7 +2,7 @@
 
 import type { Readable, Writable } from 'node:stream'
 import type { Container, ContainerSpec, RunRecord } from '../../model/container.ts'
-import { TsrunError } from '../../model/errors.ts'
+import { isNoSuchContainer } from '../../model/errors.ts'
 import type { PortMapping, Protocol } from '../../model/network.ts'
 import type { PullImageOptions, PullPolicy } from '../image/transfer-events.ts'
 import type { Attachment } from './attachment.ts'
@@ -204,5 +204,5 @@ function publishedPorts(container: Container, run: RunRecord): PortMapping[] {
 }
 
 function unlessGone(error: unknown): void {
-  if (!(error instanceof TsrunError) || error.code !== 'no-such-container') throw error
+  if (!isNoSuchContainer(error)) throw error
 }
